@@ -1,0 +1,73 @@
+-- Bets, payouts and the ledger.
+-- depends: 0002_rounds
+
+-- migrate: apply
+CREATE TABLE bets (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    operator_id uuid NOT NULL,
+    transaction_id text NOT NULL CHECK (length(transaction_id) BETWEEN 1 AND 64),
+    fingerprint bytea NOT NULL CHECK (length(fingerprint) = 32),
+    round_id bigint NOT NULL REFERENCES rounds,
+    account_id bigint NOT NULL REFERENCES accounts,
+    picks bytea NOT NULL CHECK (length(picks) = 10 AND bit_count(picks) BETWEEN 1 AND 10),
+    stake_minor bigint NOT NULL CHECK (stake_minor > 0),
+    paytable_hash bytea NOT NULL REFERENCES paytables,
+    accepted_ms bigint NOT NULL,
+    UNIQUE (operator_id, transaction_id)
+);
+COMMENT ON COLUMN bets.picks IS 'an 80-bit big-endian integer whose bit n-1 stands for number n';
+COMMENT ON COLUMN bets.fingerprint IS 'BLAKE3 of what the caller asked for: the same transaction id with another one is a conflict';
+CREATE INDEX bets_of_round ON bets (round_id, id);
+
+CREATE TABLE payouts (
+    bet_id bigint PRIMARY KEY REFERENCES bets,
+    round_id bigint NOT NULL REFERENCES rounds,
+    hits smallint NOT NULL CHECK (hits BETWEEN 0 AND 10),
+    payout_minor bigint NOT NULL CHECK (payout_minor > 0),
+    cut_minor bigint NOT NULL CHECK (cut_minor >= 0)
+);
+COMMENT ON TABLE payouts IS 'winning bets only; cut_minor is what the maximum win took off';
+CREATE INDEX payouts_of_round ON payouts (round_id);
+
+CREATE TABLE round_totals (
+    round_id bigint NOT NULL REFERENCES rounds,
+    operator_id uuid NOT NULL REFERENCES operators,
+    currency text NOT NULL,
+    bets_count integer NOT NULL,
+    staked_minor bigint NOT NULL,
+    paid_minor bigint NOT NULL,
+    cut_minor bigint NOT NULL,
+    PRIMARY KEY (round_id, operator_id, currency)
+);
+
+CREATE TABLE wallet_transactions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    operator_id uuid NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('deposit', 'withdrawal', 'bet', 'win', 'refund', 'rollback')),
+    debit_account_id bigint NOT NULL REFERENCES accounts,
+    credit_account_id bigint NOT NULL REFERENCES accounts,
+    amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    transaction_id text CHECK (length(transaction_id) BETWEEN 1 AND 64),
+    fingerprint bytea CHECK (length(fingerprint) = 32),
+    bet_id bigint REFERENCES bets,
+    created_ms bigint NOT NULL DEFAULT now_ms(),
+    CHECK (debit_account_id <> credit_account_id),
+    CHECK ((kind IN ('bet', 'win', 'refund')) = (bet_id IS NOT NULL)),
+    CHECK ((transaction_id IS NULL) = (fingerprint IS NULL)),
+    CHECK (kind NOT IN ('deposit', 'withdrawal') OR transaction_id IS NOT NULL)
+);
+COMMENT ON TABLE wallet_transactions IS
+    'Double entry: the amount leaves the debit account and enters the credit account, both of one operator and currency.';
+CREATE UNIQUE INDEX wallet_transactions_by_caller ON wallet_transactions (operator_id, transaction_id) WHERE transaction_id IS NOT NULL;
+CREATE UNIQUE INDEX wallet_transactions_of_bet ON wallet_transactions (bet_id, kind) WHERE bet_id IS NOT NULL;
+CREATE INDEX wallet_transactions_debits ON wallet_transactions (debit_account_id, id);
+CREATE INDEX wallet_transactions_credits ON wallet_transactions (credit_account_id, id);
+
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON bets FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON payouts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON round_totals FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON wallet_transactions FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+GRANT SELECT, INSERT ON bets, payouts, round_totals, wallet_transactions TO keno_app;
+
+-- migrate: rollback
