@@ -141,6 +141,7 @@ CREATE TABLE rounds (
     CHECK (lock_hash IS NULL OR locked_ms IS NOT NULL),
     CHECK ((phase IN ('drawn', 'settled')) = (numbers IS NOT NULL) AND (numbers IS NULL) = (result IS NULL)),
     CHECK ((phase IN ('drawn', 'settled', 'void')) = (seed IS NOT NULL) AND (seed IS NULL) = (drawn_ms IS NULL)),
+    CHECK (beacon_sig IS NULL OR seed IS NOT NULL),
     CHECK ((phase IN ('settled', 'skipped', 'void')) = (ended_ms IS NOT NULL)),
     CHECK ((phase = 'void') = (void_reason IS NOT NULL))
 ) WITH (fillfactor = 50);
@@ -175,6 +176,16 @@ BEGIN
 END
 $$;
 CREATE TRIGGER guard_round BEFORE UPDATE ON rounds FOR EACH ROW EXECUTE FUNCTION guard_round();
+
+CREATE FUNCTION guard_first_phase() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'round % of room % begins open or skipped, not %', NEW.number, NEW.room_id, NEW.phase
+        USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+CREATE TRIGGER guard_first_phase BEFORE INSERT ON rounds
+    FOR EACH ROW WHEN (NEW.phase NOT IN ('open', 'skipped')) EXECUTE FUNCTION guard_first_phase();
 CREATE TRIGGER refuse_delete BEFORE DELETE OR TRUNCATE ON rounds FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON paytables FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON rules FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

@@ -1,0 +1,24 @@
+//! The pure core of Keno: the keno1 hashes, the draw, Merkle trees over evidence, and the settlement kernel.
+//!
+//! Everything here is a function of its arguments. The crate reads no clock, no randomness, no file and no
+//! environment, keeps no state and logs nothing; it does not verify beacon signatures and does not store keys.
+//! `python.rs` (feature `python`) is the only file that knows Python.
+
+pub mod draw;
+pub mod error;
+pub mod keno1;
+mod kernel;
+mod lanes;
+pub mod leaves;
+pub mod merkle;
+pub mod paytable;
+pub mod picks;
+pub mod settle;
+
+#[cfg(feature = "python")]
+mod python;
+
+pub use error::CoreError;
+
+/// A SHA-256 digest.
+pub type Hash = [u8; 32];

@@ -1,0 +1,188 @@
+"""The compiled core: keno1 hashes, the draw, Merkle trees over evidence, and the settlement kernel.
+
+For `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no clock, no randomness,
+no keys kept. `docs/fairness.md` defines the bytes. Beacon signatures are not verified here.
+
+Arguments of type `Buffer` are contiguous bytes: `bytes` are read in place, any other buffer (`bytearray`, `array`, a
+numpy array) is copied once. A wrong length or range raises `CoreError`; a wrong type raises `TypeError`. Hashes, seeds
+and keys have 32 bytes, rooms and operator ids 16. What takes time in proportion to its input releases the GIL.
+"""
+
+from collections.abc import Sequence
+from typing import final
+
+from typing_extensions import Buffer
+
+__all__ = [
+    "CoreError",
+    "Settled",
+    "Terms",
+    "account_hash",
+    "bet_leaves",
+    "commit",
+    "commit_path",
+    "commits",
+    "commits_root",
+    "draw",
+    "draw_block",
+    "draw_many",
+    "epoch_hash",
+    "key_commit",
+    "leaf_hashes",
+    "leaves_path",
+    "leaves_root",
+    "lock_hash",
+    "mask_picks",
+    "merkle_verify",
+    "picks_mask",
+    "pre_hash",
+    "result_hash",
+    "seed",
+    "settle",
+    "void_hash",
+]
+
+class CoreError(ValueError):
+    """An argument does not have the length or range that its function states."""
+
+# Seeds and commitments.
+
+def seed(epoch_key: Buffer, room: Buffer, round_number: int) -> bytes:
+    """The round's seed: `HMAC(epoch_key, "keno1:seed" ctx)`, where ctx is room and u64 round."""
+
+def commit(room: Buffer, round_number: int, seed: Buffer) -> bytes:
+    """The commitment to a seed: `SHA256("keno1:commit" ctx seed)`."""
+
+def commits(epoch_key: Buffer, room: Buffer, first: int, count: int) -> bytes:
+    """The commitments of rounds `first` to `first + count - 1` end to end, 32 bytes each. `count` is at least 1."""
+
+def key_commit(epoch_key: Buffer) -> bytes:
+    """The commitment to an epoch key: `SHA256("keno1:ekey" epoch_key)`."""
+
+def commits_root(room: Buffer, first: int, commits: Buffer) -> bytes:
+    """RFC 9162 root over leaves `ctx commit`, one for each 32 bytes of `commits`, of rounds from `first` on."""
+
+def commit_path(room: Buffer, first: int, commits: Buffer, round_number: int) -> list[bytes]:
+    """The inclusion path of one round's commitment under `commits_root`, from the leaf upwards."""
+
+def epoch_hash(room: Buffer, first: int, count: int, commits_root: Buffer, key_commit: Buffer, opened_ms: int) -> bytes:
+    """`SHA256("keno1:epoch" room u64 first u32 count commits_root key_commit u64 opened_ms)`."""
+
+# A round's hashes.
+
+def lock_hash(
+    room: Buffer,
+    round_number: int,
+    commit: Buffer,
+    rules: Buffer,
+    bets_root: Buffer,
+    bets_count: int,
+    lock_ms: int,
+    beacon_round: int,
+    prev_lock: Buffer,
+) -> bytes:
+    """L: `SHA256("keno1:lock" ctx commit rules bets_root u64 bets_count u64 lock_ms u64 beacon_round prev_lock)`.
+
+    `prev_lock` is L of the room's previous locked round, zeros for its first; `beacon_round` is 0 in profile S.
+    """
+
+def pre_hash(room: Buffer, round_number: int, commit: Buffer, beacon_round: int) -> bytes:
+    """P: `SHA256("keno1:pre" ctx commit u64 beacon_round)`, the X of profiles E and S."""
+
+def result_hash(lock: Buffer, seed: Buffer, beacon: Buffer, numbers: Buffer) -> bytes:
+    """`SHA256("keno1:result" L seed beacon numbers)`, with 20 distinct number bytes in draw order."""
+
+def void_hash(lock: Buffer, seed: Buffer, reason: int) -> bytes:
+    """`SHA256("keno1:void" L seed u8 reason)`."""
+
+def account_hash(operator_id: Buffer, player_reference: str) -> bytes:
+    """`SHA256("keno1:account" operator_id player_reference)`, the reference in UTF-8.
+
+    A reference with a lone surrogate has no UTF-8 form and raises `UnicodeEncodeError`.
+    """
+
+# The draw.
+
+def draw(seed: Buffer, x: Buffer, beacon: Buffer) -> bytes:
+    """20 distinct number bytes (1 to 80) in draw order."""
+
+def draw_many(seeds: Buffer, xs: Buffer, beacons: Buffer) -> bytes:
+    """Draws of many rounds: three columns of 32 bytes a round give 20 number bytes a round."""
+
+def draw_block(seed: Buffer, x: Buffer, beacon: Buffer, j: int) -> bytes:
+    """Block j of a draw's stream: `HMAC(seed, "keno1:draw" x beacon u32 j)`."""
+
+# Leaves and trees (RFC 9162).
+
+def bet_leaves(privacy_key: Buffer, unsalted: Buffer) -> bytes:
+    """Leaf data of bets: 122 bytes a bet without salt, bet id first, become 138 bytes with the salt in front.
+
+    The salt is the first 16 bytes of `HMAC(privacy_key, bet id)`; the key has 32 bytes.
+    """
+
+def leaf_hashes(leaves: Buffer, width: int) -> bytes:
+    """`SHA256(0x00 leaf)` of every `width` bytes, 32 bytes each."""
+
+def leaves_root(leaves: Buffer, width: int) -> bytes:
+    """The root over leaves of `width` bytes in order; `SHA256("")` over none."""
+
+def leaves_path(leaves: Buffer, width: int, index: int) -> list[bytes]:
+    """The inclusion path of the leaf at `index` (from 0), from the leaf upwards."""
+
+def merkle_verify(root: Buffer, leaf_hash: Buffer, index: int, size: int, path: Sequence[Buffer]) -> bool:
+    """Whether `path` proves that `leaf_hash` is leaf `index` of the `size` leaves under `root`.
+
+    A path that is too short, too long or leads elsewhere is False; one with an entry of another length than 32 bytes
+    raises `CoreError`.
+    """
+
+# Picks.
+
+def picks_mask(picks: Sequence[int]) -> bytes:
+    """Distinct numbers from 1 to 80, in any order, as ten bytes: a big-endian integer with bit n-1 for number n.
+
+    Any set of numbers has a mask, from none to all 80: that a bet has 1 to 10 picks is for its caller to check.
+    """
+
+def mask_picks(mask: Buffer) -> list[int]:
+    """The numbers of a ten-byte mask, ascending."""
+
+# Settlement.
+
+@final
+class Terms:
+    """A paytable in one currency."""
+
+    def __new__(cls, multipliers: Sequence[Sequence[int]], scale: int, win_max_minor: int) -> Terms:
+        """`multipliers[p][h]` is what h hits of p picks multiply the stake by, in units of 1/`scale`.
+
+        There are 11 rows; row 0 is empty and row p has p + 1 entries. Multipliers are 0 to 2^63 - 1; `scale` and
+        `win_max_minor`, the most one bet is paid, are 1 to 2^63 - 1.
+        """
+
+@final
+class Settled:
+    """What `settle` found, one entry a bet in the order of its columns. It can't be built from Python."""
+
+    @property
+    def hits(self) -> bytes:
+        """One byte a bet: how many of its picks were drawn."""
+
+    @property
+    def payouts(self) -> bytes:
+        """Eight bytes a bet, little-endian i64: what is paid, in minor units."""
+
+    @property
+    def cuts(self) -> bytes:
+        """Eight bytes a bet, little-endian i64: what the maximum win cut off, in minor units."""
+
+def settle(picks: Buffer, stakes: Buffer, terms_index: Buffer, terms: Sequence[Terms], numbers: Buffer) -> Settled:
+    """Settles a column of bets against one draw.
+
+    `picks` has a ten-byte mask a bet, `stakes` a little-endian i64 in minor units (`array("q")` on the usual machines),
+    `terms_index` a byte that says which of `terms` holds. `numbers` are the 20 number bytes of the draw.
+
+    payout = min(floor(stake x multiplier / scale), win_max_minor); the cut is what the minimum took away. The product
+    has 128 bits. `CoreError` names the first bet, by its index, whose stake is not positive, which has not 1 to 10
+    picks, whose terms index is too large, or whose cut does not fit into 64 bits; then nothing is settled.
+    """
