@@ -1,0 +1,1 @@
+"""The rules of the game: numbers, paytables, exact returns, room rules, settlement. Bets and rounds live elsewhere."""

@@ -1,0 +1,53 @@
+"""The numbers of the game and the picks of a bet. Pure; it does not know stakes, paytables or draws.
+
+Keno draws `DRAWN` of `NUMBERS` numbers; a bet names 1 to `PICKS_MAX` of them. Picks travel and are hashed as a mask of
+`MASK_BYTES` bytes: a big-endian 80-bit integer whose bit n-1 (counted from the least significant) stands for number n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from keno import _core
+from keno.errors import KenoError
+
+NUMBERS: Final = 80
+DRAWN: Final = 20
+PICKS_MAX: Final = 10
+MASK_BYTES = NUMBERS // 8
+
+
+class PicksError(KenoError):
+    """Picks that are not 1..10 distinct integers in 1..80, or a mask that does not stand for such picks."""
+
+
+def picks_mask(picks: Sequence[int]) -> bytes:
+    """The mask (10 bytes) of `picks`, in any order. Raises `PicksError` unless they are 1..10 distinct ints in 1..80.
+
+    Anything but a list or tuple of exact `int` is refused, `bool` and `str` included: a `True` that became the number 1
+    would be a bet that nobody placed.
+    """
+    if not isinstance(picks, list | tuple):
+        raise PicksError(f"picks are a list of integers, not {type(picks).__name__}")
+    if not 1 <= len(picks) <= PICKS_MAX:
+        raise PicksError(f"a bet has 1 to {PICKS_MAX} picks, not {len(picks)}")
+    for pick in picks:
+        if type(pick) is not int:
+            raise PicksError(f"a pick is an integer, not {type(pick).__name__}")
+        if not 1 <= pick <= NUMBERS:
+            raise PicksError(f"a pick is in 1..{NUMBERS}, not {pick}")
+    try:
+        return _core.picks_mask(picks)
+    except _core.CoreError as error:
+        raise PicksError(str(error)) from None
+
+
+def mask_picks(mask: bytes) -> list[int]:
+    """The picks, ascending, for which `mask` (10 bytes) stands. Raises `PicksError` unless they are 1..10 picks."""
+    if len(mask) != MASK_BYTES:
+        raise PicksError(f"a mask has {MASK_BYTES} bytes, not {len(mask)}")
+    pick_count = int.from_bytes(mask, "big").bit_count()
+    if not 1 <= pick_count <= PICKS_MAX:
+        raise PicksError(f"a mask stands for 1 to {PICKS_MAX} picks, not {pick_count}")
+    return _core.mask_picks(mask)
