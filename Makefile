@@ -1,0 +1,74 @@
+# Everything a clone needs: Python >= 3.11, Rust >= 1.85 and make. Each target does its own set-up; `make help` lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ROUNDS ?=
+JOBS ?= 2
+# The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
+PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
+CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type f \( -name '*.rs' -o -name '*.toml' \))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help setup demo test lint rust-test py-test bench-core lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-12s %s\n' "$$name" "$$does"; done
+
+setup: $(VENV)/.extension  ## make the virtual environment and build the Rust extension
+
+demo: setup  ## play simulated rounds and verify them: make demo [ROUNDS=n]
+	$(BIN)/keno demo $(if $(ROUNDS),--rounds $(ROUNDS))
+
+test: lint rust-test py-test  ## everything that must pass
+
+lint: setup  ## formatting, lints, types, the extension's stub, the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --lib --features python --locked -- -D warnings
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml keno._core
+	$(BIN)/lint-imports --no-logo
+
+rust-test: setup  ## tests of the Rust core
+	cargo test --workspace --locked
+
+py-test: setup  ## tests of the Python services
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+bench-core: setup  ## benchmarks of the Rust core
+	cargo bench --workspace --locked
+
+# Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
+lock: $(VENV)/.python  ## compile requirements.lock from pyproject.toml
+	test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/python -m pip install --quiet 'uv>=0.8'; }
+	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--extra embedded --extra dev --output-file requirements.lock pyproject.toml
+
+clean:  ## remove everything that was built
+	rm -rf $(VENV) target .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	rm -f keno/_core*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@test -n "$(PYTHON)" || { echo 'Keno needs Python 3.11 or newer; found: '"$$(python3 --version 2>&1)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Keno needs Python 3.11 or newer; $(PYTHON) is older or missing' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { echo '$(PYTHON) cannot make virtual environments: install its venv package' >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.requirements: $(VENV)/.python requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+# Editable: the package is imported from this folder, the extension is built into keno/, `keno` and `keno-verify` stand in $(BIN).
+# Everything it needs is there already, so nothing is resolved or downloaded but the crates.
+$(VENV)/.extension: $(VENV)/.requirements $(CORE_SOURCES)
+	@command -v cargo >/dev/null || { echo 'Keno needs Rust 1.85 or newer: cargo is missing' >&2; exit 1; }
+	@cargo --version | awk '{ split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 85) }' || { echo "Keno needs Rust 1.85 or newer; found: $$(cargo --version)" >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@

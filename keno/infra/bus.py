@@ -1,0 +1,66 @@
+"""What every event bus of ours promises: events, who gets them, in what order, and what happens when a handler fails.
+
+RabbitBus joins processes, LocalBus serves a process that has everything in it; one suite of tests holds both to this:
+
+- Every event reaches every consumer that is subscribed or declared for its routing key, at least once. A handler that
+  must act once asks the inbox (`keno.infra.store.first_time`) in the transaction of its effect.
+- A consumer gets the events of one aggregate one after another, in the order in which they were published; those of
+  different aggregates at the same time. A redelivery after a lost connection can repeat events, so can a publisher
+  that lost its confirmation: the inbox leaves the first of each, which are in order.
+- A handler that fails gets the event again after a pause, while the later ones of the aggregate wait. Transient
+  failures (`keno.infra.transient`) last as long as they last; after ATTEMPTS_MAX others the event is dead: put aside,
+  reported, and no longer in the way.
+- `publish` returns when all events are safe: with the broker's confirmation, or because their handlers have ended.
+- An event that nobody subscribed to or declared is no error: RabbitBus puts it aside, LocalBus drops it.
+
+Not here: transactions and exactly-once effects (outbox and inbox do that), requests with an answer.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from keno.errors import KenoError
+
+ATTEMPTS_MAX = 8
+
+
+class BusError(KenoError):
+    """The bus could not take or confirm what it was given, or can't be reached. Trying again later is right."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A fact that was committed. `data` is a JSON object, whose `v` is the version of its shape."""
+
+    id: UUID
+    routing_key: str
+    aggregate: str
+    time_ms: int
+    data: bytes
+
+
+Handler = Callable[[Event], Awaitable[None]]
+
+
+class Bus(Protocol):
+    """See the promises above."""
+
+    def declare(self, consumer: str, routing_keys: Sequence[str]) -> None:
+        """Before `start`: this consumer exists, perhaps in another process, and must miss nothing while it is down."""
+
+    def subscribe(self, consumer: str, routing_keys: Sequence[str], handler: Handler) -> None:
+        """Before `start`: this process handles the consumer's events. Several processes that do share them.
+
+        A routing key is words with dots between them; `*` stands for one word, `#` for any number of words.
+        """
+
+    async def start(self) -> None:
+        """Raises BusError when the broker can't be reached or refuses."""
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Raises BusError unless all events are safe; some may be, so publish all of them again."""
+
+    async def close(self) -> None:
+        """Lets running handlers end, drops what waits for another attempt; the broker will deliver that again."""

@@ -1,0 +1,32 @@
+"""Wrapping of secrets at rest with AES-256-GCM.
+
+A wrapped secret is nonce (12 bytes), ciphertext, tag. The context is authenticated with it, so that a secret copied to
+another row does not open. Where the wrapping key comes from is decided in `keno.bootstrap`.
+"""
+
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from keno.errors import KenoError
+
+_NONCE_BYTES = 12
+
+
+class UnwrapError(KenoError):
+    """The wrapped bytes were not made with this key and context."""
+
+
+def wrap(key: bytes, secret: bytes, context: bytes) -> bytes:
+    """Wraps `secret` under a 32-byte key."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, secret, context)
+
+
+def unwrap(key: bytes, wrapped: bytes, context: bytes) -> bytes:
+    """Opens what `wrap` made; raises UnwrapError for another key, another context or changed bytes."""
+    try:
+        return AESGCM(key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
+    except (InvalidTag, ValueError) as error:
+        raise UnwrapError("wrapped secret does not open with this key") from error

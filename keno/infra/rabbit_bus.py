@@ -1,0 +1,193 @@
+"""The event bus between processes: a topic exchange, a quorum queue for each consumer, and a queue for the dead.
+
+    <namespace>.events ---- routing key ----> <namespace>.<consumer>   (one a consumer)
+         | nobody's event                          | after its last attempt, or DELIVERIES_MAX lost connections
+         v                                         v
+    <namespace>.unrouted  (bounded)           <namespace>.dead
+
+Events travel as CloudEvents in binary mode (`keno.infra.cloudevents`). aio-pika reconnects; what it leaves to us: a
+publish can hang over a reconnect (so each has a limit), and an unroutable one counts as delivered (so a return raises).
+
+Not here: replaying the dead; they keep their routing key and an `x-death` header that names their queue.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+import aio_pika
+import structlog
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractExchange,
+    AbstractIncomingMessage,
+    AbstractQueue,
+    AbstractRobustConnection,
+)
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from pamqp.common import FieldValue
+
+from keno.infra import cloudevents
+from keno.infra.bus import BusError, Event, Handler
+from keno.infra.delivery import Consumer, Ending
+
+NAMESPACE = "keno"
+DELIVERIES_MAX = 20
+_PREFETCH = 32
+_UNROUTED_MAX = 10_000
+_CONNECT_TIMEOUT_S = 10.0
+_RECONNECT_PAUSE_S = 1.0
+_CONFIRM_TIMEOUT_S = 10.0
+_DRAIN_TIMEOUT_S = 10.0
+_UNREACHABLE = (AMQPError, ChannelInvalidStateError, OSError)
+
+_log = structlog.get_logger(__name__)
+
+
+class RabbitBus:
+    """A `Bus` on a RabbitMQ broker (3.10 or newer, for the delivery limits of quorum queues)."""
+
+    def __init__(self, url: str, namespace: str = NAMESPACE) -> None:
+        """`url` as amqp://user:password@host:port/vhost; `namespace` begins all names on the broker."""
+        self._url = url
+        self._namespace = namespace
+        self._declared: dict[str, set[str]] = {}
+        self._consumers: list[Consumer] = []
+        self._connection: AbstractRobustConnection | None = None
+        self._events: AbstractExchange | None = None
+        self._consuming: list[tuple[AbstractQueue, str]] = []
+        self._deliveries: set[asyncio.Task[None]] = set()
+
+    def declare(self, consumer: str, routing_keys: Sequence[str]) -> None:
+        self._declared.setdefault(consumer, set()).update(routing_keys)
+
+    def subscribe(self, consumer: str, routing_keys: Sequence[str], handler: Handler) -> None:
+        self.declare(consumer, routing_keys)
+        self._consumers.append(Consumer(consumer, handler))
+
+    async def start(self) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                self._connection = await aio_pika.connect_robust(
+                    self._url, timeout=_CONNECT_TIMEOUT_S, reconnect_interval=_RECONNECT_PAUSE_S
+                )
+                channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                self._events = await self._declare_topology(channel)
+                for consumer in self._consumers:
+                    await self._consume(self._connection, consumer)
+        except _UNREACHABLE as failure:
+            await self.close()
+            raise BusError(f"the broker can't be used: {failure!r}") from failure
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        if self._events is None:
+            raise BusError("the bus is not started")
+        lanes: dict[str, list[Event]] = {}
+        for event in events:
+            lanes.setdefault(event.aggregate, []).append(event)
+        results = await asyncio.gather(
+            *(self._publish_in_order(self._events, lane) for lane in lanes.values()), return_exceptions=True
+        )
+        failures = [result for result in results if result is not None]
+        for failure in failures:
+            if not isinstance(failure, _UNREACHABLE):
+                raise failure
+        if failures:
+            raise BusError(f"not all of {len(events)} events were confirmed: {failures[0]!r}") from failures[0]
+
+    async def close(self) -> None:
+        for consumer in self._consumers:
+            consumer.close()
+        if self._connection is None:
+            return
+        for queue, tag in self._consuming:
+            await _if_reachable(queue.cancel(tag, timeout=_CONFIRM_TIMEOUT_S))
+        if self._deliveries:
+            await asyncio.wait(self._deliveries, timeout=_DRAIN_TIMEOUT_S)
+        await _if_reachable(self._connection.close())
+        self._connection = self._events = None
+        self._consuming.clear()
+
+    async def _publish_in_order(self, exchange: AbstractExchange, lane: Sequence[Event]) -> None:
+        # One confirmed after another: if one fails, no later one of its aggregate has overtaken it.
+        for event in lane:
+            async with asyncio.timeout(_CONFIRM_TIMEOUT_S):
+                await exchange.publish(cloudevents.encode(event), event.routing_key, mandatory=True)
+
+    async def _declare_topology(self, channel: AbstractChannel) -> AbstractExchange:
+        await self._declare_side_queue(channel, "dead", {})
+        await self._declare_side_queue(channel, "unrouted", {"x-max-length": _UNROUTED_MAX, "x-overflow": "drop-head"})
+        events = await channel.declare_exchange(
+            self._name("events"),
+            aio_pika.ExchangeType.TOPIC,
+            durable=True,
+            arguments={"alternate-exchange": self._name("unrouted")},
+        )
+        for consumer, routing_keys in self._declared.items():
+            queue = await self._declare_queue(channel, consumer)
+            for routing_key in sorted(routing_keys):
+                await queue.bind(events, routing_key)
+        return events
+
+    async def _declare_side_queue(self, channel: AbstractChannel, what: str, limits: dict[str, FieldValue]) -> None:
+        exchange = await channel.declare_exchange(self._name(what), aio_pika.ExchangeType.FANOUT, durable=True)
+        arguments = {"x-queue-type": "quorum", **limits}
+        queue = await channel.declare_queue(self._name(what), durable=True, arguments=arguments)
+        await queue.bind(exchange)
+
+    async def _declare_queue(self, channel: AbstractChannel, consumer: str) -> AbstractQueue:
+        return await channel.declare_queue(
+            self._name(consumer),
+            durable=True,
+            arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": DELIVERIES_MAX,
+                "x-dead-letter-exchange": self._name("dead"),
+                # A dead letter is kept until the dead queue has confirmed it; that needs the overflow below.
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+            },
+        )
+
+    async def _consume(self, connection: AbstractRobustConnection, consumer: Consumer) -> None:
+        # A channel each: what one consumer has not acknowledged must not use up the prefetch of another.
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=_PREFETCH)
+        queue = await self._declare_queue(channel, consumer.name)
+
+        async def receive(message: AbstractIncomingMessage) -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - aio-pika calls it in a task of its own
+            self._deliveries.add(task)
+            try:
+                await _settle(consumer, message)
+            finally:
+                self._deliveries.discard(task)
+
+        self._consuming.append((queue, await queue.consume(receive)))
+
+    def _name(self, what: str) -> str:
+        return f"{self._namespace}.{what}"
+
+
+async def _settle(consumer: Consumer, message: AbstractIncomingMessage) -> None:
+    event = cloudevents.decode(message)
+    if event is None:
+        _log.error(
+            "event.malformed", consumer=consumer.name, message_id=message.message_id, routing_key=message.routing_key
+        )
+        ending = Ending.DEAD
+    else:
+        ending = await consumer.deliver(event)
+    if ending is Ending.HANDLED:
+        await _if_reachable(message.ack())
+    elif ending is Ending.DEAD:
+        await _if_reachable(message.reject(requeue=False))
+    # What is unfinished stays unacknowledged: the broker delivers it again once this connection is gone.
+
+
+async def _if_reachable(work: Awaitable[object]) -> None:
+    """For acknowledgements and farewells: when the connection is gone, the broker acts as if it had never had them."""
+    try:
+        await work
+    except _UNREACHABLE as failure:
+        _log.info("broker.unreachable", failure=repr(failure))

@@ -1,0 +1,30 @@
+"""Which failures pass by themselves, so that trying again is right. Everything else is a bug or a refusal.
+
+Not here: how often and how long to try; that is the caller's.
+"""
+
+import asyncpg
+import redis.exceptions
+
+from keno.infra.bus import BusError
+
+TRANSIENT: tuple[type[Exception], ...] = (
+    OSError,  # refused, reset, unreachable; TimeoutError too
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutdown, starting up, statement_timeout
+    asyncpg.InsufficientResourcesError,  # too many connections, a full disk
+    asyncpg.TransactionRollbackError,  # serialization failure, deadlock
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    BusError,
+)
+
+
+def is_transient(failure: BaseException) -> bool:
+    """Whether the same thing may well succeed a little later."""
+    if isinstance(failure, asyncpg.InterfaceError):
+        # Leaving the transaction of a connection that just broke hides the reason, which asyncpg does not type.
+        return "closed" in str(failure) or (failure.__context__ is not None and is_transient(failure.__context__))
+    return isinstance(failure, TRANSIENT)

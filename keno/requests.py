@@ -1,0 +1,73 @@
+"""What requests are made of, and the strict reading of them from the bytes that were signed. Pure.
+
+Unknown fields, strings for numbers and values out of range are refused with a code, the field and a sentence. Only the
+form is judged here: whether a request can be granted is decided where it takes effect.
+"""
+
+import re
+from typing import Annotated, TypeVar
+
+import blake3
+import msgspec
+from msgspec import Meta
+
+from keno.errors import KenoError
+from keno.money import MINOR_MAX
+
+ID_MAX = 2**63 - 1
+
+# Patterns end in \Z, because $ also matches before a newline at the end.
+TransactionId = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}\Z")]
+PlayerReference = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}\Z")]
+CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{3,8}\Z")]
+DecimalId = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,18}\Z")]
+HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+AmountMinor = Annotated[int, Meta(ge=1, le=MINOR_MAX)]
+
+_T = TypeVar("_T")
+
+_CODES_BY_FIELD = {"picks": "invalid_picks", "stake_minor": "invalid_stake", "amount_minor": "invalid_amount"}
+_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `(?P<name>.*)`", re.DOTALL)
+_MISSING_FIELD = re.compile(r"^Object missing required field `(?P<name>.*)`")
+
+
+class RequestError(KenoError):
+    """A body that is not the request it should be.
+
+    `code` is the stable problem code, `field` the JSON path of what is wrong where there is one, `detail` a sentence
+    for people.
+    """
+
+    def __init__(self, code: str, detail: str, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.field = field
+
+
+def decode_as(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
+    """What a strict decoder reads from `body`; raises RequestError."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError("malformed_json", f"the body is not JSON: {error}") from None
+
+
+def fingerprint(*content: object) -> bytes:
+    """BLAKE3 (32 bytes) of what a request asks for: the same for the same request however its JSON is laid out."""
+    return blake3.blake3(msgspec.json.encode(content)).digest()
+
+
+def _explained(message: str) -> RequestError:
+    path = _PATH.search(message)
+    sentence = _PATH.sub("", message)
+    if unknown := _UNKNOWN_FIELD.match(sentence):
+        return RequestError("unknown_field", f"there is no field {unknown['name']!r}", unknown["name"])
+    if missing := _MISSING_FIELD.match(sentence):
+        return RequestError("missing_field", f"the field {missing['name']!r} is missing", missing["name"])
+    field = path["path"] if path else None
+    name = re.split(r"[.\[]", field, maxsplit=1)[0] if field else ""
+    return RequestError(_CODES_BY_FIELD.get(name, "invalid_request"), sentence, field)

@@ -1,0 +1,132 @@
+"""Servers and databases for every test that asks for them. A test that asks for none starts none.
+
+PostgreSQL, Redis and RabbitMQ are those of KENO_TEST_DATABASE_URL, KENO_TEST_REDIS_URL and KENO_TEST_AMQP_URL, else
+those on their usual loopback ports, else servers started for the run: the first two from their wheels, the broker from
+Debian's package. Every test has a database, a Redis database's keys and a broker namespace of its own.
+"""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+from support.brokers import SharedBroker, find_broker
+from support.databases import Database, Databases, find_server
+from support.keyspaces import borrow_keyspace, find_redis
+from support.loop_thread import LoopThread
+
+from keno.infra.embedded import EmbeddedServers
+from keno.infra.postgres import create_pool
+from keno.infra.redis import create_redis
+
+_POOL_CONNECTIONS_MAX = 4
+
+
+@dataclass(frozen=True)
+class Services:
+    database_url: str
+    redis_url: str
+
+
+@pytest.fixture(scope="session")
+def session_loop() -> Iterator[LoopThread]:
+    thread = LoopThread()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def services(session_loop: LoopThread, run_folder: Path) -> Iterator[Services]:
+    database_url = session_loop.run(find_server())
+    redis_url = session_loop.run(find_redis())
+    if database_url and redis_url:
+        yield Services(database_url, redis_url)
+        return
+    # Every process of the run holds the same servers; the last to let go stops them.
+    servers = session_loop.run(EmbeddedServers.start(run_folder / "servers"))
+    yield Services(database_url or servers.database_url, redis_url or servers.redis_url)
+    session_loop.run(servers.stop())
+
+
+@pytest.fixture(scope="session")
+def broker(session_loop: LoopThread, run_folder: Path) -> Iterator[str]:
+    found = session_loop.run(find_broker())
+    if found:
+        yield found
+        return
+    shared = SharedBroker(run_folder / "broker")
+    yield session_loop.run(shared.open())
+    shared.close()
+
+
+@pytest.fixture(scope="session")
+def databases(services: Services, session_loop: LoopThread, testrun_uid: str, worker_id: str) -> Iterator[Databases]:
+    made = Databases(services.database_url, testrun_uid[:12], worker_id, session_loop)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def database(databases: Databases) -> Iterator[Database]:
+    """A migrated, empty database for this test alone."""
+    made = databases.create()
+    yield made
+    databases.drop(made)
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[asyncpg.Pool]:
+    """Connections in the role of the services."""
+    async with await create_pool(database.app_url, connections_max=_POOL_CONNECTIONS_MAX) as made:
+        yield made
+
+
+@pytest.fixture
+async def owner_pool(database: Database) -> AsyncIterator[asyncpg.Pool]:
+    """Connections of the schema's owner, who may do what only triggers refuse."""
+    async with await create_pool(database.owner_url, connections_max=_POOL_CONNECTIONS_MAX) as made:
+        yield made
+
+
+@pytest.fixture
+async def vault_pool(database: Database) -> AsyncIterator[asyncpg.Pool]:
+    """Connections of the vault's role."""
+    async with await create_pool(database.vault_url, connections_max=_POOL_CONNECTIONS_MAX) as made:
+        yield made
+
+
+@pytest.fixture
+async def redis_url(services: Services) -> AsyncIterator[str]:
+    """An empty Redis database that no other test uses meanwhile: FLUSHDB is fine in it, FLUSHALL is not."""
+    async with borrow_keyspace(services.redis_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = create_redis(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def amqp_url(broker: str) -> str:
+    """A RabbitMQ broker; what is declared on it goes under `amqp_namespace`."""
+    return broker
+
+
+@pytest.fixture
+def amqp_namespace() -> str:
+    """A name for exchanges and queues that no other test uses."""
+    return f"keno-test-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,1 @@
+"""What the tests stand on: the servers they find or start, and databases of their own."""

@@ -1,0 +1,144 @@
+"""A migrated database for each test, copied from a template that is made once a run.
+
+Names are keno_test_<run>_<what>. While a run lives, each of its processes holds the run's advisory lock shared, on the
+administration database; whoever gets it exclusively knows that the run is over, and drops what it left behind. That
+also holds for runs on other machines and for runs that were killed.
+"""
+
+import getpass
+import itertools
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from keno.infra.migrate import migrate
+from support.loop_thread import LoopThread
+
+_PREFIX = "keno_test_"
+# Roles belong to the cluster: the first migrations of two runs must not both create them.
+_TEMPLATE_LOCK = -7399
+
+
+@dataclass(frozen=True)
+class Database:
+    """One migrated, empty database and its URL as owner, as keno_app and as keno_vault."""
+
+    name: str
+    owner_url: str
+    app_url: str
+    vault_url: str
+
+
+async def find_server() -> str | None:
+    """The URL of a server where this process may create databases and roles; None: start one."""
+    given = os.environ.get("KENO_TEST_DATABASE_URL")
+    if given:
+        return given
+    for user in dict.fromkeys(("postgres", getpass.getuser())):
+        url = f"postgresql://{user}@127.0.0.1:5432/postgres"
+        try:
+            connection = await asyncpg.connect(url, timeout=5)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            continue
+        try:
+            may = "SELECT rolsuper OR rolcreatedb AND rolcreaterole FROM pg_roles WHERE rolname = current_user"
+            if await connection.fetchval(may):
+                return url
+        finally:
+            await connection.close()
+    return None
+
+
+class Databases:
+    """The databases of one process of a run. Methods are called from the process's main thread."""
+
+    def __init__(self, server_url: str, run: str, process: str, thread: LoopThread) -> None:
+        self._server_url = server_url
+        self._thread = thread
+        self._names = (f"{_PREFIX}{run}_{process}_{number}" for number in itertools.count(1))
+        self._template = f"{_PREFIX}{run}_template"
+        self._dropping: list[Future[None]] = []
+        self._admin = thread.run(self._open(run))
+
+    def create(self) -> Database:
+        return self._thread.run(self._create(next(self._names), self._template))
+
+    def create_empty(self) -> Database:
+        """One without a schema, for the tests of the migrations."""
+        return self._thread.run(self._create(next(self._names), "template0"))
+
+    def drop(self, database: Database) -> None:
+        """Does not wait: dropping a database makes the server write a checkpoint."""
+        self._dropping.append(self._thread.start(self._drop(database.name)))
+
+    def close(self) -> None:
+        for dropping in self._dropping:
+            dropping.result()
+        self._thread.run(self._close())
+
+    async def _open(self, run: str) -> asyncpg.Connection:
+        admin = await asyncpg.connect(self._server_url)
+        await admin.execute("SELECT pg_advisory_lock_shared(hashtextextended($1, 0))", run)
+        await _drop_dead_runs(self._server_url)
+        await admin.execute("SELECT pg_advisory_lock($1)", _TEMPLATE_LOCK)
+        exists = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)"
+        if not await admin.fetchval(exists, self._template):
+            await admin.execute(f"CREATE DATABASE {self._template}")
+            await migrate(self._url(self._template))
+            await admin.execute(f"ALTER DATABASE {self._template} IS_TEMPLATE true")
+        await admin.execute("SELECT pg_advisory_unlock($1)", _TEMPLATE_LOCK)
+        return admin
+
+    async def _create(self, name: str, template: str) -> Database:
+        # Its own connection each: a second call may come while the first waits for the server.
+        async with _connected(self._server_url) as connection:
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return Database(name, self._url(name), self._url(name, "keno_app"), self._url(name, "keno_vault"))
+
+    async def _drop(self, name: str) -> None:
+        async with _connected(self._server_url) as connection:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _close(self) -> None:
+        await self._admin.close()
+        await _drop_dead_runs(self._server_url)
+
+    def _url(self, database: str, role: str | None = None) -> str:
+        parts = urlsplit(self._server_url)
+        userinfo, at, host = parts.netloc.rpartition("@")
+        query = parts.query
+        if role and ":" in userinfo and not userinfo.endswith(":"):
+            # The server asks for passwords, and ours have none: log in as the owner and become the role.
+            query = f"{query}&role={role}" if query else f"role={role}"
+        elif role:
+            userinfo, at = role, "@"
+        return parts._replace(netloc=f"{userinfo}{at}{host}", path=f"/{database}", query=query).geturl()
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _drop_dead_runs(server_url: str) -> None:
+    async with _connected(server_url) as connection:
+        names = await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'keno\\_test\\_%'")
+        runs: dict[str, list[str]] = {}
+        for (name,) in names:
+            runs.setdefault(name.removeprefix(_PREFIX).split("_")[0], []).append(name)
+        for run, left_behind in runs.items():
+            if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", run):
+                continue
+            for name in left_behind:
+                await connection.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
+                await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", run)
