@@ -1,0 +1,1 @@
+"""Commitments, locks, draws and the evidence for them: the keno1 protocol (docs/fairness.md)."""

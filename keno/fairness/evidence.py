@@ -1,0 +1,184 @@
+"""The evidence bundle of a round as JSON Lines (docs/evidence.md).
+
+Pure: rows in, bytes out. It states what was stored and published; that it is right is for `keno.verifier` and its
+independent peers to find, so nothing is checked here.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from keno.fairness import keno1, leaves
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceBet:
+    """A bet as its leaf shows it. `picks` are 10 bytes, `account` is the player's hash."""
+
+    bet_id: int
+    operator_id: UUID
+    account: bytes
+    picks: bytes
+    stake_minor: int
+    currency: str
+    paytable: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePayout:
+    """What a winning bet was paid."""
+
+    bet_id: int
+    hits: int
+    payout_minor: int
+    cut_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRound:
+    """A settled or void round with its epoch. `numbers` and `result` are null where it is void."""
+
+    lock: keno1.Lock
+    lock_hash: bytes
+    profile: keno1.Profile
+    seed: bytes
+    beacon_sig: bytes
+    numbers: bytes | None
+    result: bytes | None
+    void_reason: int | None
+    epoch_first: int
+    epoch_count: int
+    epoch_hash: bytes
+    epoch_opened_ms: int
+    epoch_key: bytes | None
+    key_commit: bytes
+    commits: bytes
+    commits_root: bytes
+    rules_document: bytes
+
+
+def bet_leaves(privacy_key: bytes, bets: Iterable[EvidenceBet]) -> bytes:
+    """The leaves of a round's bets, 138 bytes each, in the order given."""
+    return leaves.salted(
+        privacy_key,
+        b"".join(
+            leaves.unsalted_leaf(
+                bet.bet_id, bet.operator_id.bytes, bet.account, bet.picks, bet.stake_minor, bet.currency, bet.paytable
+            )
+            for bet in bets
+        ),
+    )
+
+
+def public_bundle(ended: EndedRound, paytables: Sequence[bytes], bets: bytes) -> bytes:
+    """The bundle for everybody: of the bets (`bets`: their leaves) it shows only the hashes."""
+    return _lines(*_common(ended, paytables), _round(ended, bet_leaves=_hexes(leaves.leaf_hashes(bets))))
+
+
+def auditor_bundle(
+    ended: EndedRound, paytables: Sequence[bytes], bets: bytes, payouts: Sequence[EvidencePayout]
+) -> bytes:
+    """The bundle for operators and auditors, with the data of the bets and what was paid on them."""
+    lines = [*_common(ended, paytables), _round(ended, bets=_hexes(leaves.split(bets)))]
+    if ended.numbers is not None:
+        lines.append(_payouts(ended, payouts))
+    return _lines(*lines)
+
+
+def _common(ended: EndedRound, paytables: Sequence[bytes]) -> list[dict[str, Any]]:
+    return [
+        _document("rules", ended.rules_document),
+        *(_document("paytable", document) for document in paytables),
+        {
+            "type": "epoch",
+            "room": ended.lock.room.hex(),
+            "first": ended.epoch_first,
+            "count": ended.epoch_count,
+            "commits_root": ended.commits_root.hex(),
+            "key_commit": ended.key_commit.hex(),
+            "opened_ms": ended.epoch_opened_ms,
+            "epoch": ended.epoch_hash.hex(),
+        },
+    ]
+
+
+def _document(kind: str, document: bytes) -> dict[str, Any]:
+    return {"type": "document", "kind": kind, "hash": hashlib.sha256(document).hexdigest(), "text": document.decode()}
+
+
+def _round(ended: EndedRound, **bets: list[str]) -> dict[str, Any]:
+    lock = ended.lock
+    rules = msgspec.json.decode(ended.rules_document)
+    line: dict[str, Any] = {
+        "type": "round",
+        "profile": ended.profile,
+        "room": lock.room.hex(),
+        "round": lock.number,
+        "epoch_first": ended.epoch_first,
+        "epoch_count": ended.epoch_count,
+    }
+    if ended.epoch_key is not None:
+        line["epoch_key"] = ended.epoch_key.hex()
+    line |= {
+        "key_commit": ended.key_commit.hex(),
+        "commits_root": ended.commits_root.hex(),
+        "commit": lock.commit.hex(),
+        "commit_path": _hexes(keno1.commit_path(lock.room, ended.epoch_first, ended.commits, lock.number)),
+        "rules": lock.rules.hex(),
+        **bets,
+        "bets_root": lock.bets_root.hex(),
+        "bets_count": lock.bets_count,
+        "lock_ms": lock.lock_ms,
+        "guard_ms": rules["guard_ms"],
+        "beacon_round": lock.beacon_round,
+        "beacon_sig": ended.beacon_sig.hex(),
+        "prev_lock": lock.prev_lock.hex(),
+        "lock": ended.lock_hash.hex(),
+        "seed": ended.seed.hex(),
+    }
+    return line | _outcome(ended)
+
+
+def _outcome(ended: EndedRound) -> dict[str, Any]:
+    if ended.numbers is None or ended.result is None:
+        reason = ended.void_reason or 0
+        return {"void": keno1.void_hash(ended.lock_hash, ended.seed, reason).hex(), "void_reason": reason}
+    draw = keno1.draw(ended.profile, ended.lock, ended.seed, ended.beacon_sig)
+    return {
+        "x": draw.x.hex(),
+        "beacon": draw.beacon.hex(),
+        "block0": draw.block0.hex(),
+        "numbers": list(ended.numbers),
+        "result": ended.result.hex(),
+    }
+
+
+def _payouts(ended: EndedRound, payouts: Sequence[EvidencePayout]) -> dict[str, Any]:
+    return {
+        "type": "payouts",
+        "room": ended.lock.room.hex(),
+        "round": ended.lock.number,
+        "payouts": [
+            {
+                "bet": payout.bet_id.to_bytes(16, "big").hex(),
+                "hits": payout.hits,
+                "payout_minor": payout.payout_minor,
+                "cut_minor": payout.cut_minor,
+            }
+            for payout in payouts
+        ],
+    }
+
+
+def _hexes(values: Iterable[bytes]) -> list[str]:
+    return [value.hex() for value in values]
+
+
+def _lines(*lines: dict[str, Any]) -> bytes:
+    return b"".join(_encode(line) + b"\n" for line in lines)

@@ -1,0 +1,48 @@
+"""The leaf of a bet in the tree that its round's lock commits to.
+
+Pure. A leaf is 138 bytes: salt 16, bet id 16, operator id 16, account 32, picks 10, stake 8, currency 8, paytable hash
+32 (docs/evidence.md). The salt is derived from the bet id under the privacy key, so that nobody can find a bet by
+guessing who made it.
+"""
+
+from keno import _core
+
+LEAF_BYTES = 138
+
+
+def unsalted_leaf(
+    bet_id: int, operator_id: bytes, account: bytes, picks: bytes, stake_minor: int, currency: str, paytable: bytes
+) -> bytes:
+    """The 122 bytes of a leaf behind its salt."""
+    return b"".join(
+        (
+            bet_id.to_bytes(16, "big"),
+            operator_id,
+            account,
+            picks,
+            stake_minor.to_bytes(8, "big"),
+            currency.encode("ascii").ljust(8, b"\0"),
+            paytable,
+        )
+    )
+
+
+def salted(privacy_key: bytes, unsalted: bytes) -> bytes:
+    """Leaves one after the other, 138 bytes each, from 122 bytes each."""
+    return _core.bet_leaves(privacy_key, unsalted)
+
+
+def leaf_hashes(leaves: bytes) -> list[bytes]:
+    """The RFC 9162 leaf hash of each leaf."""
+    hashes = _core.leaf_hashes(leaves, LEAF_BYTES)
+    return [hashes[at : at + 32] for at in range(0, len(hashes), 32)]
+
+
+def bets_root(leaves: bytes) -> bytes:
+    """The RFC 9162 root over leaves in ascending bet id; SHA256("") where there are none."""
+    return _core.leaves_root(leaves, LEAF_BYTES)
+
+
+def split(leaves: bytes) -> list[bytes]:
+    """The leaves one by one."""
+    return [leaves[at : at + LEAF_BYTES] for at in range(0, len(leaves), LEAF_BYTES)]

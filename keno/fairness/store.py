@@ -1,0 +1,242 @@
+"""SQL of the fairness services: epochs, seed releases, and what an evidence bundle is made of.
+
+The vault's statements run under its own database role; nothing else can read an epoch key or insert a release.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from keno.fairness.evidence import EndedRound, EvidenceBet, EvidencePayout
+from keno.fairness.keno1 import Lock
+from keno.infra.postgres import Connection, Executor
+
+# What a Lock is made of, for every statement that reads one with lock_from().
+LOCK_COLUMNS = """r.id, r.room_id, r.number, r.commit_hash, r.rules_hash, r.bets_root, r.bets_count, r.locked_ms,
+    r.beacon_round, r.prev_lock, r.lock_hash"""
+
+
+def lock_from(row: asyncpg.Record) -> Lock:
+    """The lock of a sealed round from a row with LOCK_COLUMNS."""
+    return Lock(
+        room=row["room_id"].bytes,
+        number=row["number"],
+        commit=row["commit_hash"],
+        rules=row["rules_hash"],
+        bets_root=row["bets_root"],
+        bets_count=row["bets_count"],
+        lock_ms=row["locked_ms"],
+        beacon_round=row["beacon_round"],
+        prev_lock=row["prev_lock"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ShortRoom:
+    """A room whose published commitments will soon be used up; `first_round` is where its next epoch begins."""
+
+    room_id: UUID
+    first_round: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEpoch:
+    """An epoch to be published; `commits` are 32 bytes a round, one after the other."""
+
+    room_id: UUID
+    first_round: int
+    rounds_count: int
+    key_commit: bytes
+    commits: bytes
+    commits_root: bytes
+    opened_ms: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRound:
+    """A sealed round whose seed has not been released, with its epoch's wrapped key."""
+
+    round_id: int
+    epoch_id: int
+    lock: Lock
+    lock_hash: bytes
+    wrapped_key: bytes
+
+
+async def one_vault_at_a_time(conn: Connection) -> int:
+    """Keeps other vaults from opening epochs until the transaction ends; returns the database clock in UTC
+    milliseconds.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock(-7303)")
+    now_ms: int = await conn.fetchval("SELECT now_ms()")
+    return now_ms
+
+
+async def rooms_short_of_epochs(conn: Executor, rounds_ahead: int) -> list[ShortRoom]:
+    """The open rooms that have fewer than `rounds_ahead` commitments published beyond the slot on sale."""
+    rows = await conn.fetch(
+        """
+        SELECT room.id, greatest(slot.number, coverage.until) AS first_round
+        FROM rooms AS room
+        CROSS JOIN LATERAL (
+            SELECT greatest((now_ms() + room.lock_lead_ms - room.slot_epoch_ms) / room.period_ms + 1, 1) AS number
+        ) AS slot
+        CROSS JOIN LATERAL (
+            SELECT coalesce(max(e.first_round + e.rounds_count), 1) AS until FROM epochs AS e WHERE e.room_id = room.id
+        ) AS coverage
+        WHERE room.status = 'open' AND coverage.until < slot.number + $1
+        """,
+        rounds_ahead,
+    )
+    return [ShortRoom(room_id=row["id"], first_round=row["first_round"]) for row in rows]
+
+
+async def publish_epoch(conn: Connection, epoch: NewEpoch) -> int:
+    """Publishes an epoch; returns its id, under which its wrapped key must be stored in the same transaction."""
+    epoch_id: int = await conn.fetchval(
+        """
+        INSERT INTO epochs (room_id, first_round, rounds_count, key_commit, commits, commits_root, opened_ms, hash)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id
+        """,
+        epoch.room_id,
+        epoch.first_round,
+        epoch.rounds_count,
+        epoch.key_commit,
+        epoch.commits,
+        epoch.commits_root,
+        epoch.opened_ms,
+        epoch.hash,
+    )
+    return epoch_id
+
+
+async def keep_key(conn: Connection, epoch_id: int, wrapped_key: bytes) -> None:
+    """Stores an epoch's wrapped key."""
+    await conn.execute("INSERT INTO rng_seeds (epoch_id, wrapped_key) VALUES ($1, $2)", epoch_id, wrapped_key)
+
+
+async def sealed_rounds(conn: Executor, limit: int) -> list[SealedRound]:
+    """Rounds whose lock has been fixed and whose seed has not been released yet."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {LOCK_COLUMNS}, r.epoch_id, s.wrapped_key
+        FROM rounds AS r JOIN rng_seeds AS s ON s.epoch_id = r.epoch_id
+        WHERE r.phase = 'locked' AND r.lock_hash IS NOT NULL
+            AND NOT EXISTS (SELECT FROM seed_releases AS released WHERE released.round_id = r.id)
+        ORDER BY r.id LIMIT $1
+        """,  # noqa: S608 - a constant
+        limit,
+    )
+    return [
+        SealedRound(row["id"], row["epoch_id"], lock_from(row), row["lock_hash"], row["wrapped_key"]) for row in rows
+    ]
+
+
+async def release_seeds(conn: Executor, releases: Sequence[tuple[int, bytes, bytes]]) -> None:
+    """Stores (round id, lock hash, seed); a round that has its release keeps the first."""
+    await conn.execute(
+        """
+        INSERT INTO seed_releases (round_id, lock_hash, seed)
+        SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) ON CONFLICT DO NOTHING
+        """,
+        [release[0] for release in releases],
+        [release[1] for release in releases],
+        [release[2] for release in releases],
+    )
+
+
+async def ended_epochs(conn: Executor) -> list[tuple[int, bytes]]:
+    """(id, wrapped key) of the epochs all of whose rounds have ended and whose key is not published yet."""
+    rows = await conn.fetch(
+        """
+        SELECT e.id, s.wrapped_key
+        FROM epochs AS e
+        JOIN rng_seeds AS s ON s.epoch_id = e.id
+        JOIN rounds AS last ON last.room_id = e.room_id AND last.number = e.first_round + e.rounds_count - 1
+        WHERE e.epoch_key IS NULL AND last.ended_ms IS NOT NULL
+            AND NOT EXISTS (SELECT FROM rounds AS r WHERE r.epoch_id = e.id AND r.ended_ms IS NULL
+                AND r.room_id = e.room_id AND r.phase IN ('open', 'locked', 'drawn'))
+        """
+    )
+    return [(row["id"], row["wrapped_key"]) for row in rows]
+
+
+async def publish_key(conn: Executor, epoch_id: int, epoch_key: bytes) -> None:
+    """Publishes the key of an ended epoch, once."""
+    await conn.execute("UPDATE epochs SET epoch_key = $2 WHERE id = $1 AND epoch_key IS NULL", epoch_id, epoch_key)
+
+
+async def ended_round(conn: Executor, round_id: int) -> EndedRound | None:
+    """The round with everything published about it; None while it has not ended, and for a skipped slot."""
+    row = await conn.fetchrow(
+        f"""
+        SELECT {LOCK_COLUMNS}, room.profile, r.seed, r.beacon_sig, r.numbers, r.result, r.void_reason, e.first_round,
+            e.rounds_count, e.hash AS epoch_hash, e.opened_ms AS epoch_opened_ms, e.epoch_key, e.key_commit, e.commits,
+            e.commits_root, rules.document
+        FROM rounds AS r
+        JOIN rooms AS room ON room.id = r.room_id
+        JOIN epochs AS e ON e.id = r.epoch_id
+        JOIN rules ON rules.hash = r.rules_hash
+        WHERE r.id = $1 AND r.phase IN ('settled', 'void')
+        """,  # noqa: S608 - a constant
+        round_id,
+    )
+    if row is None:
+        return None
+    return EndedRound(
+        lock=lock_from(row),
+        lock_hash=row["lock_hash"],
+        profile=row["profile"],
+        seed=row["seed"],
+        beacon_sig=row["beacon_sig"] or b"",
+        numbers=row["numbers"],
+        result=row["result"],
+        void_reason=row["void_reason"],
+        epoch_first=row["first_round"],
+        epoch_count=row["rounds_count"],
+        epoch_hash=row["epoch_hash"],
+        epoch_opened_ms=row["epoch_opened_ms"],
+        epoch_key=row["epoch_key"],
+        key_commit=row["key_commit"],
+        commits=row["commits"],
+        commits_root=row["commits_root"],
+        rules_document=row["document"],
+    )
+
+
+async def paytable_documents(conn: Executor, rules_hash: bytes) -> list[bytes]:
+    """The documents of the paytables that a rules document offers, in its order."""
+    rows = await conn.fetch(
+        """
+        SELECT p.document FROM rules_paytables AS offered JOIN paytables AS p ON p.hash = offered.paytable_hash
+        WHERE offered.rules_hash = $1 ORDER BY offered.position
+        """,
+        rules_hash,
+    )
+    return [row["document"] for row in rows]
+
+
+async def round_bets(conn: Executor, round_id: int) -> list[EvidenceBet]:
+    """The bets of a round in ascending id, which is their order in the tree."""
+    rows = await conn.fetch(
+        """
+        SELECT b.id, b.operator_id, player.account_hash, b.picks, b.stake_minor, account.currency, b.paytable_hash
+        FROM bets AS b
+        JOIN accounts AS account ON account.id = b.account_id
+        JOIN players AS player ON player.id = account.player_id
+        WHERE b.round_id = $1 ORDER BY b.id
+        """,
+        round_id,
+    )
+    return [EvidenceBet(*row.values()) for row in rows]
+
+
+async def round_payouts(conn: Executor, round_id: int) -> list[EvidencePayout]:
+    """The payouts of a round in ascending bet id."""
+    rows = await conn.fetch(
+        "SELECT bet_id, hits, payout_minor, cut_minor FROM payouts WHERE round_id = $1 ORDER BY bet_id", round_id
+    )
+    return [EvidencePayout(*row.values()) for row in rows]

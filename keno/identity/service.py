@@ -1,0 +1,136 @@
+"""Operators, their keys, and who a signed request comes from.
+
+Authorization (which operator may do what) belongs to the services that are called; rate limits to `keno.risk`; accounts
+to the wallet.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Literal
+from uuid import UUID
+
+import asyncpg
+from redis.asyncio import Redis
+
+from keno.errors import KenoError
+from keno.identity import signature, store
+from keno.identity.keyring import Keyring
+from keno.identity.nonces import Nonces
+from keno.identity.operators import (
+    IdentityError,
+    Key,
+    Operator,
+    WalletMode,
+    checked_currencies,
+    checked_key_id,
+    checked_name,
+)
+from keno.reporting.store import log_admin_action
+
+ED25519_PUBLIC_BYTES = 32
+HMAC_SECRET_BYTES = 32
+
+
+class AuthenticationError(KenoError):
+    """The signature is good or might be, but its key or nonce does not let the request in. `code` is stable."""
+
+    def __init__(
+        self, code: Literal["unknown_key", "key_revoked", "operator_suspended", "nonce_replayed"], detail: str
+    ) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class IdentityService:
+    """Adds operators and keys, and authenticates operators by their signatures.
+
+    Every change is recorded in the audit trail, in its transaction, under `actor`: who made it.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, redis: Redis, platform_key: bytes) -> None:
+        self._pool = pool
+        self._keyring = Keyring(pool, platform_key)
+        self._nonces = Nonces(redis)
+
+    async def authenticate(
+        self, method: str, target_uri: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, now_ms: int
+    ) -> Operator:
+        """The operator that signed this request, after its nonce has been spent.
+
+        `headers` are pairs of lower-case name and raw value, one a field line; `target_uri` is absolute.
+        Raises `signature.SignatureError`, `AuthenticationError`, `nonces.NonceStoreError` (nobody can be let in).
+        A key's state is told only to who can sign with it; the nonce is spent last, so that nobody else can burn it.
+        """
+        signed = signature.parse(headers)
+        key = await self._keyring.find(signed.key_id, now_ms)
+        if key is None:
+            raise AuthenticationError("unknown_key", f"no key {signed.key_id}")
+        signature.verify(signed, key.verifying_key, method=method, target_uri=target_uri, body=body, now_ms=now_ms)
+        if key.revoked:
+            raise AuthenticationError("key_revoked", f"key {key.id} was revoked")
+        if key.operator.status != "active":
+            raise AuthenticationError("operator_suspended", f"operator {key.operator.name} is {key.operator.status}")
+        if not await self._nonces.spend(key.id, signed.nonce, created_s=signed.created_s, now_ms=now_ms):
+            raise AuthenticationError("nonce_replayed", "this nonce was used with this key before")
+        return key.operator
+
+    async def add_operator(
+        self, name: str, currencies: Sequence[str], wallet_mode: WalletMode = "transfer", *, actor: str
+    ) -> Operator:
+        """Add an operator without keys or accounts. Raises IdentityError, OperatorExistsError."""
+        checked = checked_name(name), checked_currencies(currencies)
+        async with self._pool.acquire() as conn, conn.transaction():
+            operator = await store.add_operator(conn, *checked, wallet_mode)
+            after = {"name": operator.name, "currencies": list(operator.currencies), "wallet_mode": wallet_mode}
+            await log_admin_action(conn, actor, "operator.added", str(operator.id), None, after)
+        return operator
+
+    async def operator(self, name: str) -> Operator | None:
+        """The operator of this name."""
+        return await store.operator_by_name(self._pool, name)
+
+    async def add_ed25519_key(self, operator_id: UUID, key_id: str, public_key: bytes, *, actor: str) -> Key:
+        """Add an operator's raw 32-byte public key.
+
+        Raises IdentityError, KeyExistsError, KeyLimitError, OperatorNotFoundError.
+        """
+        if len(public_key) != ED25519_PUBLIC_BYTES:
+            raise IdentityError(f"an Ed25519 public key has {ED25519_PUBLIC_BYTES} bytes, not {len(public_key)}")
+        return await self._add_key(operator_id, checked_key_id(key_id), "ed25519", public_key, actor)
+
+    async def add_hmac_key(self, operator_id: UUID, key_id: str, *, actor: str) -> bytes:
+        """Add a shared key; returns its secret, which is shown this once and kept wrapped.
+
+        Raises IdentityError, KeyExistsError, KeyLimitError, OperatorNotFoundError.
+        """
+        secret = secrets.token_bytes(HMAC_SECRET_BYTES)
+        wrapped = self._keyring.wrap(checked_key_id(key_id), secret)
+        await self._add_key(operator_id, key_id, "hmac-sha256", wrapped, actor)
+        return secret
+
+    async def revoke_key(self, key_id: str, *, actor: str) -> bool:
+        """Revoke a key for good; it is refused within a second. False where no active key has this id."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            operator_id = await store.revoke_key(conn, key_id)
+            if operator_id is not None:
+                before, after = {"status": "active"}, {"status": "revoked", "operator": str(operator_id)}
+                await log_admin_action(conn, actor, "key.revoked", key_id, before, after)
+        self._keyring.forget(key_id)
+        return operator_id is not None
+
+    async def keys(self, operator_id: UUID) -> list[Key]:
+        """An operator's keys, oldest first, revoked ones included."""
+        return await store.keys_of(self._pool, operator_id)
+
+    async def _add_key(
+        self, operator_id: UUID, key_id: str, algorithm: signature.Algorithm, material: bytes, actor: str
+    ) -> Key:
+        async with self._pool.acquire() as conn, conn.transaction():
+            key = await store.add_key(conn, operator_id, key_id, algorithm, material)
+            after = {"algorithm": algorithm, "operator": str(operator_id)}
+            await log_admin_action(conn, actor, "key.added", key_id, None, after)
+        self._keyring.forget(key_id)
+        return key

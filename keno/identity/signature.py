@@ -1,0 +1,246 @@
+"""One fixed profile of RFC 9421 HTTP message signatures, parsed strictly and checked.
+
+The profile: the components `"@method" "@target-uri" "content-digest"` in this order; the parameters `created`,
+`nonce`, `keyid` and `alg`, each once, in any order, and no other; `alg` is `ed25519` or `hmac-sha256`; one signature
+under any label; `Content-Digest` (RFC 9530) holds the SHA-256 of the body's raw bytes and nothing else. A request
+without a body signs the digest of zero bytes.
+
+What was signed is what was received: the text of the parameters goes into the signature base byte for byte as it came,
+never serialized again. So the canonical spelling of RFC 8941 is the only one accepted, and no two readers can disagree
+about what it means.
+
+It does not look keys up, remember nonces, or read a clock: the caller gives the key and the time, and spends the nonce
+only after `verify` returned. It is not a general RFC 9421 implementation.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import b64encode
+from binascii import a2b_base64
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final, Literal, NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from keno.errors import KenoError
+
+WINDOW_MS: Final = 60_000
+HEADER_BYTES_MAX: Final = 512
+HMAC_SECRET_BYTES_MIN: Final = 32
+COMPONENTS: Final = '("@method" "@target-uri" "content-digest")'
+
+Algorithm = Literal["ed25519", "hmac-sha256"]
+Code = Literal[
+    "signature_missing",
+    "signature_malformed",
+    "signature_expired",
+    "signature_not_yet_valid",
+    "signature_invalid",
+    "digest_mismatch",
+    "algorithm_mismatch",
+]
+
+_LABEL = r"[a-z*][a-z0-9_.*-]{0,63}"
+_PARAMETER = (
+    r";(?:created=(0|[1-9][0-9]{0,14})"
+    r'|nonce="([ !#-\[\]-~]{1,64})"'
+    r'|keyid="([A-Za-z0-9_-]{1,64})"'
+    r'|alg="(ed25519|hmac-sha256)")'
+)
+# A group keeps its capture over the repetitions: four repetitions that set all four groups are each parameter once.
+_INPUT: Final = re.compile(rf"({_LABEL})=({re.escape(COMPONENTS)}(?:{_PARAMETER}){{4}})")
+_SIGNATURE: Final = re.compile(rf"({_LABEL})=:([A-Za-z0-9+/]+={{0,2}}):")
+_DIGEST: Final = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+_TARGET: Final = re.compile(r"[!-~]+")
+_SIGNATURE_BYTES: Final[dict[Algorithm, int]] = {"ed25519": 64, "hmac-sha256": 32}
+
+
+class SignatureError(KenoError):
+    """A request that is not signed as the profile says. `code` is stable; `detail` is for the caller's log."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code: Code = code
+        self.detail = detail
+
+
+class SignedHeaders(NamedTuple):
+    """The three headers, parsed; nothing in it is proved before `verify`."""
+
+    key_id: str
+    algorithm: Algorithm
+    created_s: int
+    nonce: str
+    params: str
+    """the signature parameters as received: everything after `label=`"""
+    signature: bytes
+    content_digest: str
+    """the Content-Digest field as received"""
+    digest: bytes
+
+
+class Ed25519Verifier(NamedTuple):
+    """An operator's public key."""
+
+    key: Ed25519PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class HmacSecret:
+    """A shared secret, with which both sides sign and verify. It never shows in a representation."""
+
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) < HMAC_SECRET_BYTES_MIN:
+            raise ValueError(f"a shared secret has at least {HMAC_SECRET_BYTES_MIN} bytes")
+
+
+VerifyingKey = Ed25519Verifier | HmacSecret
+SigningKey = Ed25519PrivateKey | HmacSecret
+
+
+def parse(headers: Iterable[tuple[bytes, bytes]]) -> SignedHeaders:
+    """Read the signature from a request's headers.
+
+    `headers` are pairs of lower-case name and raw value, one pair a field line, as ASGI gives them.
+    Raises SignatureError: `signature_missing`, `signature_malformed`.
+    """
+    fields = _fields(headers)
+    found = _INPUT.fullmatch(fields["signature-input"])
+    if found is None:
+        raise SignatureError("signature_malformed", f"Signature-Input must be label={COMPONENTS} and four parameters")
+    label, params, created, nonce, key_id, algorithm = found.groups()
+    if created is None or nonce is None or key_id is None or algorithm not in _SIGNATURE_BYTES:
+        raise SignatureError("signature_malformed", "created, nonce, keyid and alg must each appear exactly once")
+    signature = _SIGNATURE.fullmatch(fields["signature"])
+    if signature is None or signature[1] != label:
+        raise SignatureError("signature_malformed", "Signature must be one byte sequence, labelled as Signature-Input")
+    digest = _DIGEST.fullmatch(fields["content-digest"])
+    if digest is None:
+        raise SignatureError("signature_malformed", "Content-Digest must be sha-256=:(base64 of 32 bytes): alone")
+    return SignedHeaders(
+        key_id,
+        algorithm,
+        int(created),
+        nonce,
+        params,
+        _bytes(signature[2], _SIGNATURE_BYTES[algorithm], "Signature"),
+        fields["content-digest"],
+        _bytes(digest[1], 32, "Content-Digest"),
+    )
+
+
+def verify(signed: SignedHeaders, key: VerifyingKey, *, method: str, target_uri: str, body: bytes, now_ms: int) -> None:
+    """Return if `key` signed this request within the window around `now_ms`; otherwise raise SignatureError.
+
+    `method` is upper case; `target_uri` is the absolute URI as the client must have spelled it; `body` is raw.
+    Codes, in order of precedence: `algorithm_mismatch`, `signature_expired`, `signature_not_yet_valid`,
+    `digest_mismatch`, `signature_invalid`.
+    """
+    if signed.algorithm != algorithm_of(key):
+        raise SignatureError("algorithm_mismatch", f"key {signed.key_id} is for {algorithm_of(key)}")
+    age_ms = now_ms - signed.created_s * 1000
+    if age_ms > WINDOW_MS:
+        raise SignatureError("signature_expired", f"created is {age_ms} ms old; at most {WINDOW_MS} ms are accepted")
+    if age_ms < -WINDOW_MS:
+        raise SignatureError(
+            "signature_not_yet_valid", f"created is {-age_ms} ms in the future; at most {WINDOW_MS} ms are accepted"
+        )
+    if not hmac.compare_digest(sha256(body).digest(), signed.digest):
+        raise SignatureError("digest_mismatch", "Content-Digest is not the SHA-256 of the body received")
+    if not _is_signable(method, target_uri):
+        raise SignatureError("signature_invalid", "only a method of letters and a printable ASCII target can be signed")
+    base = signature_base(method, target_uri, signed.content_digest, signed.params)
+    if not _is_signature(key, signed.signature, base):
+        raise SignatureError("signature_invalid", f"the signature does not match {method} {target_uri} and its digest")
+
+
+def sign(
+    key: SigningKey, key_id: str, *, method: str, target_uri: str, body: bytes, created_s: int, nonce: str
+) -> dict[str, str]:
+    """Make the three headers of a signed request: Content-Digest, Signature-Input, Signature.
+
+    `nonce` must not repeat under this key within two windows: 16 random bytes as text do. Raises ValueError for values
+    that the profile cannot express.
+    """
+    content_digest = f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"
+    params = f'{COMPONENTS};created={created_s};nonce="{nonce}";keyid="{key_id}";alg="{algorithm_of(key)}"'
+    signature_input = f"sig={params}"
+    if _INPUT.fullmatch(signature_input) is None or not _is_signable(method, target_uri):
+        raise ValueError("the profile cannot express this method, target_uri, created_s, nonce or key_id")
+    base = signature_base(method, target_uri, content_digest, params)
+    signature = hmac.digest(key.secret, base, "sha256") if isinstance(key, HmacSecret) else key.sign(base)
+    return {
+        "Content-Digest": content_digest,
+        "Signature-Input": signature_input,
+        "Signature": f"sig=:{b64encode(signature).decode()}:",
+    }
+
+
+def signature_base(method: str, target_uri: str, content_digest: str, params: str) -> bytes:
+    """The bytes that are signed (RFC 9421 section 2.5), from values that were checked."""
+    lines = (
+        f'"@method": {method}',
+        f'"@target-uri": {target_uri}',
+        f'"content-digest": {content_digest}',
+        f'"@signature-params": {params}',
+    )
+    return "\n".join(lines).encode("ascii")
+
+
+def algorithm_of(key: VerifyingKey | SigningKey) -> Algorithm:
+    """The `alg` that a key can be used with, and the only one."""
+    return "hmac-sha256" if isinstance(key, HmacSecret) else "ed25519"
+
+
+def _is_signable(method: str, target_uri: str) -> bool:
+    return method.isascii() and method.isalpha() and _TARGET.fullmatch(target_uri) is not None
+
+
+def _fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for raw_name, value in headers:
+        name = _WANTED.get(raw_name)
+        if name is None:
+            continue
+        if name in fields:
+            raise SignatureError("signature_malformed", f"{name} appears more than once")
+        if len(value) > HEADER_BYTES_MAX:
+            raise SignatureError("signature_malformed", f"{name} is longer than {HEADER_BYTES_MAX} bytes")
+        if not value.isascii():
+            raise SignatureError("signature_malformed", f"{name} must be ASCII")
+        fields[name] = value.decode("ascii")
+    missing = [name for name in _WANTED.values() if name not in fields]
+    if missing:
+        raise SignatureError("signature_missing", f"missing: {', '.join(missing)}")
+    return fields
+
+
+_WANTED: Final = {name.encode(): name for name in ("signature-input", "signature", "content-digest")}
+
+
+def _bytes(text: str, length: int, header: str) -> bytes:
+    # The pattern fixed the alphabet; writing the bytes again finds spellings that differ only in their padding bits.
+    try:
+        value = a2b_base64(text)
+    except ValueError as error:
+        raise SignatureError("signature_malformed", f"{header} is not base64") from error
+    if len(value) != length or b64encode(value).decode() != text:
+        raise SignatureError("signature_malformed", f"{header} must be the canonical base64 of {length} bytes")
+    return value
+
+
+def _is_signature(key: VerifyingKey, signature: bytes, base: bytes) -> bool:
+    if isinstance(key, HmacSecret):
+        return hmac.compare_digest(hmac.digest(key.secret, base, "sha256"), signature)
+    try:
+        key.key.verify(signature, base)
+    except InvalidSignature:
+        return False
+    return True

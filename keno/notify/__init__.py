@@ -1,0 +1,1 @@
+"""What the services tell each other and the players."""

@@ -1,0 +1,1 @@
+"""The operators' figures, the audit trail, and the audit of the whole."""

@@ -1,0 +1,17 @@
+-- What bets, payouts, totals and ledger entries name is there: these tables have no foreign keys, for speed.
+SELECT 'bet' AS kind, b.id
+FROM bets AS b
+LEFT JOIN rounds AS r ON r.id = b.round_id
+LEFT JOIN accounts AS a ON a.id = b.account_id AND a.kind = 'player'
+LEFT JOIN paytables AS p ON p.hash = b.paytable_hash
+LEFT JOIN rules_paytables AS o ON o.rules_hash = r.rules_hash AND o.paytable_hash = b.paytable_hash
+WHERE r.id IS NULL OR a.id IS NULL OR p.hash IS NULL OR o.rules_hash IS NULL
+UNION ALL
+SELECT 'payout', p.bet_id FROM payouts AS p LEFT JOIN bets AS b ON b.id = p.bet_id AND b.round_id = p.round_id WHERE b.id IS NULL
+UNION ALL
+SELECT 'wallet transaction', w.id
+FROM wallet_transactions AS w
+LEFT JOIN accounts AS debit ON debit.id = w.debit_account_id
+LEFT JOIN accounts AS credit ON credit.id = w.credit_account_id
+LEFT JOIN bets AS b ON b.id = w.bet_id
+WHERE debit.id IS NULL OR credit.id IS NULL OR (w.bet_id IS NOT NULL AND b.id IS NULL)

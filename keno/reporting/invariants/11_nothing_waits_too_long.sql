@@ -1,0 +1,9 @@
+-- No event waits unsent, no payout uncredited and no round unfinished for more than five minutes.
+SELECT 'event' AS kind, id FROM outbox WHERE sent_ms IS NULL AND created_ms < now_ms() - 300000
+UNION ALL
+SELECT 'payout', p.bet_id FROM payouts AS p
+JOIN rounds AS r ON r.id = p.round_id
+LEFT JOIN wallet_transactions AS w ON w.bet_id = p.bet_id AND w.kind = 'win'
+WHERE w.id IS NULL AND r.ended_ms < now_ms() - 300000
+UNION ALL
+SELECT 'round', id FROM rounds WHERE phase IN ('open', 'locked', 'drawn') AND draw_due_ms < now_ms() - 300000

@@ -1,0 +1,100 @@
+"""SQL of the operators' figures and of the audit trail."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from keno.infra.postgres import Connection, Executor
+
+
+async def add_round_to_revenue(conn: Connection, round_id: int) -> None:
+    """Adds a settled round's totals to the hour in which it ended. The caller's inbox makes it happen once."""
+    await conn.execute(
+        """
+        INSERT INTO revenue_hourly AS sum
+            (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor)
+        SELECT t.operator_id, r.room_id, t.currency, r.ended_ms - r.ended_ms % 3600000, 1, t.bets_count,
+            t.staked_minor, t.paid_minor
+        FROM round_totals AS t JOIN rounds AS r ON r.id = t.round_id
+        WHERE t.round_id = $1
+        ON CONFLICT (operator_id, hour_ms, room_id, currency) DO UPDATE SET
+            rounds_count = sum.rounds_count + 1,
+            bets_count = sum.bets_count + excluded.bets_count,
+            staked_minor = sum.staked_minor + excluded.staked_minor,
+            paid_minor = sum.paid_minor + excluded.paid_minor
+        """,
+        round_id,
+    )
+
+
+async def log_action(conn: Executor, actor: str, action: str, subject: str, detail: dict[str, Any]) -> None:
+    """Appends to the audit trail, whose rows are chained by hash in the database."""
+    await conn.execute(
+        "INSERT INTO audit_logs (actor, action, subject, detail) VALUES ($1, $2, $3, $4)",
+        actor,
+        action,
+        subject,
+        _json(detail),
+    )
+
+
+async def log_admin_action(
+    conn: Connection, actor: str, action: str, subject: str, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> None:
+    """Records what a person changed, with the state before and after, here and in the audit trail."""
+    async with conn.transaction():
+        await conn.execute(
+            "INSERT INTO admin_actions (actor, action, subject, before, after) VALUES ($1, $2, $3, $4, $5)",
+            actor,
+            action,
+            subject,
+            _json(before),
+            _json(after),
+        )
+        await log_action(conn, actor, action, subject, {"before": before, "after": after})
+
+
+def _json(value: dict[str, Any] | None) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+async def rows_breaking(conn: Executor, invariant_sql: str, limit: int) -> list[str]:
+    """The first rows that an invariant's query returns, as text."""
+    rows = await conn.fetch(f"SELECT * FROM ({invariant_sql}) AS broken LIMIT {limit:d}")  # noqa: S608 - our own queries
+    return [", ".join(f"{name}={value}" for name, value in row.items()) for row in rows]
+
+
+async def ended_round_ids(conn: Executor) -> list[int]:
+    """The rounds that have evidence, by room and number."""
+    rows = await conn.fetch("SELECT id FROM rounds WHERE phase IN ('settled', 'void') ORDER BY room_id, number")
+    return [row["id"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFigures:
+    """What has been bet on a round so far and, once it is settled, paid; over all operators, in one currency."""
+
+    bets_count: int
+    staked_minor: int
+    paid_minor: int
+    uncredited_count: int
+
+
+async def round_figures(conn: Executor, round_ids: Sequence[int], currency: str) -> dict[int, RoundFigures]:
+    """The figures of rounds by their ids."""
+    rows = await conn.fetch(
+        """
+        SELECT r.id, count(b.id), coalesce(sum(b.stake_minor), 0)::bigint, coalesce(sum(p.payout_minor), 0)::bigint,
+            count(p.bet_id) FILTER (WHERE w.id IS NULL)
+        FROM unnest($1::bigint[]) AS r (id)
+        LEFT JOIN (bets AS b JOIN accounts AS a ON a.id = b.account_id AND a.currency = $2) ON b.round_id = r.id
+        LEFT JOIN payouts AS p ON p.bet_id = b.id
+        LEFT JOIN wallet_transactions AS w ON w.bet_id = b.id AND w.kind = 'win'
+        GROUP BY r.id
+        """,
+        list(round_ids),
+        currency,
+    )
+    return {row[0]: RoundFigures(*row[1:]) for row in rows}
