@@ -1,0 +1,62 @@
+"""What every Litestar handler here needs: answers as responses, strict ids of the path, and a strict query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Request, Response
+
+from gateway.answers import Answer
+from gateway.problems import ProblemError
+from keno.requests import ID_MAX
+
+_DECIMAL_ID: Final = re.compile(r"[1-9][0-9]{0,18}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def response(answer: Answer) -> Response[bytes]:
+    """The answer as Litestar sends it, byte for byte."""
+    return Response(answer.body, status_code=answer.status, media_type=answer.media_type, headers=dict(answer.headers))
+
+
+def decimal_id(text: str, not_found: str) -> int:
+    """A 64-bit id of the path; ProblemError `not_found` for what cannot be one."""
+    if _DECIMAL_ID.fullmatch(text) is None or int(text) > ID_MAX:
+        raise ProblemError(not_found, f"{text!r} is not a decimal id")
+    return int(text)
+
+
+def uuid_id(text: str, not_found: str) -> UUID:
+    """A UUID of the path in its canonical spelling; ProblemError `not_found` for anything else."""
+    if _UUID.fullmatch(text) is None:
+        raise ProblemError(not_found, f"{text!r} is not a UUID")
+    return UUID(text)
+
+
+def hash_id(text: str, not_found: str) -> bytes:
+    """A 32-byte hash of the path in lower-case hex; ProblemError `not_found` for anything else."""
+    if _HASH.fullmatch(text) is None:
+        raise ProblemError(not_found, "a hash is 64 digits of lower-case hex")
+    return bytes.fromhex(text)
+
+
+def query_of(request: Request[Any, Any, Any], known: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """The query's integers, each given at most once and within its `(least, greatest)`.
+
+    Raises ProblemError `invalid_query` for a parameter that is unknown, repeated, no decimal integer, or out of range.
+    """
+    found: dict[str, int] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise ProblemError("invalid_query", f"there is no query parameter {name!r}", name)
+        if name in found:
+            raise ProblemError("invalid_query", f"{name} is given twice", name)
+        least, greatest = known[name]
+        if _DECIMAL_ID.fullmatch(value) is None or not least <= int(value) <= greatest:
+            raise ProblemError("invalid_query", f"{name} is an integer from {least} to {greatest}", name)
+        found[name] = int(value)
+    return found

@@ -1,0 +1,163 @@
+"""Everything that can be wrong with a request: one table of stable codes, answered as RFC 9457 problem details.
+
+A problem's `type` is `/problems/<code>`; `status`, `title` and `remedy` belong to the code and never vary; `detail` and
+`field` are about this one request. A client decides by `code`, never by `detail`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import msgspec
+
+from gateway.answers import Answer
+from keno.bets.outcome import Outcome
+from keno.errors import KenoError
+from keno.identity.nonces import NonceStoreError
+from keno.identity.service import AuthenticationError
+from keno.identity.signature import SignatureError
+from keno.requests import RequestError
+
+PROBLEM_JSON: Final = "application/problem+json"
+BODY_BYTES_MAX: Final = 64 * 1024
+RETRY_AFTER_S: Final = 1
+
+
+class Kind(NamedTuple):
+    """A kind of problem: its HTTP status, what it is called, and what would be right."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+KINDS: Final = MappingProxyType(
+    {
+        # The request as HTTP
+        "not_found": Kind(404, "No such resource", "See the table of calls in the operator API guide."),
+        "method_not_allowed": Kind(405, "Method not allowed", "Use a method of the Allow header."),
+        "body_too_slow": Kind(408, "Body too slow", "Send the whole body at once."),
+        "body_too_large": Kind(413, "Body too large", f"Send at most {BODY_BYTES_MAX} bytes."),
+        "unsupported_media_type": Kind(415, "Not JSON", "Send Content-Type: application/json, in UTF-8."),
+        "unknown_origin": Kind(421, "Not a host of this service", "Use the host name you were given."),
+        "bad_request": Kind(400, "Malformed request", "Send a well-formed HTTP request."),
+        # Who it is from
+        "signature_missing": Kind(
+            401, "Not signed", "Send Signature-Input, Signature and Content-Digest as RFC 9421 and RFC 9530 say."
+        ),
+        "signature_malformed": Kind(
+            401,
+            "Not signed as the profile says",
+            'Cover "@method" "@target-uri" "content-digest" with created, nonce, keyid and alg, in one signature.',
+        ),
+        "signature_expired": Kind(401, "Signature too old", "Sign when you send, with a clock that is right."),
+        "signature_not_yet_valid": Kind(401, "Signature from the future", "Sign with a clock that is right."),
+        "signature_invalid": Kind(401, "Wrong signature", "Sign the method, the URI and the digest as they are sent."),
+        "algorithm_mismatch": Kind(401, "Wrong algorithm", "Use the algorithm that the key was registered for."),
+        "digest_mismatch": Kind(401, "Body does not match its digest", "Send the very bytes that were digested."),
+        "unknown_key": Kind(401, "Unknown key", "Use a keyid that was registered for you."),
+        "key_revoked": Kind(401, "Revoked key", "Use your other key, or register a new one."),
+        "nonce_replayed": Kind(401, "Nonce used before", "Sign each request, retries too, with a fresh nonce."),
+        "operator_suspended": Kind(403, "Operator suspended", "Contact the platform."),
+        # What it says
+        "malformed_json": Kind(400, "Not JSON", "Send one JSON object in UTF-8."),
+        "duplicate_field": Kind(400, "Field given twice", "Give each field once."),
+        "unknown_field": Kind(422, "Unknown field", "Send only the fields of this call."),
+        "missing_field": Kind(422, "Missing field", "Send every required field of this call."),
+        "invalid_request": Kind(422, "Invalid value", "Give the field the type and range that this call states."),
+        "invalid_query": Kind(
+            422, "Invalid query", "Give each query parameter of this call at most once, in its range."
+        ),
+        "invalid_picks": Kind(422, "Invalid picks", "Pick 1 to 10 different integers from 1 to 80."),
+        "invalid_stake": Kind(
+            422, "Invalid stake", "Stake an integer of minor units that the room's rules allow for the currency."
+        ),
+        "invalid_amount": Kind(422, "Invalid amount", "Give a positive integer of minor units, at most 2^53 - 1."),
+        # What it asks for
+        "round_not_found": Kind(404, "No such round", "Name a round or room of GET /v1/rooms."),
+        "room_not_found": Kind(404, "No such room", "Name a room of GET /v1/rooms."),
+        "bet_not_found": Kind(404, "No such bet", "Use a bet_id that you were given."),
+        "player_not_found": Kind(404, "No such player", "Deposit for the player first."),
+        "document_not_found": Kind(404, "No such document", "Use a hash that a room, a round or a bet names."),
+        "evidence_not_found": Kind(404, "No evidence", "Ask for the evidence of a settled or void round."),
+        "transaction_conflict": Kind(
+            409, "Transaction id used for something else", "Use a fresh transaction_id for each new transaction."
+        ),
+        "round_not_open": Kind(409, "Round not open", "Bet on a round before its lock, or name the room instead."),
+        "room_closed": Kind(409, "Room closed", "Use an open room of GET /v1/rooms."),
+        "currency_not_offered": Kind(
+            422, "Currency not offered", "Use a currency of yours that the room's rules offer."
+        ),
+        "paytable_not_offered": Kind(422, "Paytable not offered", "Use a paytable of the room's rules, or none."),
+        "player_blocked": Kind(403, "Player blocked", "This player may not bet."),
+        "limit_reached": Kind(403, "Limit reached", "Wait until the player's limit allows this bet."),
+        "insufficient_funds": Kind(409, "Insufficient funds", "Deposit for the player, or stake less."),
+        # What is ours
+        "overloaded": Kind(503, "Overloaded", "Retry with the same transaction_id after Retry-After seconds."),
+        "unavailable": Kind(503, "Unavailable", "Retry with the same transaction_id after Retry-After seconds."),
+        "internal": Kind(500, "Internal error", "Retry with the same transaction_id; report it if it stays."),
+    }
+)
+
+OUTCOME_CODES: Final = MappingProxyType(
+    {
+        Outcome.CONFLICT: ("transaction_conflict", "transaction_id"),
+        Outcome.ROUND_NOT_FOUND: ("round_not_found", None),
+        Outcome.ROUND_NOT_OPEN: ("round_not_open", None),
+        Outcome.ROOM_CLOSED: ("room_closed", None),
+        Outcome.INVALID_PICKS: ("invalid_picks", "picks"),
+        Outcome.CURRENCY_NOT_OFFERED: ("currency_not_offered", "currency"),
+        Outcome.INVALID_STAKE: ("invalid_stake", "stake_minor"),
+        Outcome.PAYTABLE_NOT_OFFERED: ("paytable_not_offered", "paytable"),
+        Outcome.PLAYER_BLOCKED: ("player_blocked", "player"),
+        Outcome.LIMIT_REACHED: ("limit_reached", None),
+        Outcome.INSUFFICIENT_FUNDS: ("insufficient_funds", "stake_minor"),
+        Outcome.OVERLOADED: ("overloaded", None),
+    }
+)
+"""The code, and the field it is about, of each outcome of a bet that is not a bet."""
+
+
+class ProblemError(KenoError):
+    """Raised by the gateway's own code to answer with a problem."""
+
+    def __init__(self, code: str, detail: str, field: str | None = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.field = field
+
+
+def problem(code: str, detail: str | None = None, field: str | None = None) -> Answer:
+    """The answer for a code of KINDS; KeyError for any other."""
+    kind = KINDS[code]
+    members: dict[str, object] = {
+        "type": f"/problems/{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "code": code,
+        "detail": detail or kind.title,
+        "remedy": kind.remedy,
+    }
+    if field is not None:
+        members["field"] = field
+    headers = {"Cache-Control": "no-store"}
+    if kind.status == 401:
+        headers["WWW-Authenticate"] = 'Signature realm="keno"'
+    if kind.status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    return Answer(kind.status, msgspec.json.encode(members), PROBLEM_JSON, headers)
+
+
+def problem_of(error: KenoError) -> Answer:
+    """The answer for an error that a client can cause; `internal` for every other."""
+    match error:
+        case ProblemError() | RequestError():
+            return problem(error.code, error.detail, error.field)
+        case SignatureError() | AuthenticationError():
+            return problem(error.code, error.detail)
+        case NonceStoreError():
+            return problem("unavailable", "requests cannot be authenticated at the moment")
+        case _:
+            return problem("internal")

@@ -1,0 +1,97 @@
+"""Rooms and rounds as an operator sees them: the shared rooms and its own. Another operator's are not there."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from gateway.answers import json_answer
+from gateway.auth.guard import SignedRequest
+from gateway.http import decimal_id, query_of, response, uuid_id
+from gateway.problems import ProblemError
+from keno.requests import ID_MAX
+from keno.rounds.service import RoomService
+from keno.rounds.store import Room, Round
+
+PAGE_ROUNDS: Final = 50
+PAGE_ROUNDS_MAX: Final = 200
+
+
+def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
+    """The handlers, behind the operator's signature."""
+
+    async def visible(request: SignedRequest, room: str) -> Room:
+        found = await rooms.room(uuid_id(room, "room_not_found"), request.user.id)
+        if found is None:
+            raise ProblemError("room_not_found", f"you have no room {room}")
+        return found
+
+    @get("/rooms")
+    async def all_rooms(request: SignedRequest) -> Response[bytes]:
+        found = await rooms.rooms(request.user.id)
+        return response(json_answer({"rooms": [_room(room) for room in found]}))
+
+    @get("/rooms/{room:str}")
+    async def one_room(request: SignedRequest, room: FromPath[str]) -> Response[bytes]:
+        return response(json_answer(_room(await visible(request, room))))
+
+    @get("/rooms/{room:str}/rounds")
+    async def rounds_of_room(request: SignedRequest, room: FromPath[str]) -> Response[bytes]:
+        query = query_of(request, {"before": (1, ID_MAX), "limit": (1, PAGE_ROUNDS_MAX)})
+        limit = query.get("limit", PAGE_ROUNDS)
+        found = await rooms.rounds((await visible(request, room)).id, query.get("before"), limit)
+        more = len(found) == limit and found[-1].number > 1
+        page = {"rounds": [_round(each) for each in found], "next_before": found[-1].number if more else None}
+        return response(json_answer(page))
+
+    @get("/rounds/{round_id:str}")
+    async def one_round(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
+        found = await rooms.round(decimal_id(round_id, "round_not_found"), request.user.id)
+        if found is None:
+            raise ProblemError("round_not_found", f"you have no round {round_id}")
+        return response(json_answer(_round(found)))
+
+    return [all_rooms, one_room, rounds_of_room, one_round]
+
+
+def _room(room: Room) -> dict[str, Any]:
+    return {
+        "room": str(room.id),
+        "name": room.name,
+        "status": room.status,
+        "private": room.operator_id is not None,
+        "profile": room.profile,
+        "period_ms": room.period_ms,
+        "lock_lead_ms": room.lock_lead_ms,
+        "slot_epoch_ms": room.slot_epoch_ms,
+        "rules": room.rules_hash.hex(),
+    }
+
+
+def _round(found: Round) -> dict[str, Any]:
+    return {
+        "round": {"id": str(found.id), "number": found.number, "phase": found.phase},
+        "room": str(found.room_id),
+        "rules": found.rules_hash.hex(),
+        "commit": _hex(found.commit_hash),
+        "opened_ms": found.opened_ms,
+        "lock_due_ms": found.lock_due_ms,
+        "draw_due_ms": found.draw_due_ms,
+        "locked_ms": found.locked_ms,
+        "bets_count": found.bets_count,
+        "bets_root": _hex(found.bets_root),
+        "lock": _hex(found.lock_hash),
+        "drawn_ms": found.drawn_ms,
+        "numbers": None if found.numbers is None else list(found.numbers),
+        "result": _hex(found.result),
+        "seed": _hex(found.seed),
+        "ended_ms": found.ended_ms,
+        "void_reason": found.void_reason,
+    }
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()

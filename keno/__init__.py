@@ -1,0 +1,1 @@
+"""Keno: a provably fair keno game server for the operators of online casinos."""

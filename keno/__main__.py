@@ -1,0 +1,5 @@
+"""`python -m keno` is the `keno` command."""
+
+from keno.cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""Puts the services together, and is the only chooser of adapters: which servers, which bus, whose keys.
+
+Nothing is created at import. `platform()` gives everything that a process of Keno may need; a process that is only the
+gateway or one worker gets the same and uses its part.
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+import asyncpg
+from redis.asyncio import Redis
+
+from keno.bets.service import BetService
+from keno.bets.settler import Settler
+from keno.config import Config
+from keno.errors import ConfigError
+from keno.fairness.service import EvidenceService
+from keno.fairness.vault import Vault
+from keno.identity.service import IdentityService
+from keno.infra.bus import Bus
+from keno.infra.embedded import EmbeddedServers
+from keno.infra.keyfiles import Keys, load_keys
+from keno.infra.local_bus import LocalBus
+from keno.infra.migrate import migrate
+from keno.infra.outbox import Relay
+from keno.infra.postgres import create_pool
+from keno.infra.rabbit_bus import RabbitBus
+from keno.infra.redis import create_redis
+from keno.reporting.audit import Audit
+from keno.reporting.service import ReportingService
+from keno.rounds.scheduler import Scheduler
+from keno.rounds.service import RoomService
+from keno.wallet.service import WalletService
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The services of a process. `pool` is PostgreSQL as keno_app; nothing but the vault has another."""
+
+    config: Config
+    pool: asyncpg.Pool
+    redis: Redis
+    bus: Bus
+    keys: Keys
+    identity: IdentityService
+    rooms: RoomService
+    bets: BetService
+    wallet: WalletService
+    reporting: ReportingService
+    evidence: EvidenceService
+    audit: Audit
+
+    def scheduler(self, shard: int = 0) -> Scheduler:
+        """A candidate for the leadership of a shard."""
+        return Scheduler(self.pool, shard, f"{socket.gethostname()}:{os.getpid()}", self.keys.privacy)
+
+    def settler(self) -> Settler:
+        """A settler."""
+        return Settler(self.pool)
+
+    def relay(self) -> Relay:
+        """A relay of the outbox to the bus."""
+        return Relay(self.pool, self.bus)
+
+    @asynccontextmanager
+    async def vault(self) -> AsyncIterator[Vault]:
+        """The vault, on connections of its own role."""
+        if self.config.vault_database_url is None:
+            raise ConfigError("KENO_VAULT_DATABASE_URL is needed to run the vault")
+        async with await create_pool(
+            self.config.vault_database_url, application="keno-vault", connections_max=2
+        ) as pool:
+            yield Vault(pool, self.keys.vault, self.config.epoch_rounds, min(self.config.epoch_rounds, 64))
+
+
+@asynccontextmanager
+async def platform(config: Config) -> AsyncIterator[Platform]:
+    """Connects to the configured servers, or starts them, and gives the services; closes them all at the end."""
+    async with AsyncExitStack() as stack:
+        config = await stack.enter_async_context(_servers(config))
+        assert config.database_url is not None and config.redis_url is not None  # noqa: S101, PT018 - set by _servers
+        keys = load_keys(config.keys_dir, create=config.data_dir in config.keys_dir.parents)
+        pool = await stack.enter_async_context(await create_pool(config.database_url))
+        redis = create_redis(config.redis_url)
+        stack.push_async_callback(redis.aclose)
+        bus: Bus = LocalBus() if config.amqp_url is None else RabbitBus(config.amqp_url)
+        stack.push_async_callback(bus.close)
+        evidence = EvidenceService(pool, keys.privacy)
+        bets = BetService(pool, keys.privacy)
+        stack.push_async_callback(bets.close)
+        yield Platform(
+            config=config,
+            pool=pool,
+            redis=redis,
+            bus=bus,
+            keys=keys,
+            identity=IdentityService(pool, redis, keys.platform),
+            rooms=RoomService(pool),
+            bets=bets,
+            wallet=WalletService(pool),
+            reporting=ReportingService(pool),
+            evidence=evidence,
+            audit=Audit(pool, evidence),
+        )
+
+
+@asynccontextmanager
+async def _servers(config: Config) -> AsyncIterator[Config]:
+    """Starts what the configuration does not name, in the data folder, and fills in its URLs."""
+    if config.database_url is not None and config.redis_url is not None:
+        yield config
+        return
+    if config.database_url is not None or config.redis_url is not None:
+        raise ConfigError("KENO_DATABASE_URL and KENO_REDIS_URL go together: set both or neither")
+    servers = await EmbeddedServers.start(config.data_dir)
+    try:
+        await migrate(servers.database_url)
+        yield replace(
+            config,
+            database_url=servers.database_url_as("keno_app"),
+            vault_database_url=servers.database_url_as("keno_vault"),
+            owner_database_url=servers.database_url,
+            redis_url=servers.redis_url,
+        )
+    finally:
+        await servers.stop()
+

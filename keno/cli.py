@@ -1,0 +1,224 @@
+"""The `keno` command. Exit codes: 0 good, 1 bad (the message says what), 2 wrong use."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cyclopts import App, Parameter, validators
+from rich.console import Console
+from rich.table import Table
+
+from keno import config
+from keno.bootstrap import platform
+from keno.demo.run import run_demo
+from keno.errors import ConfigError, KenoError
+from keno.fairness.keno1 import draw_numbers
+from keno.game import paytable, rtp, rules
+from keno.game.profiles import rtp_profile, shipped_paytable
+from keno.infra.migrate import migrate
+from keno.infra.telemetry import configure_logging
+from keno.rounds.service import GUARD_MS, default_limits
+from keno.up import run_all, run_gateway
+from workers.group import WORKERS, run_workers
+from workers.runner import stop_on_signals
+
+app = App(name="keno", help="A provably fair keno game server.", result_action="sys_exit")
+run = app.command(App(name="run", help="Run one process."))
+operator = app.command(App(name="operator", help="Operators and their keys."))
+room = app.command(App(name="room", help="Rooms."))
+tables = app.command(App(name="paytable", help="Paytables."))
+
+_ACTOR = "command line"
+Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
+
+
+def main() -> None:
+    """The entry point of the `keno` command."""
+    try:
+        app()
+    except KenoError as error:
+        print(f"keno: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+@app.command
+async def up() -> int:
+    """Run everything in one process, on its own servers unless the environment names others."""
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load()) as services:
+        await run_all(services, stop)
+    return 0
+
+
+@run.command(name="gateway")
+async def run_the_gateway() -> int:
+    """Run the gateway."""
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load()) as services:
+        await run_gateway(services, stop)
+    return 0
+
+
+@run.command(name="worker")
+async def run_a_worker(name: str) -> int:
+    """Run one worker: vault, scheduler, settler, relay, wallet or reporting."""
+    if name not in WORKERS:
+        _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
+        return 2
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load()) as services:
+        if services.config.amqp_url is None and name in ("relay", "wallet", "reporting"):
+            raise ConfigError(f"the worker {name} alone needs KENO_AMQP_URL: without it events stay in one process")
+        await run_workers(services, [name], stop)
+    return 0
+
+
+@app.command(name="migrate")
+async def migrate_database() -> int:
+    """Bring the schema of KENO_OWNER_DATABASE_URL up to date."""
+    owner_url = config.load().owner_database_url
+    if owner_url is None:
+        raise ConfigError("KENO_OWNER_DATABASE_URL names the database to migrate; the embedded one migrates itself")
+    await migrate(owner_url)
+    return 0
+
+
+@operator.command(name="add")
+async def add_operator(name: str, *, currency: list[str]) -> int:
+    """Add an operator with its currencies, and print its id."""
+    async with platform(config.load()) as services:
+        added = await services.identity.add_operator(name, currency, actor=_ACTOR)
+    print(added.id)  # noqa: T201
+    return 0
+
+
+@operator.command(name="key")
+async def add_operator_key(name: str, key_id: str, *, ed25519: str | None = None, hmac: bool = False) -> int:
+    """Add a key to an operator: its Ed25519 public key in hex, or a new HMAC secret, which is printed this once."""
+    if (ed25519 is None) != hmac:
+        _complain("give either --ed25519 PUBLIC_KEY or --hmac")
+        return 2
+    public_key = b"" if ed25519 is None else _bytes("--ed25519", ed25519, 32)
+    async with platform(config.load()) as services:
+        found = await services.identity.operator(name)
+        if found is None:
+            raise KenoError(f"there is no operator named {name}")
+        if hmac:
+            print((await services.identity.add_hmac_key(found.id, key_id, actor=_ACTOR)).hex())  # noqa: T201
+        else:
+            await services.identity.add_ed25519_key(found.id, key_id, public_key, actor=_ACTOR)
+    return 0
+
+
+@room.command(name="add")
+async def add_room(
+    name: str,
+    *,
+    period_ms: int = 5_000,
+    lock_lead_ms: int = 1_000,
+    rtp: Literal["92", "94", "96"] = "94",
+    currency: list[str],
+    operator: str | None = None,
+) -> int:
+    """Open a room with the shipped paytable of an RTP profile and default limits, and print its id."""
+    profile, offered = rtp_profile(rtp), shipped_paytable(rtp)
+    room_rules = rules.build(
+        profile="S",
+        guard_ms=GUARD_MS,
+        beacon_chain=None,
+        rtp_bounds=profile.rtp_bounds,
+        paytables=[offered.hash],
+        currencies={code: default_limits(code) for code in currency},
+    )
+    async with platform(config.load()) as services:
+        owner = await services.identity.operator(operator) if operator else None
+        if operator and owner is None:
+            raise KenoError(f"there is no operator named {operator}")
+        added = await services.rooms.add(
+            name,
+            period_ms=period_ms,
+            lock_lead_ms=lock_lead_ms,
+            room_rules=room_rules,
+            paytables=[offered],
+            operator_id=owner.id if owner else None,
+            actor=_ACTOR,
+        )
+    print(added.id)  # noqa: T201
+    return 0
+
+
+@room.command(name="close")
+async def close_room(name: str) -> int:
+    """Take a room out of sale; its open round is still played."""
+    async with platform(config.load()) as services:
+        await services.rooms.close(name, actor=_ACTOR)
+    return 0
+
+
+@tables.command(name="rtp")
+def paytable_rtp(file: Annotated[Path, Parameter(validator=validators.Path(exists=True, dir_okay=False))]) -> int:
+    """Print what a paytable returns, exactly."""
+    parsed = paytable.parse(file.read_bytes())
+    shown = Table(title=f"{parsed.name} version {parsed.version}, SHA-256 {parsed.hash.hex()}")
+    for heading in ("picks", "RTP", "exact", "hit frequency", "standard deviation", "top win", "multipliers by hits"):
+        shown.add_column(heading, justify="left" if heading == "multipliers by hits" else "right")
+    for row in rtp.describe(parsed):
+        shown.add_row(
+            str(row.picks),
+            rtp.percent_text(row.rtp),
+            f"{row.rtp.numerator}/{row.rtp.denominator}",
+            rtp.percent_text(row.hit_frequency),
+            f"{float(row.variance) ** 0.5:.3f}",
+            f"{float(row.top_multiplier):,g} x",
+            " ".join(f"{float(multiplier):g}" for multiplier in row.multipliers),
+        )
+    console = Console()
+    console.print(shown, width=None if console.is_terminal else 200)
+    return 0
+
+
+@app.command
+def draw(*, seed: Hex32, x: Hex32, beacon: Hex32 = "00" * 32) -> int:
+    """Print the 20 numbers that the Rust core derives from raw protocol values, in draw order."""
+    numbers = draw_numbers(_bytes("--seed", seed, 32), _bytes("--x", x, 32), _bytes("--beacon", beacon, 32))
+    print(" ".join(str(number) for number in numbers))  # noqa: T201
+    return 0
+
+
+@app.command
+async def audit(*, json: bool = False) -> int:
+    """Check every invariant of money and rounds; exit 1 where one is broken."""
+    held = True
+    async with platform(config.load()) as services:
+        async for finding in services.audit.findings():
+            held = held and not finding.broken_by
+            if json:
+                print(msgspec.json.encode(finding).decode())  # noqa: T201
+            else:
+                print(f"{'BROKEN' if finding.broken_by else 'ok    '} {finding.invariant}: {finding.statement}")  # noqa: T201
+                for row in finding.broken_by:
+                    print(f"       {row}")  # noqa: T201
+    return 0 if held else 1
+
+
+@app.command
+async def demo(*, rounds: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None) -> int:
+    """Play with simulated players and verify every round, for ever or for a number of rounds."""
+    configure_logging(level="warning")
+    async with stop_on_signals() as stop:
+        return 0 if await run_demo(config.load(), rounds, Path("demo-evidence"), stop) else 1
+
+
+def _bytes(option: str, text: str, length: int) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        raise KenoError(f"{option} is not hex") from None
+    if len(value) != length:
+        raise KenoError(f"{option} has {length} bytes in hex, not {len(value)}")
+    return value
+
+
+def _complain(message: str) -> None:
+    print(f"keno: {message}", file=sys.stderr)  # noqa: T201

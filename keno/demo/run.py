@@ -1,0 +1,175 @@
+"""Runs the demo: everything in one process, players at its door, and the verifier on every round."""
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from keno.bootstrap import Platform, platform
+from keno.config import Config
+from keno.demo.board import Board, Line
+from keno.demo.players import Crowd, OperatorClient
+from keno.game import rules
+from keno.game.profiles import rtp_profile, shipped_paytable
+from keno.identity.operators import Operator
+from keno.reporting.audit import verify
+from keno.reporting.store import RoundFigures, round_figures
+from keno.rounds.service import GUARD_MS, default_limits
+from keno.rounds.store import Room, Round, database_now_ms
+from keno.up import run_all
+
+log = structlog.get_logger()
+
+_NAME = "demo"
+_CURRENCY = "EUR"
+_PROFILE = "94"
+_PERIOD_MS = 5_000
+_LOCK_LEAD_MS = 1_000
+_PLAYERS = 12
+_ROUNDS_SHOWN = 12
+_REFRESH_S = 0.25
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the verifier has said so far, by round id."""
+
+    verdicts: dict[int, str] = field(default_factory=dict)
+    verified_count: int = 0
+    failed: bool = False
+
+
+async def run_demo(config: Config, rounds: int | None, evidence_dir: Path, stop: asyncio.Event) -> bool:
+    """Plays until `stop` or until `rounds` rounds with bets were verified; returns whether everything held."""
+    config = _on_free_port(config)
+    async with platform(config) as services, asyncio.TaskGroup() as group:
+        everything = group.create_task(run_all(services, stop))
+        try:
+            held = await _play(services, rounds, evidence_dir, stop)
+        finally:
+            stop.set()
+        await everything
+    return held
+
+
+async def _play(services: Platform, rounds: int | None, evidence_dir: Path, stop: asyncio.Event) -> bool:
+    operator, room = await _operator(services), await _room(services)
+    client = await _client(services, operator)
+    crowd = Crowd(client, room.id, _CURRENCY, [f"player-{index:02}" for index in range(1, _PLAYERS + 1)])
+    enough = asyncio.Event()
+    origin = services.config.public_origins[0]
+    title = f"Keno demo: {_PLAYERS} players, a round every {_PERIOD_MS / 1000:g} s, RTP {_PROFILE} %, {origin}"
+    with Board(title, _CURRENCY) as board:
+        playing = asyncio.create_task(crowd.play(enough))
+        progress = _Progress()
+        try:
+            while not stop.is_set() and not progress.failed and (rounds is None or progress.verified_count < rounds):
+                await _refresh(services, room, board, progress, evidence_dir)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _REFRESH_S)
+                if playing.done():
+                    await playing
+        finally:
+            enough.set()
+            await asyncio.gather(playing, return_exceptions=stop.is_set())
+            await client.close()
+        board.say("answers to the players: " + ", ".join(f"{n} x {code}" for code, n in crowd.answers.most_common()))
+        return await _audit(services, board) and not progress.failed
+
+
+async def _refresh(services: Platform, room: Room, board: Board, progress: _Progress, evidence_dir: Path) -> None:
+    shown = await services.rooms.rounds(room.id, limit=_ROUNDS_SHOWN)
+    figures = await round_figures(services.pool, [each.id for each in shown], _CURRENCY)
+    for each in reversed(shown):
+        if each.phase == "settled" and each.id not in progress.verdicts and not figures[each.id].uncredited_count:
+            await _verify(services, each, figures[each.id], progress, evidence_dir)
+    now_ms = await database_now_ms(services.pool)
+    board.show([Line(each, figures[each.id], progress.verdicts.get(each.id, "")) for each in shown], now_ms)
+
+
+async def _verify(
+    services: Platform, settled: Round, figures: RoundFigures, progress: _Progress, evidence_dir: Path
+) -> None:
+    bundle = await services.evidence.bundle(settled.id, auditor=True)
+    assert bundle is not None, "a settled round has evidence"  # noqa: S101
+    await asyncio.to_thread(_keep, evidence_dir / f"{_NAME}-{settled.number:06}.jsonl", bundle)
+    complaints = await verify(bundle)
+    progress.verdicts[settled.id] = complaints[0] if complaints else "verified"
+    progress.failed = progress.failed or bool(complaints)
+    if not complaints and figures.bets_count:
+        progress.verified_count += 1
+
+
+def _keep(path: Path, bundle: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bundle)
+
+
+async def _audit(services: Platform, board: Board) -> bool:
+    broken = [finding async for finding in services.audit.findings() if finding.broken_by]
+    for finding in broken:
+        board.say(f"audit: {finding.invariant}: {finding.statement} Broken by {'; '.join(finding.broken_by)}")
+    if not broken:
+        board.say("audit: every invariant holds")
+    return not broken
+
+
+async def _operator(services: Platform) -> Operator:
+    return await services.identity.operator(_NAME) or await services.identity.add_operator(
+        _NAME, [_CURRENCY], actor=_NAME
+    )
+
+
+async def _room(services: Platform) -> Room:
+    room = await services.rooms.room_named(_NAME)
+    if room is not None:
+        return room
+    paytable = shipped_paytable(_PROFILE)
+    return await services.rooms.add(
+        _NAME,
+        period_ms=_PERIOD_MS,
+        lock_lead_ms=_LOCK_LEAD_MS,
+        room_rules=rules.build(
+            profile="S",
+            guard_ms=GUARD_MS,
+            beacon_chain=None,
+            rtp_bounds=rtp_profile(_PROFILE).rtp_bounds,
+            paytables=[paytable.hash],
+            currencies={_CURRENCY: default_limits(_CURRENCY)},
+        ),
+        paytables=[paytable],
+        actor=_NAME,
+    )
+
+
+async def _client(services: Platform, operator: Operator) -> OperatorClient:
+    """A client with a key of its own. A key lives as long as a run: those of earlier runs are revoked."""
+    for key in await services.identity.keys(operator.id):
+        if key.revoked_ms is None:
+            await services.identity.revoke_key(key.id, actor=_NAME)
+    private_key = Ed25519PrivateKey.generate()
+    public_key = private_key.public_key().public_bytes_raw()
+    key = await services.identity.add_ed25519_key(
+        operator.id, f"{_NAME}-{public_key.hex()[:16]}", public_key, actor=_NAME
+    )
+    return OperatorClient(services.config.public_origins[0], key.id, private_key)
+
+
+def _on_free_port(config: Config) -> Config:
+    """The configuration itself, or where its port is taken one with a port that is free."""
+    for port in (config.port, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((config.host, port))
+            except OSError:
+                continue
+            free = probe.getsockname()[1]
+        if free == config.port:
+            return config
+        return replace(config, port=free, public_origins=(f"http://{config.host}:{free}",))
+    return config

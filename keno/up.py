@@ -1,0 +1,23 @@
+"""Everything in one process: the gateway and all workers, for a laptop, the demo and small installations."""
+
+import asyncio
+
+from gateway.app import create_app
+from gateway.server import serve
+from keno.bootstrap import Platform
+from workers.group import WORKERS, run_workers
+
+
+async def run_all(platform: Platform, stop: asyncio.Event) -> None:
+    """Serves until `stop`; whichever part fails for good ends the others, and its error is raised."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run_gateway(platform, stop), name="gateway")
+        group.create_task(run_workers(platform, list(WORKERS), stop), name="workers")
+
+
+async def run_gateway(platform: Platform, stop: asyncio.Event) -> None:
+    """Serves the gateway until `stop`."""
+    try:
+        await serve(create_app(platform), platform.config.host, platform.config.port, stop)
+    finally:
+        stop.set()

@@ -1,0 +1,1238 @@
+"""keno-verify: checks rounds of a keno room from their published evidence, and trusts nobody who took part.
+
+This file is for auditors, players and regulators. It needs Python 3.11 and nothing else, imports nothing of the game
+server, and nothing of the server imports it: it was written from the protocol alone (`docs/fairness.md`,
+`docs/evidence.md`), so the two agree only if both follow it. It stands in the order of the protocol.
+
+    python -I -S verifier.py [--quiet | --json] [--drand FILE] FILE...
+
+Exit status: 0 all that could be checked is right; 1 a violation; 2 malformed input or wrong use; 3 nothing is wrong,
+but necessary evidence is missing. Over several rounds the worst counts: 2, then 1, then 3.
+
+What it does not do: it has no network, so it cannot know *when* something was published (the transparency log and the
+signed receipts are for that); and the standard library has no BLS12-381, so it does not verify the signature of a
+beacon. Fetch the beacon from drand yourself, and `--drand` compares it; otherwise E and B are never called proved.
+"""
+
+import argparse
+import hashlib
+import hmac
+import json
+import os
+import re
+import struct
+import sys
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache, lru_cache
+from itertools import pairwise
+from math import comb, gcd
+from typing import Annotated, Any, NamedTuple, get_origin, get_type_hints
+
+VERIFIED, VIOLATION, MALFORMED, INCOMPLETE = 0, 1, 2, 3
+PRECEDENCE = (VERIFIED, INCOMPLETE, VIOLATION, MALFORMED)
+
+NUMBERS, DRAWN, PICKS_MAX = 80, 20, 10
+ZERO_HASH = bytes(32)
+
+# drand quicknet: one beacon every 3 s, the signature a compressed point of G1.
+QUICKNET = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971"
+GENESIS_MS, PERIOD_MS, SIGNATURE_BYTES = 1_692_803_367_000, 3_000, 48
+GUARD_MS_MIN = 2_000
+EPOCH_BEACON_DELAY_MS = 30_000
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Hashes and trees. Integers are big-endian; tags are ASCII without a terminator.
+
+
+def sha256(*parts: bytes) -> bytes:
+    """SHA-256 of the parts one after the other."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def u8(value: int) -> bytes:
+    return value.to_bytes(1)
+
+
+def u32(value: int) -> bytes:
+    return value.to_bytes(4)
+
+
+def u64(value: int) -> bytes:
+    return value.to_bytes(8)
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """RFC 9162, 2.1.1: a leaf can never pass for a node."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """Root of the RFC 9162 tree over leaf data; SHA256("") for no leaves."""
+    return root_of_hashes([leaf_hash(leaf) for leaf in leaves])
+
+
+def root_of_hashes(level: Sequence[bytes]) -> bytes:
+    """The same from leaf hashes. An odd last node moves up unpaired: the RFC's split at the largest power of two."""
+    if not level:
+        return sha256()
+    while len(level) > 1:
+        above = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = above if len(level) % 2 == 0 else [*above, level[-1]]
+    return level[0]
+
+
+def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """Root to which an inclusion path (nearest sibling first) leads; None if a tree of this size has no such path.
+
+    It undoes RFC 9162, 2.1.3.1 from the top: the last hash of the path is the half in which the leaf is not.
+    """
+    if not 0 <= index < size:
+        return None
+    if size == 1:
+        return leaf if not path else None
+    if not path:
+        return None
+    left_size = 1 << (size - 1).bit_length() - 1
+    if index < left_size:
+        left = root_from_path(leaf, index, left_size, path[:-1])
+        return None if left is None else node_hash(left, path[-1])
+    right = root_from_path(leaf, index - left_size, size - left_size, path[:-1])
+    return None if right is None else node_hash(path[-1], right)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The draw.
+
+
+def draw_block(seed: bytes, x: bytes, beacon: bytes, index: int) -> bytes:
+    """Block `index` of the random stream of a draw, 32 bytes."""
+    return hmac.digest(seed, b"keno1:draw" + x + beacon + u32(index), "sha256")
+
+
+def draw(seed: bytes, x: bytes, beacon: bytes) -> list[int]:
+    """The 20 distinct numbers of 1..80, in draw order.
+
+    Bytes from 240 on are skipped, so that each accepted byte is uniform on 80 values; so are numbers already drawn.
+    """
+    numbers: list[int] = []
+    index = 0
+    while len(numbers) < DRAWN:
+        for byte in draw_block(seed, x, beacon, index):
+            number = byte % NUMBERS + 1
+            if byte < 240 and number not in numbers:
+                numbers.append(number)
+        index += 1
+    return numbers[:DRAWN]
+
+
+def drand_round_after(time_ms: int) -> int:
+    """First quicknet round published at `time_ms` or later."""
+    return max(-((GENESIS_MS - time_ms) // PERIOD_MS), 0) + 1
+
+
+def drand_time_ms(drand_round: int) -> int:
+    return GENESIS_MS + (drand_round - 1) * PERIOD_MS
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Money, in integer minor units.
+
+
+@cache
+def chance(picks: int, hits: int) -> Fraction:
+    """Hypergeometric: the probability that `hits` of `picks` numbers are among the 20 of 80."""
+    return Fraction(comb(DRAWN, hits) * comb(NUMBERS - DRAWN, picks - hits), comb(NUMBERS, picks))
+
+
+def paytable_rtp(multipliers: Mapping[int, Sequence[int]], scale: int) -> dict[int, Fraction]:
+    """Exact return to player by number of picks. `multipliers[picks][hits]` is in units of 1/`scale`."""
+    return {
+        picks: sum((chance(picks, hits) * multiplier for hits, multiplier in enumerate(row)), Fraction(0)) / scale
+        for picks, row in multipliers.items()
+    }
+
+
+def payout(stake_minor: int, multiplier: int, scale: int, win_max_minor: int) -> tuple[int, int]:
+    """What a bet is paid, and what the maximum win cut from it: (payout_minor, cut_minor)."""
+    won_minor = stake_minor * multiplier // scale
+    payout_minor = min(won_minor, win_max_minor)
+    return payout_minor, won_minor - payout_minor
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Strict reading. What JSON leaves open (duplicate keys, NaN, 1.0 for 1, true for 1, lone surrogates) is refused.
+
+
+class MalformedError(Exception):
+    """The input is not an evidence bundle."""
+
+
+Reader = Callable[[Any], Any]
+
+
+def strict_json(text: str) -> Any:
+    """The JSON value of `text`, without floats, duplicate keys and lone surrogates; else `MalformedError`."""
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) != len(pairs):
+            raise ValueError("duplicate key")
+        return value
+
+    def refuse(literal: str) -> Any:
+        raise ValueError(f"{literal[:40]} is not an integer")
+
+    try:
+        value = json.loads(text, object_pairs_hook=members, parse_float=refuse, parse_constant=refuse)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"not strict JSON: {error}") from None
+    return value
+
+
+def record(value: Any, fields: Mapping[str, Reader]) -> dict[str, Any]:
+    """The members of an object with exactly these keys, each read by its reader."""
+    if type(value) is not dict:
+        raise MalformedError("not an object")
+    if value.keys() != fields.keys():
+        missing, unknown = sorted(fields.keys() - value.keys()), sorted(value.keys() - fields.keys())
+        raise MalformedError(f"keys missing: {missing!a}, unknown: {unknown!a}")
+    members = {}
+    for key, read in fields.items():
+        try:
+            members[key] = read(value[key])
+        except MalformedError as error:
+            raise MalformedError(f"{key}: {error}") from None
+    return members
+
+
+def any_hex(value: Any) -> bytes:
+    try:
+        data = bytes.fromhex(value)
+    except (TypeError, ValueError):
+        raise MalformedError("not hex") from None
+    if data.hex() != value:
+        raise MalformedError("not plain lower-case hex")
+    return data
+
+
+def hex_of(size: int) -> Reader:
+    def read(value: Any) -> bytes:
+        data = any_hex(value)
+        if len(data) != size:
+            raise MalformedError(f"{len(data)} bytes where {size} belong")
+        return data
+
+    return read
+
+
+def integer(bits: int, least: int = 0) -> Reader:
+    limit = 1 << bits
+
+    def read(value: Any) -> int:
+        if type(value) is not int or not least <= value < limit:
+            raise MalformedError(f"not an integer of {bits} bits, {least} or more")
+        return value
+
+    return read
+
+
+def string(value: Any) -> str:
+    if type(value) is not str:
+        raise MalformedError("not a string")
+    return value
+
+
+def one_of(*allowed: str) -> Reader:
+    def read(value: Any) -> str:
+        if value not in allowed:
+            raise MalformedError(f"none of {', '.join(allowed)}")
+        return string(value)
+
+    return read
+
+
+def list_of(item: Reader, size: int | None = None) -> Reader:
+    def read(value: Any) -> list[Any]:
+        if type(value) is not list or size not in (None, len(value)):
+            raise MalformedError("not a list" if size is None else f"not a list of {size}")
+        return [item(member) for member in value]
+
+    return read
+
+
+def fraction(value: Any) -> Fraction:
+    """An exact fraction in lowest terms, "47/50"."""
+    match = re.fullmatch(r"([0-9]{1,60})/([0-9]{1,60})", string(value))
+    if match is None or int(match[2]) == 0:
+        raise MalformedError("not a fraction")
+    numerator, denominator = int(match[1]), int(match[2])
+    if gcd(numerator, denominator) != 1 or f"{numerator}/{denominator}" != value:
+        raise MalformedError("not a fraction in lowest terms")
+    return Fraction(numerator, denominator)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The lines of a bundle. The annotation of a field says how its member of the JSON object is read.
+
+Text = Annotated[str, string]
+Hash = Annotated[bytes, hex_of(32)]
+Bytes16 = Annotated[bytes, hex_of(16)]
+U8 = Annotated[int, integer(8)]
+U32 = Annotated[int, integer(32)]
+U64 = Annotated[int, integer(64)]
+Positive = Annotated[int, integer(64, least=1)]
+Hashes = Annotated[list[bytes], list_of(hex_of(32))]
+Numbers = Annotated[list[int], list_of(integer(64))]
+
+
+@cache
+def readers(shape: type) -> dict[str, Reader]:
+    """The reader of each field of a class whose fields are annotated as above."""
+    hints = get_type_hints(shape, include_extras=True)
+    return {key: hint.__metadata__[0] for key, hint in hints.items() if get_origin(hint) is Annotated}
+
+
+class Currency(NamedTuple):
+    """A currency's limits; `exponent` is its number of decimal places."""
+
+    exponent: U8
+    stake_min_minor: U64
+    stake_max_minor: U64
+    stake_step_minor: Positive
+    win_max_minor: U64
+
+
+def currencies(value: Any) -> dict[bytes, Currency]:
+    """Currencies by their 8 bytes in a bet leaf."""
+    if type(value) is not dict or not all(re.fullmatch("[0-9A-Za-z]{1,8}", code) for code in value):
+        raise MalformedError("not currencies by code")
+    return {currency_bytes(code): Currency(**record(limits, readers(Currency))) for code, limits in value.items()}
+
+
+def currency_bytes(code: str) -> bytes:
+    return code.encode().ljust(8, b"\0")
+
+
+def currency_code(currency: bytes) -> str:
+    return currency.rstrip(b"\0").decode("ascii", "backslashreplace")
+
+
+def by_picks(reader: Callable[[int], Reader]) -> Reader:
+    """An object with a member for each number of picks, "1" to "10"."""
+    members = {str(picks): reader(picks) for picks in range(1, PICKS_MAX + 1)}
+    return lambda value: {int(picks): member for picks, member in record(value, members).items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """A rules document."""
+
+    protocol: Text
+    numbers: U8
+    drawn: U8
+    profile: Text
+    guard_ms: U64
+    beacon_chain: Annotated[str | None, lambda value: None if value is None else string(value)]
+    rtp_bounds: Annotated[list[Fraction], list_of(fraction, 2)]
+    paytables: Hashes
+    currencies: Annotated[dict[bytes, Currency], currencies]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Paytable:
+    """A paytable document. `rtp` is what it states, `exact_rtp` what it is."""
+
+    name: Text
+    version: U64
+    scale: Positive
+    multipliers: Annotated[dict[int, list[int]], by_picks(lambda picks: list_of(integer(64), picks + 1))]
+    rtp: Annotated[dict[int, Fraction], by_picks(lambda picks: fraction)]
+    exact_rtp: dict[int, Fraction]
+
+
+@lru_cache(maxsize=1024)
+def read_content(kind: str, text: str) -> Rules | Paytable:
+    if kind == "rules":
+        return Rules(**record(strict_json(text), readers(Rules)))
+    members = record(strict_json(text), readers(Paytable))
+    return Paytable(**members, exact_rtp=paytable_rtp(members["multipliers"], members["scale"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A published document. `content` is None if the text does not have the stated hash: then it is nobody's word."""
+
+    type: Text
+    kind: Annotated[str, one_of("rules", "paytable")]
+    hash: Hash
+    text: Text
+    digest: bytes
+    content: Rules | Paytable | None = field(compare=False)
+
+
+def read_document(line: Any) -> Document:
+    members = record(line, readers(Document))
+    kind, digest = members["kind"], sha256(members["text"].encode())
+    try:
+        content = read_content(kind, members["text"]) if digest == members["hash"] else None
+    except MalformedError as error:
+        raise MalformedError(f"{kind} document: {error}") from None
+    return Document(**members, digest=digest, content=content)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A batch of rounds whose seeds were committed together."""
+
+    type: Text
+    room: Bytes16
+    first: U64
+    count: U32
+    commits_root: Hash
+    key_commit: Hash
+    opened_ms: U64
+    epoch: Hash
+
+
+class Draw(NamedTuple):
+    """The outcome of a drawn round."""
+
+    x: Hash
+    beacon: Hash
+    block0: Hash
+    numbers: Numbers
+    result: Hash
+
+
+class Void(NamedTuple):
+    """The outcome of a void round."""
+
+    void: Hash
+    void_reason: U8
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round line. Exactly one of `bets` (leaf data) and `bet_leaves` (leaf hashes) is not None."""
+
+    type: Text
+    profile: Annotated[str, one_of("S", "E", "B")]
+    room: Bytes16
+    round: U64
+    epoch_first: U64
+    epoch_count: U32
+    key_commit: Hash
+    commits_root: Hash
+    commit: Hash
+    commit_path: Hashes
+    rules: Hash
+    bets_root: Hash
+    bets_count: U64
+    lock_ms: U64
+    guard_ms: U64
+    beacon_round: U64
+    beacon_sig: Annotated[bytes, any_hex]
+    prev_lock: Hash
+    lock: Hash
+    seed: Hash
+    outcome: Draw | Void
+    bets: list[bytes] | None = None
+    bet_leaves: list[bytes] | None = None
+    epoch_key: bytes | None = None
+
+    @property
+    def context(self) -> bytes:
+        """`ctx` of the protocol."""
+        return self.room + u64(self.round)
+
+    @property
+    def name(self) -> str:
+        return f"round {self.round} of room {self.room.hex()}"
+
+
+@cache
+def round_readers(public: bool, void: bool, epoch_over: bool) -> dict[str, Reader]:
+    bets = {"bet_leaves": list_of(hex_of(32))} if public else {"bets": list_of(any_hex)}
+    epoch_key = {"epoch_key": hex_of(32)} if epoch_over else {}
+    return readers(Round) | bets | readers(Void if void else Draw) | epoch_key
+
+
+def read_round(line: Any) -> Round:
+    members = record(line, round_readers("bet_leaves" in line, "void" in line, "epoch_key" in line))
+    outcome = Void if "void" in members else Draw
+    members["outcome"] = outcome(*[members.pop(key) for key in outcome._fields])
+    return Round(**members)
+
+
+class Win(NamedTuple):
+    """What one bet is paid."""
+
+    bet: Bytes16
+    hits: U64
+    payout_minor: U64
+    cut_minor: U64
+
+
+@dataclass(frozen=True, slots=True)
+class Payouts:
+    """The winning bets of a round."""
+
+    type: Text
+    room: Bytes16
+    round: U64
+    payouts: Annotated[list[Win], list_of(lambda value: Win(**record(value, readers(Win))))]
+
+
+LEAF = struct.Struct(">16s 16s 16s 32s 10s Q 8s 32s")
+
+
+class Bet(NamedTuple):
+    """Bet leaf data; bit n-1 of `picks` stands for number n."""
+
+    salt: bytes
+    id: bytes
+    operator: bytes
+    account: bytes
+    picks: int
+    stake_minor: int
+    currency: bytes
+    paytable: bytes
+
+
+def read_leaf(data: bytes) -> Bet:
+    salt, bet_id, operator, account, picks, stake_minor, currency, paytable = LEAF.unpack(data)
+    return Bet(salt, bet_id, operator, account, int.from_bytes(picks), stake_minor, currency, paytable)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# A file of bundles: what is in it, and whether each line belongs to a round.
+
+Key = tuple[str, *tuple[bytes | int, ...]]
+Line = Document | Epoch | Round | Payouts
+
+
+def read_line(text: str) -> tuple[Key, Line]:
+    """A line and the name by which rounds refer to it."""
+    line = strict_json(text)
+    kind = line.get("type") if type(line) is dict else None
+    if kind == "document":
+        document = read_document(line)
+        return ("document", document.hash), document
+    if kind == "epoch":
+        epoch = Epoch(**record(line, readers(Epoch)))
+        return ("epoch", epoch.room, epoch.first, epoch.count), epoch
+    if kind == "round":
+        r = read_round(line)
+        return ("round", r.room, r.round), r
+    if kind == "payouts":
+        payouts = Payouts(**record(line, readers(Payouts)))
+        return ("payouts", payouts.room, payouts.round), payouts
+    raise MalformedError("not an object of a known type")
+
+
+class Evidence:
+    """The lines of one file. `faults` are violations found in the lines as a whole; with one, no round is verified."""
+
+    def __init__(self, data: bytes) -> None:
+        self.lines: dict[Key, Line] = {}
+        self.faults: list[str] = []
+        self._line_numbers: dict[Key, int] = {}
+        self._copies: Counter[Key] = Counter()
+        try:
+            texts = data.decode().removesuffix("\n").split("\n")
+        except UnicodeDecodeError:
+            raise MalformedError("not UTF-8") from None
+        for line_number, text in enumerate(texts, 1):
+            try:
+                key, line = read_line(text)
+            except MalformedError as error:
+                raise MalformedError(f"line {line_number}: {error}") from None
+            if self.lines.setdefault(key, line) != line:
+                self.faults.append(f"line {line_number} contradicts line {self._line_numbers[key]}")
+            self._line_numbers.setdefault(key, line_number)
+            self._copies[key] += 1
+        self.rounds = [line for line in self.lines.values() if isinstance(line, Round)]
+        if self.rounds:
+            self._find_strangers()
+            self._find_overlapping_epochs()
+
+    def document(self, digest: bytes) -> Document | None:
+        line = self.lines.get(("document", digest))
+        return line if isinstance(line, Document) else None
+
+    def epoch(self, r: Round) -> Epoch | None:
+        line = self.lines.get(("epoch", r.room, r.epoch_first, r.epoch_count))
+        return line if isinstance(line, Epoch) else None
+
+    def payouts(self, r: Round) -> list[Win] | None:
+        line = self.lines.get(("payouts", r.room, r.round))
+        return line.payouts if isinstance(line, Payouts) else None
+
+    def _find_strangers(self) -> None:
+        """Each line must belong to a round. Each bundle of a file may bring its own copy of a document or epoch."""
+        owners: Counter[Key] = Counter()
+        for r in self.rounds:
+            owners[("round", r.room, r.round)] += 1
+            owners[("payouts", r.room, r.round)] += 1
+            owners[("epoch", r.room, r.epoch_first, r.epoch_count)] += 1
+            owners[("document", r.rules)] += 1
+        rules_missing = False
+        for digest, users in Counter(r.rules for r in self.rounds).items():
+            document = self.document(digest)
+            if document is not None and isinstance(document.content, Rules):
+                for paytable in set(document.content.paytables):
+                    owners[("document", paytable)] += users
+            else:
+                rules_missing = True
+        for key, line in self.lines.items():
+            if rules_missing and isinstance(line, Document) and line.kind == "paytable":
+                continue  # which paytables belong here, the missing rules would say
+            if not owners[key]:
+                self.faults.append(
+                    f"line {self._line_numbers[key]}: this {key[0]} line belongs to no round of the file"
+                )
+            elif self._copies[key] > owners[key]:
+                self.faults.append(
+                    f"line {self._line_numbers[key]}: this {key[0]} line is there {self._copies[key]} times"
+                )
+
+    def _find_overlapping_epochs(self) -> None:
+        """A round that lies in two epochs would have two seeds to choose from."""
+        epochs = sorted((line.room, line.first, line.count) for line in self.lines.values() if isinstance(line, Epoch))
+        for (room, first, size), (next_room, next_first, _) in pairwise(epochs):
+            if room == next_room and next_first < first + size:
+                self.faults.append(f"epochs of room {room.hex()} overlap: from {first} on, and from {next_first} on")
+
+
+class Chain:
+    """The locks of all rounds that were given, by room, to follow `prev_lock`."""
+
+    def __init__(self, files: Iterable[Evidence]) -> None:
+        self._locks: dict[bytes, dict[int, bytes]] = {}
+        for evidence in files:
+            for r in evidence.rounds:
+                if self._locks.setdefault(r.room, {}).setdefault(r.round, r.lock) != r.lock:
+                    evidence.faults.append(f"{r.name} has another lock in another file")
+        self._rounds = {room: sorted(locks) for room, locks in self._locks.items()}
+        self._known = {room: {ZERO_HASH, *locks.values()} for room, locks in self._locks.items()}
+
+    def before(self, r: Round) -> tuple[int, bytes] | None:
+        """The last given round of the room before `r`, and its lock."""
+        rounds = self._rounds[r.room]
+        index = bisect_left(rounds, r.round)
+        return None if index == 0 else (rounds[index - 1], self._locks[r.room][rounds[index - 1]])
+
+    def knows(self, room: bytes, lock: bytes) -> bool:
+        return lock in self._known[room]
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The checks of a round, in the order of the protocol. Each recomputes what follows from what the bundle states.
+
+OK, FAIL, MISSING, SKIPPED = "ok", "FAIL", "missing", "skipped"
+FAULTS_SHOWN_MAX = 10
+
+
+class Check(NamedTuple):
+    """One verdict. `missing` lacks evidence that a bundle should have; `skipped` need not be checked here."""
+
+    name: str
+    verdict: str
+    detail: str
+
+
+@cache
+def passed(name: str) -> Check:
+    """A passed check, made once: most are, and a file may hold millions."""
+    return Check(name, OK, "")
+
+
+def shown(value: object) -> str:
+    return value.hex() or "nothing" if isinstance(value, bytes) else str(value)
+
+
+class Report:
+    """What was found out about one round."""
+
+    def __init__(self, r: Round) -> None:
+        self.round = r
+        self.checks: list[Check] = []
+        self.failed = 0
+        self.unproved = 0
+        self.totals: dict[str, Any] = {}
+        self.beacon_proved = r.profile == "S"
+
+    def ok(self, name: str, detail: str = "") -> None:
+        self.checks.append(Check(name, OK, detail) if detail else passed(name))
+
+    def fail(self, name: str, detail: str) -> None:
+        self.checks.append(Check(name, FAIL, detail))
+        self.failed += 1
+
+    def missing(self, name: str, reason: str) -> None:
+        self.checks.append(Check(name, MISSING, reason))
+        self.unproved += 1
+
+    def skip(self, name: str, reason: str) -> None:
+        self.checks.append(Check(name, SKIPPED, reason))
+
+    def equal(self, name: str, expected: object, found: object) -> bool:
+        if expected == found:
+            self.ok(name)
+            return True
+        self.fail(name, f"expected {shown(expected)}, found {shown(found)}")
+        return False
+
+    def faultless(self, name: str, faults: Sequence[str], detail: str = "") -> None:
+        if not faults:
+            self.ok(name, detail)
+        for fault in faults[:FAULTS_SHOWN_MAX]:
+            self.fail(name, fault)
+        if len(faults) > FAULTS_SHOWN_MAX:
+            self.fail(name, f"and {len(faults) - FAULTS_SHOWN_MAX} more")
+
+    @property
+    def status(self) -> int:
+        return VIOLATION if self.failed else INCOMPLETE if self.unproved else VERIFIED
+
+    @property
+    def profile_proved(self) -> str | None:
+        """The profile this evidence proves, or None.
+
+        E and B do not fall back to S if the origin of the beacon was not checked: a house that could invent the beacon
+        after the lock could choose the draw, committed seed or not.
+        """
+        drawn = isinstance(self.round.outcome, Draw)
+        return self.round.profile if drawn and self.beacon_proved and self.status == VERIFIED else None
+
+    @property
+    def summary(self) -> str:
+        if self.status == VIOLATION:
+            verdict = f"VIOLATION, checks failed: {self.failed}"
+        elif self.status == INCOMPLETE:
+            verdict = f"incomplete, checks without their evidence: {self.unproved}"
+        elif isinstance(self.round.outcome, Void):
+            verdict = f"verified, void for reason {self.round.outcome.void_reason}, nothing drawn"
+        elif self.profile_proved:
+            verdict = f"verified, profile {self.profile_proved}"
+        else:
+            verdict = f"verified, profile {self.round.profile} claimed but not proved (beacon signature not checked)"
+        return f"{self.round.name}: {verdict}"
+
+
+def verify_round(r: Round, evidence: Evidence, chain: Chain, drand: Mapping[int, bytes] | None) -> Report:
+    """All checks of one round. `drand` are beacon signatures the auditor fetched himself, by drand round."""
+    report = Report(r)
+    if evidence.faults:
+        report.fail("file", f"faults in the lines of this file: {len(evidence.faults)}, listed at its end")
+    check_commitment(r, report)
+    epoch = check_epoch(r, evidence.epoch(r), report)
+    rules = check_rules(r, evidence.document(r.rules), report)
+    paytables = check_paytables(rules, evidence, report)
+    bets = check_bets(r, rules, report)
+    check_beacon_round(r, epoch, report)
+    check_beacon(r, drand, report)
+    check_lock(r, report)
+    check_chain(r, chain, report)
+    if isinstance(r.outcome, Void):
+        check_void(r, r.outcome, report)
+        check_nothing_paid(evidence.payouts(r), report)
+        add_totals(report, bets, None, "refunded_minor")
+    else:
+        numbers = check_draw(r, r.outcome, report)
+        due = check_payouts(r, rules, paytables, bets, report, numbers=numbers, paid=evidence.payouts(r))
+        add_totals(report, bets, due, "payout_minor")
+    return report
+
+
+def check_commitment(r: Round, report: Report) -> None:
+    """The seed is one that was fixed, together with all others of its epoch, before the epoch's first bet."""
+    if r.epoch_key is None:
+        report.skip("key_commit", "the epoch key is not revealed before the epoch is over")
+        report.skip("seed", "the epoch key is not revealed before the epoch is over")
+    else:
+        report.equal("key_commit", sha256(b"keno1:ekey", r.epoch_key), r.key_commit)
+        report.equal("seed", hmac.digest(r.epoch_key, b"keno1:seed" + r.context, "sha256"), r.seed)
+    report.equal("commit", sha256(b"keno1:commit", r.context, r.seed), r.commit)
+    index = r.round - r.epoch_first
+    root = root_from_path(leaf_hash(r.context + r.commit), index, r.epoch_count, r.commit_path)
+    if root is None:
+        report.fail(
+            "commits_root", f"a path of {len(r.commit_path)} hashes cannot prove leaf {index} of {r.epoch_count}"
+        )
+    else:
+        report.equal("commits_root", root, r.commits_root)
+
+
+def check_epoch(r: Round, epoch: Epoch | None, report: Report) -> Epoch | None:
+    """The epoch line is whole, and is the one to which the round's commitment belongs (found by room and range)."""
+    if epoch is None:
+        report.missing(
+            "epoch", f"no epoch line for rounds {r.epoch_first} to {r.epoch_first + r.epoch_count - 1} of this room"
+        )
+        return None
+    span = u64(epoch.first) + u32(epoch.count)
+    keys = epoch.commits_root + epoch.key_commit
+    report.equal("epoch", sha256(b"keno1:epoch", epoch.room, span, keys, u64(epoch.opened_ms)), epoch.epoch)
+    report.equal("epoch commits_root", r.commits_root, epoch.commits_root)
+    report.equal("epoch key_commit", r.key_commit, epoch.key_commit)
+    late = [f"opened at {epoch.opened_ms}, the round was locked at {r.lock_ms}"] if epoch.opened_ms >= r.lock_ms else []
+    report.faultless("epoch opened before the lock", late)
+    return epoch
+
+
+def check_rules(r: Round, document: Document | None, report: Report) -> Rules | None:
+    """The rules the lock commits to are published, are those of keno1, and say what the round says."""
+    if document is None:
+        report.missing("rules document", f"no document {r.rules.hex()}")
+        return None
+    if not report.equal("rules document", document.digest, r.rules):
+        return None
+    rules = document.content
+    if not isinstance(rules, Rules):
+        report.fail("rules document", "the round names a paytable as its rules")
+        return None
+    report.equal("rules protocol", ("keno1", NUMBERS, DRAWN), (rules.protocol, rules.numbers, rules.drawn))
+    report.equal("rules profile", rules.profile, r.profile)
+    report.equal("rules guard_ms", rules.guard_ms, r.guard_ms)
+    report.faultless("rules content", rules_faults(rules))
+    return rules
+
+
+def rules_faults(rules: Rules) -> list[str]:
+    faults = []
+    if rules.profile == "S" and rules.beacon_chain is not None:
+        faults.append("profile S has no beacon, but a beacon chain is named")
+    if rules.profile != "S" and rules.beacon_chain not in ("quicknet", QUICKNET):
+        faults.append("the beacon chain is not drand quicknet")
+    if rules.profile != "S" and rules.guard_ms < GUARD_MS_MIN:
+        faults.append(f"guard_ms is below {GUARD_MS_MIN}")
+    if rules.rtp_bounds[0] > rules.rtp_bounds[1]:
+        faults.append("the lower bound of the RTP is above the upper")
+    if not rules.paytables or len(set(rules.paytables)) != len(rules.paytables):
+        faults.append("no paytable is offered, or one twice")
+    if not rules.currencies:
+        faults.append("no currency is known")
+    for code, limits in rules.currencies.items():
+        ordered = 1 <= limits.stake_min_minor <= limits.stake_max_minor
+        if not ordered or limits.win_max_minor == 0 or limits.exponent > 8:
+            faults.append(f"the limits of {currency_code(code)} make no sense")
+    return faults
+
+
+def check_paytables(rules: Rules | None, evidence: Evidence, report: Report) -> dict[bytes, Paytable]:
+    """Every offered paytable is published, states its exact return, and keeps it within the bounds of the rules."""
+    paytables: dict[bytes, Paytable] = {}
+    for digest in rules.paytables if rules else ():
+        name = f"paytable {digest.hex()[:16]}"
+        document = evidence.document(digest)
+        if document is None:
+            report.missing(name, f"no document {digest.hex()}")
+        elif report.equal(name, document.digest, digest):
+            paytable = document.content
+            if isinstance(paytable, Paytable) and rules:
+                report.faultless(f"RTP of {name}", rtp_faults(paytable, *rules.rtp_bounds), rtp_text(paytable))
+                paytables[digest] = paytable
+            else:
+                report.fail(name, "the rules offer a rules document as a paytable")
+    return paytables
+
+
+@lru_cache(maxsize=1024)
+def rtp_faults(paytable: Paytable, low: Fraction, high: Fraction) -> list[str]:
+    faults = []
+    for picks, exact in paytable.exact_rtp.items():
+        if paytable.rtp[picks] != exact:
+            faults.append(f"{picks} picks: expected {exact}, found {paytable.rtp[picks]}")
+        if not low <= exact <= high:
+            faults.append(f"{picks} picks: {exact} is not within {low} and {high}")
+    return faults
+
+
+@lru_cache(maxsize=1024)
+def rtp_text(paytable: Paytable) -> str:
+    low, high = min(paytable.exact_rtp.values()), max(paytable.exact_rtp.values())
+    return f"{paytable.name} version {paytable.version} returns {low if low == high else f'{low} to {high}'}"
+
+
+def check_bets(r: Round, rules: Rules | None, report: Report) -> list[Bet] | None:
+    """The locked set of bets is whole, and the rules allow each bet. Returns the bets, or None if unreadable."""
+    hashes = r.bet_leaves if r.bets is None else [leaf_hash(leaf) for leaf in r.bets]
+    assert hashes is not None  # read_round: one of the two is there
+    report.equal("bets_count", len(hashes), r.bets_count)
+    report.equal("bets_root", root_of_hashes(hashes), r.bets_root)
+    if len(set(hashes)) != len(hashes):
+        report.fail("bets", "a bet is there twice")
+    if r.bets is None:
+        report.skip("bets", "the bets are not public")
+        return None
+    if rules is None:
+        if r.bets:
+            report.missing("bets", "the rules document is missing")
+        return None
+    wrong = [f"leaf {index} has {len(leaf)} bytes" for index, leaf in enumerate(r.bets) if len(leaf) != LEAF.size]
+    if wrong:
+        report.faultless("bets", wrong)
+        return None
+    bets = [read_leaf(leaf) for leaf in r.bets]
+    faults = [
+        f"bet {after.id.hex()} does not follow {bet.id.hex()}" for bet, after in pairwise(bets) if bet.id >= after.id
+    ]
+    faults += [f"bet {bet.id.hex()}: {fault}" for bet in bets if (fault := bet_fault(bet, rules))]
+    report.faultless("bets", faults)
+    return bets
+
+
+def bet_fault(bet: Bet, rules: Rules) -> str | None:
+    if not 1 <= bet.picks.bit_count() <= PICKS_MAX:
+        return f"{bet.picks.bit_count()} picks"
+    if bet.paytable not in rules.paytables:
+        return f"paytable {bet.paytable.hex()} is not offered"
+    limits = rules.currencies.get(bet.currency)
+    if limits is None:
+        return f"currency {bet.currency.hex()} is unknown"
+    if not limits.stake_min_minor <= bet.stake_minor <= limits.stake_max_minor:
+        return f"stake {bet.stake_minor} is not within {limits.stake_min_minor} and {limits.stake_max_minor}"
+    if bet.stake_minor % limits.stake_step_minor:
+        return f"stake {bet.stake_minor} is not a multiple of {limits.stake_step_minor}"
+    return None
+
+
+def check_beacon_round(r: Round, epoch: Epoch | None, report: Report) -> None:
+    """Which beacon counts follows from the clock: in B the first after the lock, in E one after the epoch's opening."""
+    if r.profile == "S":
+        report.equal("beacon_round", 0, r.beacon_round)
+    elif r.profile == "B":
+        report.equal("beacon_round", drand_round_after(r.lock_ms + r.guard_ms), r.beacon_round)
+    else:
+        if epoch is None:
+            report.missing("beacon_round", "the epoch line is missing")
+        else:
+            due_ms = epoch.opened_ms + EPOCH_BEACON_DELAY_MS + r.guard_ms
+            report.equal("beacon_round", drand_round_after(due_ms), r.beacon_round)
+        beacon_ms = drand_time_ms(r.beacon_round)
+        late = [f"beacon due at {beacon_ms}, the round was locked at {r.lock_ms}"] if beacon_ms >= r.lock_ms else []
+        report.faultless("beacon before the lock", late)
+
+
+def check_beacon(r: Round, drand: Mapping[int, bytes] | None, report: Report) -> None:
+    """The beacon is the hash of the signature shown, and that is drand's: the latter if the auditor brought drand's."""
+    if r.profile == "S":
+        report.equal("beacon signature", b"", r.beacon_sig)
+        if isinstance(r.outcome, Draw):
+            report.equal("beacon", ZERO_HASH, r.outcome.beacon)
+        return
+    if isinstance(r.outcome, Draw):
+        report.equal("beacon", sha256(r.beacon_sig), r.outcome.beacon)
+    elif not r.beacon_sig:
+        report.skip("beacon signature", "the round is void and shows none")
+        return
+    if len(r.beacon_sig) != SIGNATURE_BYTES:
+        report.fail("beacon signature", f"{len(r.beacon_sig)} bytes, quicknet's have {SIGNATURE_BYTES}")
+    elif drand is None:
+        report.skip(
+            "beacon signature", f"no BLS in the standard library; compare drand round {r.beacon_round} (--drand)"
+        )
+    elif r.beacon_round not in drand:
+        report.missing("beacon signature", f"the drand file has no round {r.beacon_round}")
+    else:
+        report.beacon_proved = report.equal("beacon signature", drand[r.beacon_round], r.beacon_sig)
+
+
+def check_lock(r: Round, report: Report) -> None:
+    """The lock commits, before the seed is known, to all that enters the round."""
+    times = u64(r.lock_ms) + u64(r.beacon_round)
+    parts = (r.context, r.commit, r.rules, r.bets_root, u64(r.bets_count), times, r.prev_lock)
+    report.equal("lock", sha256(b"keno1:lock", *parts), r.lock)
+
+
+def check_chain(r: Round, chain: Chain, report: Report) -> None:
+    """`prev_lock` is the lock of the room's previous locked round; skipped rounds in between have none."""
+    previous = chain.before(r)
+    if r.round == 1:
+        report.equal("prev_lock", ZERO_HASH, r.prev_lock)
+    elif previous is None:
+        report.skip("prev_lock", "no earlier round of this room is given")
+    elif previous[0] == r.round - 1 or chain.knows(r.room, r.prev_lock):
+        report.equal("prev_lock", previous[1], r.prev_lock)
+    else:
+        report.skip("prev_lock", f"the rounds after {previous[0]} and before this one are not given")
+
+
+def check_draw(r: Round, drawn: Draw, report: Report) -> list[int]:
+    """The numbers follow from seed, X and beacon, and from nothing else. Returns the numbers as they should be."""
+    pre = sha256(b"keno1:pre", r.context, r.commit, u64(r.beacon_round))
+    report.equal("x", r.lock if r.profile == "B" else pre, drawn.x)
+    report.equal("block0", draw_block(r.seed, drawn.x, drawn.beacon, 0), drawn.block0)
+    numbers = draw(r.seed, drawn.x, drawn.beacon)
+    report.equal("numbers", numbers, drawn.numbers)
+    report.equal("result", sha256(b"keno1:result", r.lock, r.seed, drawn.beacon, bytes(numbers)), drawn.result)
+    return numbers
+
+
+def check_void(r: Round, void: Void, report: Report) -> None:
+    """A void round reveals its seed and gives its reason; its stakes go back."""
+    report.equal("void", sha256(b"keno1:void", r.lock, r.seed, u8(void.void_reason)), void.void)
+
+
+def check_nothing_paid(paid: list[Win] | None, report: Report) -> None:
+    faults = [f"bet {win.bet.hex()} of a void round was paid {win.payout_minor}" for win in paid or ()]
+    report.faultless("payouts", faults, "none: the round is void")
+
+
+def check_payouts(
+    r: Round,
+    rules: Rules | None,
+    paytables: Mapping[bytes, Paytable],
+    bets: list[Bet] | None,
+    report: Report,
+    *,
+    numbers: list[int],
+    paid: list[Win] | None,
+) -> dict[bytes, Win] | None:
+    """Winners got exactly what is due, nobody else anything. Returns what is due by bet id, or None if not known."""
+    if r.bets is None:
+        if paid is None:
+            report.skip("payouts", "the bets are not public")
+        else:
+            report.missing("payouts", "payouts are listed, but the bets are not public")
+        return None
+    if bets is None or rules is None:
+        if r.bets or paid:
+            report.missing("payouts", "the bets could not be read")
+        return None
+    playable = [bet for bet in bets if bet_fault(bet, rules) is None]
+    unpublished = {bet.paytable for bet in playable} - paytables.keys()
+    settled = [bet for bet in playable if bet.paytable not in unpublished]
+    due = winners(settled, rules, paytables, numbers)
+    unjudged = {bet.id for bet in bets} - {bet.id for bet in settled}
+    faults = payout_faults(due, paid or [], unjudged)
+    if paid is None and bets:
+        report.missing("payouts", "no payouts line")
+    elif unpublished and not faults:
+        report.missing("payouts", "a paytable document is missing")
+    else:
+        report.faultless("payouts", faults, f"winners: {len(due)} of {len(bets)}")
+    return None if unpublished else due
+
+
+def winners(
+    bets: Iterable[Bet], rules: Rules, paytables: Mapping[bytes, Paytable], numbers: Iterable[int]
+) -> dict[bytes, Win]:
+    """What each winning bet is due, by bet id."""
+    drawn = sum(1 << number - 1 for number in numbers)
+    due = {}
+    for bet in bets:
+        hits = (bet.picks & drawn).bit_count()
+        paytable = paytables[bet.paytable]
+        multiplier = paytable.multipliers[bet.picks.bit_count()][hits]
+        win_max_minor = rules.currencies[bet.currency].win_max_minor
+        payout_minor, cut_minor = payout(bet.stake_minor, multiplier, paytable.scale, win_max_minor)
+        if payout_minor:
+            due[bet.id] = Win(bet.id, hits, payout_minor, cut_minor)
+    return due
+
+
+def payout_faults(due: Mapping[bytes, Win], paid: Sequence[Win], unjudged: set[bytes]) -> list[str]:
+    """How the list of payouts differs from what is due. What bets in `unjudged` are due is not known."""
+    faults = [
+        f"bet {after.bet.hex()} does not follow {win.bet.hex()}"
+        for win, after in pairwise(paid)
+        if win.bet >= after.bet
+    ]
+    for win in paid:
+        expected = due.get(win.bet)
+        if win != expected and win.bet not in unjudged:
+            faults.append(f"bet {win.bet.hex()}: expected {win_text(expected)}, found {win_text(win)}")
+    unpaid = due.keys() - {win.bet for win in paid}
+    return faults + [f"bet {bet.hex()}: expected {win_text(due[bet])}, found nothing" for bet in sorted(unpaid)]
+
+
+def win_text(win: Win | None) -> str:
+    return f"{win.payout_minor} for {win.hits} hits, {win.cut_minor} cut" if win else "nothing"
+
+
+def add_totals(report: Report, bets: list[Bet] | None, due: Mapping[bytes, Win] | None, returned_key: str) -> None:
+    """Adds the bets, and by currency what was staked and what goes back: payouts due, or the stakes of a void round."""
+    report.totals["bets"] = report.round.bets_count
+    for bet in bets or ():
+        sums = report.totals.setdefault("currencies", {}).setdefault(currency_code(bet.currency), {"staked_minor": 0})
+        sums["staked_minor"] += bet.stake_minor
+        if returned_key == "refunded_minor":
+            sums[returned_key] = sums["staked_minor"]
+        elif due is not None:
+            sums[returned_key] = sums.get(returned_key, 0) + (due[bet.id].payout_minor if bet.id in due else 0)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Files in, verdicts out.
+
+
+class FileReport(NamedTuple):
+    """What was found out about one file; `malformed` is why it could not be read, else None."""
+
+    path: str
+    malformed: str | None
+    faults: Sequence[str]
+    rounds: Sequence[Report]
+
+    @property
+    def status(self) -> int:
+        if self.malformed is not None:
+            return MALFORMED
+        statuses = [report.status for report in self.rounds] or [INCOMPLETE]
+        return worst([*statuses, VIOLATION] if self.faults else statuses)
+
+
+def worst(statuses: Iterable[int]) -> int:
+    return max(statuses, key=PRECEDENCE.index)
+
+
+def verify_bundles(
+    bundles: Mapping[str, bytes | MalformedError], drand: Mapping[int, bytes] | None = None
+) -> list[FileReport]:
+    """Verifies every round in the contents of some files, by name. The chain of locks goes across files."""
+    read = {name: read_evidence(content) for name, content in bundles.items()}
+    chain = Chain(evidence for evidence in read.values() if isinstance(evidence, Evidence))
+    reports = []
+    for name, evidence in read.items():
+        if isinstance(evidence, Evidence):
+            rounds = [verify_round(r, evidence, chain, drand) for r in evidence.rounds]
+            reports.append(FileReport(name, None, evidence.faults, rounds))
+        else:
+            reports.append(FileReport(name, str(evidence), (), ()))
+    return reports
+
+
+def read_evidence(content: bytes | MalformedError) -> Evidence | MalformedError:
+    try:
+        return content if isinstance(content, MalformedError) else Evidence(content)
+    except MalformedError as error:
+        return error
+
+
+def try_read_file(path: str) -> bytes | MalformedError:
+    try:
+        return read_file(path)
+    except MalformedError as error:
+        return error
+
+
+def read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise MalformedError(f"cannot be read: {error}") from None
+
+
+def read_drand(path: str) -> dict[int, bytes]:
+    """Beacon signatures by drand round, from drand's own JSON answers, one a line."""
+    beacons: dict[int, bytes] = {}
+    try:
+        for text in read_file(path).decode().split("\n"):
+            if text.strip():
+                answer = strict_json(text)
+                if type(answer) is not dict or not {"round", "signature"} <= answer.keys():
+                    raise MalformedError("not a drand answer")
+                beacons[integer(64)(answer["round"])] = any_hex(answer["signature"])
+    except UnicodeDecodeError:
+        raise MalformedError("not UTF-8") from None
+    return beacons
+
+
+LABELS = {OK: "ok          ", FAIL: "FAIL        ", MISSING: "not checked ", SKIPPED: "not checked "}
+
+
+def text_lines(files: Iterable[FileReport], quiet: bool) -> Iterable[str]:
+    for file in files:
+        if file.malformed is not None:
+            yield f"{file.path}: malformed: {file.malformed}"
+        if file.malformed is None and not file.rounds:
+            yield f"{file.path}: incomplete: no round line"
+        for report in file.rounds:
+            if not quiet:
+                yield report.round.name
+                for check in report.checks:
+                    yield f"  {LABELS[check.verdict]} {check.name}{': ' if check.detail else ''}{check.detail}"
+                yield f"  totals       bets: {report.totals['bets']}"
+                for code, sums in report.totals.get("currencies", {}).items():
+                    yield f"  totals       {code}: " + ", ".join(f"{key} {value}" for key, value in sums.items())
+            yield report.summary
+        for fault in file.faults:
+            yield f"{file.path}: VIOLATION: {fault}"
+
+
+def json_object(files: Iterable[FileReport], status: int) -> dict[str, Any]:
+    """The same as one JSON object, for programs."""
+    return {
+        "exit_status": status,
+        "files": [
+            {
+                "file": file.path,
+                "exit_status": file.status,
+                "malformed": file.malformed,
+                "faults": list(file.faults),
+                "rounds": [
+                    {
+                        "room": report.round.room.hex(),
+                        "round": report.round.round,
+                        "exit_status": report.status,
+                        "verdict": report.summary.partition(": ")[2],
+                        "profile_claimed": report.round.profile,
+                        "profile_proved": report.profile_proved,
+                        "totals": report.totals,
+                        "checks": [check._asdict() for check in report.checks],
+                    }
+                    for report in file.rounds
+                ],
+            }
+            for file in files
+        ],
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `keno-verify`. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="keno-verify", description="Verify rounds of keno from their evidence bundles."
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="evidence bundles (JSON Lines)")
+    parser.add_argument(
+        "--drand", metavar="FILE", help="beacons you fetched from drand yourself, one JSON answer a line"
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one JSON object for programs")
+    output.add_argument("--quiet", action="store_true", help="only the verdict of each round")
+    options = parser.parse_args(argv)
+    try:
+        drand = None if options.drand is None else read_drand(options.drand)
+    except MalformedError as error:
+        print(ascii(options.drand), f"malformed: {error}", file=sys.stderr)
+        return MALFORMED
+    files = verify_bundles({path: try_read_file(path) for path in options.files}, drand)
+    status = worst(file.status for file in files)
+    lines = [json.dumps(json_object(files, status))] if options.json else text_lines(files, options.quiet)
+    try:
+        for line in lines:
+            # Names in the evidence must not be able to print a line of their own.
+            print(line if line.isascii() and line.isprintable() else line.encode("unicode_escape").decode())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,353 @@
+"""What `keno.infra.bus` promises, held against both buses; then what only the broker can show."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+import aio_pika
+import pytest
+
+from keno.infra import cloudevents, rabbit_bus
+from keno.infra.bus import ATTEMPTS_MAX, Bus, BusError, Event
+from keno.infra.local_bus import LocalBus, matches
+from keno.infra.rabbit_bus import RabbitBus
+
+_PATIENCE_S = 30
+
+
+def event(routing_key: str = "round.settled", aggregate: str = "room:1", data: bytes = b"{}") -> Event:
+    return Event(uuid.uuid4(), routing_key, aggregate, 1_790_000_000_123, data)
+
+
+class Recorder:
+    """A handler that remembers what it got, and fails for as long as `failure` gives an error."""
+
+    def __init__(self, failure: Callable[[Event], Exception | None] = lambda _: None) -> None:
+        self.attempts: list[Event] = []
+        self.handled: list[Event] = []
+        self._failure = failure
+
+    async def __call__(self, arrived: Event) -> None:
+        self.attempts.append(arrived)
+        failure = self._failure(arrived)
+        if failure:
+            raise failure
+        self.handled.append(arrived)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(_PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - the conditions are plain lists, filled by handlers
+            await asyncio.sleep(0.01)
+
+
+async def test_an_event_reaches_every_consumer_that_asked_for_it_unchanged(bus: Bus) -> None:
+    wallet, reporting = Recorder(), Recorder()
+    bus.subscribe("wallet", ["payouts.ready", "round.settled"], wallet)
+    bus.subscribe("reporting", ["round.*"], reporting)
+    await bus.start()
+    settled, ready = event("round.settled", data=b'{"v":1}'), event("payouts.ready")
+
+    await bus.publish([settled, ready])
+
+    await until(lambda: len(wallet.handled) == 2 and len(reporting.handled) == 1)
+    assert {e.id: e for e in wallet.handled} == {settled.id: settled, ready.id: ready}
+    assert reporting.handled == [settled]
+
+
+async def test_events_of_one_aggregate_arrive_in_order_and_one_at_a_time(bus: Bus) -> None:
+    running, overlaps = set[str](), list[str]()
+    arrived: dict[str, list[Event]] = {}
+
+    async def handler(each: Event) -> None:
+        if each.aggregate in running:
+            overlaps.append(each.aggregate)
+        running.add(each.aggregate)
+        await asyncio.sleep(0)
+        arrived.setdefault(each.aggregate, []).append(each)
+        running.remove(each.aggregate)
+
+    bus.subscribe("wallet", ["#"], handler)
+    await bus.start()
+    sent = [event(aggregate=f"room:{number % 3}") for number in range(60)]
+
+    await bus.publish(sent[:30])
+    await bus.publish(sent[30:])
+
+    await until(lambda: sum(map(len, arrived.values())) == len(sent))
+    assert arrived == {name: [e for e in sent if e.aggregate == name] for name in ("room:0", "room:1", "room:2")}
+    assert overlaps == []
+
+
+async def test_one_aggregate_does_not_wait_for_another(bus: Bus) -> None:
+    other_came = asyncio.Event()
+
+    async def handler(each: Event) -> None:
+        if each.aggregate == "room:slow":
+            await other_came.wait()
+        else:
+            other_came.set()
+
+    bus.subscribe("wallet", ["#"], handler)
+    await bus.start()
+
+    async with asyncio.timeout(_PATIENCE_S):
+        await bus.publish([event(aggregate="room:slow"), event(aggregate="room:quick")])
+        await other_came.wait()
+
+
+@pytest.mark.usefixtures("quick_attempts")
+async def test_a_failing_handler_gets_the_event_again_before_any_later_one_of_its_aggregate(bus: Bus) -> None:
+    first, second = event(), event()
+    remaining = [ValueError("a bug"), ConnectionResetError("a server is away")]
+    recorder = Recorder(lambda arrived: remaining.pop() if arrived.id == first.id and remaining else None)
+    bus.subscribe("wallet", ["#"], recorder)
+    await bus.start()
+
+    await bus.publish([first, second])
+
+    await until(lambda: len(recorder.handled) == 2)
+    assert recorder.attempts == [first, first, first, second]
+
+
+@pytest.mark.usefixtures("quick_attempts")
+async def test_a_poisonous_event_ends_dead_and_lets_those_behind_it_pass(
+    bus: Bus, request: pytest.FixtureRequest
+) -> None:
+    poison, harmless = event("round.settled", data=b'{"poison":true}'), event()
+    recorder = Recorder(lambda arrived: ValueError("it never works") if arrived.id == poison.id else None)
+    bus.subscribe("wallet", ["#"], recorder)
+    await bus.start()
+
+    await bus.publish([poison, harmless])
+
+    await until(lambda: recorder.handled == [harmless])
+    assert recorder.attempts == [poison] * ATTEMPTS_MAX + [harmless]
+    if isinstance(bus, LocalBus):
+        assert bus.dead == [("wallet", poison)]
+    else:
+        url, namespace = request.getfixturevalue("amqp_url"), request.getfixturevalue("rabbit_namespace")
+        dead = await _next_message(url, f"{namespace}.dead")
+        assert cloudevents.decode(dead) == poison
+        assert dead.routing_key == poison.routing_key
+        assert dead.headers["x-death"][0]["queue"] == f"{namespace}.wallet"
+
+
+async def test_an_event_that_nobody_asked_for_is_no_error(bus: Bus) -> None:
+    recorder = Recorder()
+    bus.subscribe("wallet", ["payouts.ready"], recorder)
+    await bus.start()
+    wanted = event("payouts.ready")
+
+    await bus.publish([event("round.opened"), wanted])
+
+    await until(lambda: recorder.handled == [wanted])
+
+
+async def test_close_lets_a_running_handler_end(bus: Bus) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Event) -> None:
+        began.set()
+        await asyncio.sleep(0.05)
+        ended.set()
+
+    bus.subscribe("wallet", ["#"], handler)
+    await bus.start()
+    publishing = asyncio.create_task(bus.publish([event()]))
+    await began.wait()
+
+    await bus.close()
+    await publishing
+
+    assert ended.is_set()
+
+
+@pytest.mark.usefixtures("quick_attempts")
+async def test_the_local_bus_refuses_what_could_not_take_effect_and_lets_nothing_overtake_it() -> None:
+    bus = LocalBus()
+    recorder = Recorder(lambda arrived: ConnectionResetError() if arrived.routing_key == "a" else None)
+    bus.subscribe("wallet", ["#"], recorder)
+    first = event("a")
+
+    with pytest.raises(BusError):
+        await bus.publish([first, event("b")])
+
+    assert recorder.attempts == [first] * ATTEMPTS_MAX
+    assert bus.dead == []
+
+
+async def test_the_local_bus_refuses_an_event_of_a_consumer_that_runs_elsewhere() -> None:
+    bus = LocalBus()
+    bus.declare("wallet", ["payouts.*"])
+
+    await bus.publish([event("round.settled")])
+    with pytest.raises(BusError, match="wallet"):
+        await bus.publish([event("payouts.ready")])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "other"),
+    [
+        ("round.settled", "round.settled", "round.settled.again"),
+        ("round.*", "round.settled", "round"),
+        ("round.#", "round", "rounds"),
+        ("#.settled", "a.round.settled", "round.settled.a"),
+        ("*.settled", "round.settled", "a.round.settled"),
+        ("#", "anything.at.all", None),
+    ],
+)
+def test_a_topic_pattern_covers_the_keys_that_amqp_says(pattern: str, matching: str, other: str | None) -> None:
+    assert matches(pattern, matching)
+    assert other is None or not matches(pattern, other)
+
+
+async def test_what_is_published_while_a_declared_consumer_is_down_waits_for_it(
+    amqp_url: str, rabbit_namespace: str
+) -> None:
+    publisher = RabbitBus(amqp_url, rabbit_namespace)
+    publisher.declare("wallet", ["payouts.ready"])
+    await publisher.start()
+    ready = event("payouts.ready")
+    await publisher.publish([ready])
+    await publisher.close()
+
+    recorder = Recorder()
+    consumer = RabbitBus(amqp_url, rabbit_namespace)
+    consumer.subscribe("wallet", ["payouts.ready"], recorder)
+    await consumer.start()
+
+    await until(lambda: recorder.handled == [ready])
+    await consumer.close()
+
+
+async def test_an_unrouted_event_is_put_aside_where_people_find_it(amqp_url: str, rabbit_namespace: str) -> None:
+    bus = RabbitBus(amqp_url, rabbit_namespace)
+    await bus.start()
+    lost = event("nobody.asked")
+
+    await bus.publish([lost])
+
+    assert cloudevents.decode(await _next_message(amqp_url, f"{rabbit_namespace}.unrouted")) == lost
+    await bus.close()
+
+
+async def test_publish_raises_when_the_broker_has_nowhere_to_put_an_event(amqp_url: str, rabbit_namespace: str) -> None:
+    bus = RabbitBus(amqp_url, rabbit_namespace)
+    await bus.start()
+    async with await aio_pika.connect(amqp_url) as connection:
+        await (await connection.channel()).queue_delete(f"{rabbit_namespace}.unrouted")
+
+    with pytest.raises(BusError):
+        await bus.publish([event("nobody.asked")])
+
+    await bus.close()
+
+
+async def test_two_processes_of_one_consumer_share_its_events(amqp_url: str, rabbit_namespace: str) -> None:
+    recorders = [Recorder(), Recorder()]
+    buses = [RabbitBus(amqp_url, rabbit_namespace) for _ in recorders]
+    for bus, recorder in zip(buses, recorders, strict=True):
+        bus.subscribe("wallet", ["#"], recorder)
+        await bus.start()
+    sent = [event(aggregate=f"room:{number}") for number in range(20)]
+
+    await buses[0].publish(sent)
+
+    await until(lambda: sum(len(recorder.handled) for recorder in recorders) == len(sent))
+    assert {e.id for recorder in recorders for e in recorder.handled} == {e.id for e in sent}
+    for bus in buses:
+        await bus.close()
+
+
+async def test_an_event_whose_handler_lost_its_connection_is_delivered_again(cable, rabbit_namespace: str) -> None:
+    line, url = cable
+    attempts: list[Event] = []
+    release = asyncio.Event()
+
+    async def handler(arrived: Event) -> None:
+        attempts.append(arrived)
+        await release.wait()
+
+    bus = RabbitBus(url, rabbit_namespace)
+    bus.subscribe("wallet", ["#"], handler)
+    await bus.start()
+    sent = event()
+    await bus.publish([sent])
+    await until(lambda: attempts == [sent])
+
+    line.pull()
+    line.plug()
+    release.set()
+
+    await until(lambda: attempts == [sent, sent])
+    after = event()
+    await _publish_until_confirmed(bus, after)
+    await until(lambda: after in attempts)
+    await bus.close()
+
+
+async def test_publish_without_a_connection_raises_instead_of_waiting_for_ever(
+    cable, rabbit_namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbit_bus, "_CONFIRM_TIMEOUT_S", 0.5)
+    line, url = cable
+    recorder = Recorder()
+    bus = RabbitBus(url, rabbit_namespace)
+    bus.subscribe("wallet", ["#"], recorder)
+    await bus.start()
+    sent = event()
+
+    line.pull()
+    with pytest.raises(BusError):
+        await bus.publish([sent])
+
+    line.plug()
+    await _publish_until_confirmed(bus, sent)
+    await until(lambda: sent in recorder.handled)
+    await bus.close()
+
+
+async def test_a_broker_that_cannot_be_reached_is_a_bus_error() -> None:
+    bus = RabbitBus("amqp://guest:guest@127.0.0.1:1/")
+    with pytest.raises(BusError):
+        await bus.start()
+    with pytest.raises(BusError):
+        await bus.publish([event()])
+    await bus.close()
+
+
+async def test_a_message_that_is_no_event_ends_dead(amqp_url: str, rabbit_namespace: str) -> None:
+    recorder = Recorder()
+    bus = RabbitBus(amqp_url, rabbit_namespace)
+    bus.subscribe("wallet", ["#"], recorder)
+    await bus.start()
+    async with await aio_pika.connect(amqp_url) as connection:
+        exchange = await (await connection.channel()).get_exchange(f"{rabbit_namespace}.events")
+        await exchange.publish(aio_pika.Message(b"no event"), "round.settled")
+
+    assert (await _next_message(amqp_url, f"{rabbit_namespace}.dead")).body == b"no event"
+    assert recorder.attempts == []
+    await bus.close()
+
+
+async def _next_message(url: str, queue_name: str) -> aio_pika.abc.AbstractIncomingMessage:
+    async with asyncio.timeout(_PATIENCE_S), await aio_pika.connect(url) as connection:
+        queue = await (await connection.channel()).get_queue(queue_name)
+        while True:
+            message = await queue.get(fail=False)
+            if message is not None:
+                await message.ack()
+                return message
+            await asyncio.sleep(0.05)
+
+
+async def _publish_until_confirmed(bus: Bus, sent: Event) -> None:
+    async with asyncio.timeout(_PATIENCE_S):
+        while True:
+            try:
+                await bus.publish([sent])
+            except BusError:
+                await asyncio.sleep(0.1)
+            else:
+                return

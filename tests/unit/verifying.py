@@ -1,0 +1,20 @@
+"""Runs the verifier on bundles that stand in memory, for its tests."""
+
+from keno import verifier
+from keno.verifier import VIOLATION
+from tests.unit.bundles import Line, dump
+
+
+def verify(*files: bytes, drand: dict[int, bytes] | None = None) -> tuple[int, list[verifier.FileReport]]:
+    reports = verifier.verify_bundles({f"file {n}": data for n, data in enumerate(files)}, drand)
+    return verifier.worst(report.status for report in reports), reports
+
+
+def failed(*bundles: list[Line]) -> list[str]:
+    """The names of the checks that failed, and "file" for each fault of the file, which no round of it survives."""
+    status, (report,) = verify(dump(*bundles))
+    names = [check.name for r in report.rounds for check in r.checks if check.verdict == "FAIL"]
+    assert names.count("file") == (len(report.rounds) if report.faults else 0)
+    names = [name for name in names if name != "file"] + ["file"] * len(report.faults)
+    assert (status == VIOLATION) == bool(names)
+    return names
