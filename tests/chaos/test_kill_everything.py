@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -48,10 +49,10 @@ class Installation:
         )
 
     def start(self) -> None:
-        log = (self.data_dir / "up.log").open("ab")
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "keno", "up"], env=self._environment(), stdout=log, stderr=log
-        )
+        with (self.data_dir / "up.log").open("ab") as log:
+            self.server = subprocess.Popen(
+                [sys.executable, "-m", "keno", "up"], env=self._environment(), stdout=log, stderr=log
+            )
 
     def end(self, number: signal.Signals) -> int:
         assert self.server is not None
@@ -77,11 +78,17 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
+def installation() -> Iterator[Installation]:
+    # Not tmp_path: pytest closes its folders to other accounts, and as root the embedded servers run under one.
+    with tempfile.TemporaryDirectory(prefix="keno-kill-") as folder:
+        yield from _installation(Path(folder))
+
+
+def _installation(folder: Path) -> Iterator[Installation]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    made = Installation(tmp_path / "data", port)
+    made = Installation(folder / "data", port)
     made.data_dir.mkdir()
     yield made
     if made.server is not None and made.server.poll() is None:
