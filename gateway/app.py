@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import asyncpg
 import structlog
 from litestar import Litestar, Request, Response, Router
 from litestar.exceptions import HTTPException
@@ -21,20 +20,11 @@ from gateway.problems import BODY_BYTES_MAX, problem, problem_of
 from gateway.rest import bets, documents, fairness, health, rooms, wallet
 from keno.bootstrap import Platform
 from keno.errors import KenoError
+from keno.infra.transient import is_transient
 
 _log = structlog.get_logger("gateway")
 
 AnyRequest = Request[Any, Any, Any]
-
-# What asyncpg raises where the server is away, going away, or gave a statement up: the request may be fine.
-_DATABASE_AWAY: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-    OSError,
-)
 
 _CODES_BY_STATUS: Final = {
     404: "not_found",
@@ -74,31 +64,32 @@ def _exception_handlers() -> dict[int | type[Exception], Callable[[AnyRequest, A
     return {
         KenoError: _on_keno_error,
         HTTPException: _on_http_exception,
-        Exception: _on_bug,
-        **dict.fromkeys(_DATABASE_AWAY, _on_database_away),
+        Exception: _on_failure,
     }
 
 
 def _on_keno_error(request: AnyRequest, error: KenoError) -> Response[bytes]:
     answer = problem_of(error)
     if answer.status >= 500:
-        _log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
+        _log_failure(request, error)
     return response(answer)
 
 
 def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     if error.status_code >= 500:
-        return _on_bug(request, error)
+        return _on_failure(request, error)
     answer = problem(_CODES_BY_STATUS.get(error.status_code, "bad_request"))
     answer.headers.update({name.title(): value for name, value in (error.headers or {}).items()})
     return response(answer)
 
 
-def _on_database_away(request: AnyRequest, error: Exception) -> Response[bytes]:
-    _log.error("database_away", method=request.method, path=request.url.path, exc_info=error)
-    return response(problem("unavailable", "the database does not answer"))
-
-
-def _on_bug(request: AnyRequest, error: Exception) -> Response[bytes]:
-    _log.error("request_failed", method=request.method, path=request.url.path, exc_info=error)
+def _on_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
+    _log_failure(request, error)
+    if is_transient(error):
+        return response(problem("unavailable", "a server behind the gateway does not answer"))
     return response(problem("internal"))
+
+
+def _log_failure(request: AnyRequest, error: Exception) -> None:
+    # The route and not the path, which can name a player.
+    _log.error("request.failed", method=request.method, route=request.scope.get("path_template"), exc_info=error)

@@ -40,7 +40,7 @@ async def serve(app: Litestar, host: str, port: int, stop: asyncio.Event) -> Non
     )
     serving = asyncio.create_task(server.serve(), name="gateway")
     stopping = asyncio.create_task(stop.wait(), name="gateway-stop")
-    _log.info("listening", host=host, port=port)
+    _log.info("server.started", host=host, port=port)
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -48,7 +48,7 @@ async def serve(app: Litestar, host: str, port: int, stop: asyncio.Event) -> Non
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({serving}, timeout=STOP_S)
         if not serving.done():
-            _log.warning("requests_cut_off", after_s=STOP_S)
+            _log.warning("requests.cut_off", after_s=STOP_S)
             serving.cancel()
     await serving
     if not stop.is_set():

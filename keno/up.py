@@ -12,7 +12,7 @@ async def run_all(platform: Platform, stop: asyncio.Event) -> None:
     """Serves until `stop`; whichever part fails for good ends the others, and its error is raised."""
     async with asyncio.TaskGroup() as group:
         group.create_task(run_gateway(platform, stop), name="gateway")
-        group.create_task(run_workers(platform, list(WORKERS), stop), name="workers")
+        group.create_task(run_workers(platform, WORKERS, stop), name="workers")
 
 
 async def run_gateway(platform: Platform, stop: asyncio.Event) -> None:

@@ -671,7 +671,6 @@ class Report:
         self.failed = 0
         self.unproved = 0
         self.totals: dict[str, Any] = {}
-        self.beacon_proved = r.profile == "S"
 
     def ok(self, name: str, detail: str = "") -> None:
         self.checks.append(Check(name, OK, detail) if detail else passed(name))
@@ -713,8 +712,7 @@ class Report:
         E and B do not fall back to S if the origin of the beacon was not checked: a house that could invent the beacon
         after the lock could choose the draw, committed seed or not.
         """
-        drawn = isinstance(self.round.outcome, Draw)
-        return self.round.profile if drawn and self.beacon_proved and self.status == VERIFIED else None
+        return self.round.profile if isinstance(self.round.outcome, Draw) and self.status == VERIFIED else None
 
     @property
     def summary(self) -> str:
@@ -724,10 +722,8 @@ class Report:
             verdict = f"incomplete, checks without their evidence: {self.unproved}"
         elif isinstance(self.round.outcome, Void):
             verdict = f"verified, void for reason {self.round.outcome.void_reason}, nothing drawn"
-        elif self.profile_proved:
-            verdict = f"verified, profile {self.profile_proved}"
         else:
-            verdict = f"verified, profile {self.round.profile} claimed but not proved (beacon signature not checked)"
+            verdict = f"verified, profile {self.round.profile}"
         return f"{self.round.name}: {verdict}"
 
 
@@ -941,13 +937,13 @@ def check_beacon(r: Round, drand: Mapping[int, bytes] | None, report: Report) ->
     if len(r.beacon_sig) != SIGNATURE_BYTES:
         report.fail("beacon signature", f"{len(r.beacon_sig)} bytes, quicknet's have {SIGNATURE_BYTES}")
     elif drand is None:
-        report.skip(
-            "beacon signature", f"no BLS in the standard library; compare drand round {r.beacon_round} (--drand)"
-        )
+        # Without it a house could have made the beacon up after the lock, and with it the draw.
+        unchecked = report.missing if isinstance(r.outcome, Draw) else report.skip
+        unchecked("beacon signature", f"no BLS in the standard library; compare drand round {r.beacon_round} (--drand)")
     elif r.beacon_round not in drand:
         report.missing("beacon signature", f"the drand file has no round {r.beacon_round}")
     else:
-        report.beacon_proved = report.equal("beacon signature", drand[r.beacon_round], r.beacon_sig)
+        report.equal("beacon signature", drand[r.beacon_round], r.beacon_sig)
 
 
 def check_lock(r: Round, report: Report) -> None:

@@ -57,15 +57,17 @@ CREATE FUNCTION judge_bets(attempts bet_attempt[], at_ms bigint) RETURNS bet_att
 $$;
 
 -- Refuses, in the order of arrival, the bets that the balances left by the bets before them do not cover. The accounts are locked.
+-- The money may be gone because another connection placed the very bet while this one waited for the account: then it is answered as that.
 CREATE FUNCTION refuse_uncovered_bets(attempts bet_attempt[]) RETURNS bet_attempt[]
     LANGUAGE plpgsql AS $$
 DECLARE
     bet record;
     account bigint;
     left_minor bigint;
+    earlier bytea;
 BEGIN
     FOR bet IN
-        SELECT a.ord, a.account_id, a.stake_minor, held.balance_minor
+        SELECT a.ord, a.operator_id, a.transaction_id, a.fingerprint, a.account_id, a.stake_minor, held.balance_minor
         FROM unnest(attempts) AS a JOIN accounts AS held ON held.id = a.account_id
         WHERE a.outcome = 0 ORDER BY a.account_id, a.ord
     LOOP
@@ -76,7 +78,8 @@ BEGIN
         IF bet.stake_minor <= left_minor THEN
             left_minor := left_minor - bet.stake_minor;
         ELSE
-            attempts[bet.ord].outcome := 12;
+            SELECT b.fingerprint INTO earlier FROM bets AS b WHERE b.operator_id = bet.operator_id AND b.transaction_id = bet.transaction_id;
+            attempts[bet.ord].outcome := CASE WHEN earlier = bet.fingerprint THEN 1 WHEN earlier IS NOT NULL THEN 2 ELSE 12 END;
         END IF;
     END LOOP;
     RETURN attempts;
@@ -101,12 +104,13 @@ DECLARE
     attempts bet_attempt[];
     at_ms bigint := now_ms();
 BEGIN
-    SELECT array_agg((a.ord, 0, a.operator_id, a.transaction_id, a.fingerprint, a.room_id, coalesce(a.round_id, on_sale.id), a.player,
+    SELECT array_agg((a.ord, 0, a.operator_id, a.transaction_id, a.fingerprint, a.room_id, coalesce(named.id, on_sale.id), a.player,
         NULL, NULL, a.picks, a.stake_minor, a.currency, a.paytable_hash)::bet_attempt ORDER BY a.ord)
     INTO attempts
     FROM unnest(operator_ids, transaction_ids, fingerprints, room_ids, round_ids, player_references, picks, stakes_minor, currencies,
         paytable_hashes) WITH ORDINALITY
         AS a (operator_id, transaction_id, fingerprint, room_id, round_id, player, picks, stake_minor, currency, paytable_hash, ord)
+    LEFT JOIN rounds AS named ON named.id = a.round_id
     LEFT JOIN LATERAL (
         SELECT r.id FROM rounds AS r
         WHERE r.room_id = a.room_id AND r.phase = 'open' AND r.lock_due_ms > at_ms
@@ -114,9 +118,12 @@ BEGIN
     ) AS on_sale ON true;
 
     -- Shared against the exclusive lock of lock_due_rounds(). What follows stands in statements of their own, whose snapshots are
-    -- taken with the lock held: a round that reads as open here cannot be locked before this transaction has ended.
+    -- taken with the lock held: a round that reads as open here cannot be locked before this transaction has ended. A round that is not
+    -- open never will be and needs no lock: callers who name a thousand of them do not fill up the lock table of the server.
     PERFORM pg_advisory_xact_lock_shared(r.id)
-    FROM (SELECT DISTINCT a.round_id AS id FROM unnest(attempts) AS a WHERE a.round_id IS NOT NULL ORDER BY 1) AS r;
+    FROM (
+        SELECT DISTINCT round.id FROM unnest(attempts) AS a JOIN rounds AS round ON round.id = a.round_id AND round.phase = 'open' ORDER BY 1
+    ) AS r;
 
     at_ms := now_ms();
     attempts := judge_bets(attempts, at_ms);

@@ -15,9 +15,11 @@ $$;
 -- Every transition returns the number of rounds it moved, or null when the lease was lost and nothing was done.
 
 -- Opens the slot on sale of every open room, if its commitment has been published, and records each slot that nobody opened as skipped.
+-- After a long absence it records a part of them at a time, well within the statement timeout, and a room opens once it is through.
 CREATE FUNCTION open_due_rounds(p_shard integer, p_lease_epoch bigint) RETURNS integer
     LANGUAGE plpgsql AS $$
 DECLARE
+    skips_max CONSTANT bigint := 5000;
     at_ms bigint;
     moved integer;
 BEGIN
@@ -27,16 +29,18 @@ BEGIN
     at_ms := now_ms();
     WITH due AS MATERIALIZED (
         SELECT room.id AS room_id, room.rules_hash, room.slot_epoch_ms, room.period_ms, room.lock_lead_ms, slot.number AS number,
-            coalesce((SELECT max(r.number) FROM rounds AS r WHERE r.room_id = room.id), 0) AS last_number
+            last.number AS last_number,
+            greatest(skips_max / greatest(count(*) FILTER (WHERE slot.number > last.number + 1) OVER (), 1), 1) AS room_skips_max
         FROM rooms AS room
         -- The first slot whose lock is still to come.
         CROSS JOIN LATERAL (SELECT (at_ms + room.lock_lead_ms - room.slot_epoch_ms) / room.period_ms + 1) AS slot (number)
+        CROSS JOIN LATERAL (SELECT coalesce(max(r.number), 0) FROM rounds AS r WHERE r.room_id = room.id) AS last (number)
         WHERE room.shard = p_shard AND room.status = 'open' AND at_ms + room.lock_lead_ms >= room.slot_epoch_ms
     ), skipped AS (
         INSERT INTO rounds AS r (room_id, number, phase, rules_hash, opened_ms, lock_due_ms, draw_due_ms, ended_ms, lease_epoch)
         SELECT d.room_id, missed.number, 'skipped', d.rules_hash, at_ms, d.slot_epoch_ms + missed.number * d.period_ms - d.lock_lead_ms,
             d.slot_epoch_ms + missed.number * d.period_ms, at_ms, p_lease_epoch
-        FROM due AS d CROSS JOIN LATERAL generate_series(d.last_number + 1, d.number - 1) AS missed (number)
+        FROM due AS d CROSS JOIN LATERAL generate_series(d.last_number + 1, least(d.number - 1, d.last_number + d.room_skips_max)) AS missed (number)
         RETURNING r.room_id, r.number
     ), audited AS (
         INSERT INTO audit_logs (actor, action, subject, detail)
@@ -53,7 +57,7 @@ BEGIN
             d.slot_epoch_ms + d.number * d.period_ms - d.lock_lead_ms, d.slot_epoch_ms + d.number * d.period_ms, p_lease_epoch
         FROM due AS d
         JOIN epochs AS e ON e.room_id = d.room_id AND d.number >= e.first_round AND d.number < e.first_round + e.rounds_count
-        WHERE d.number > d.last_number
+        WHERE d.number > d.last_number AND d.number <= d.last_number + d.room_skips_max + 1
         RETURNING r.id, r.room_id, r.number, r.commit_hash, r.opened_ms, r.lock_due_ms, r.draw_due_ms
     ), announced AS (
         INSERT INTO outbox (routing_key, aggregate, payload)

@@ -17,6 +17,7 @@ CREATE TRIGGER open_operator_accounts AFTER INSERT OR UPDATE OF currencies ON op
     FOR EACH ROW EXECUTE FUNCTION open_operator_accounts();
 
 -- The outcome is 'accepted', 'duplicate' (the stored movement), 'conflict' (the id was used for something else) or 'currency_not_offered'.
+-- Only an accepted deposit leaves anything behind.
 CREATE FUNCTION deposit(
     p_operator_id uuid, p_player text, p_account_hash bytea, p_currency text, p_amount_minor bigint, p_transaction_id text, p_fingerprint bytea
 ) RETURNS TABLE (outcome text, wallet_transaction_id bigint, created_ms bigint, balance_minor bigint)
@@ -26,9 +27,16 @@ DECLARE
     cash bigint;
     player bigint;
     held accounts;
-    earlier wallet_transactions;
     entered wallet_transactions;
 BEGIN
+    -- One at a time for an id, so that the second finds what the first has done.
+    PERFORM pg_advisory_xact_lock(7304, hashtext(p_operator_id::text || p_transaction_id));
+    SELECT * INTO entered FROM wallet_transactions AS w WHERE w.operator_id = p_operator_id AND w.transaction_id = p_transaction_id;
+    IF entered.id IS NOT NULL THEN
+        RETURN QUERY SELECT CASE WHEN entered.fingerprint = p_fingerprint THEN 'duplicate' ELSE 'conflict' END,
+            entered.id, entered.created_ms, a.balance_minor FROM accounts AS a WHERE a.id = entered.credit_account_id;
+        RETURN;
+    END IF;
     SELECT a.id INTO cash FROM accounts AS a WHERE a.operator_id = p_operator_id AND a.currency = p_currency AND a.kind = 'cash';
     IF cash IS NULL THEN
         RETURN QUERY SELECT 'currency_not_offered', NULL::bigint, NULL::bigint, NULL::bigint;
@@ -37,21 +45,12 @@ BEGIN
     INSERT INTO players (operator_id, reference, account_hash) VALUES (p_operator_id, p_player, p_account_hash) ON CONFLICT DO NOTHING;
     SELECT p.id INTO STRICT player FROM players AS p WHERE p.operator_id = p_operator_id AND p.reference = p_player;
     INSERT INTO accounts (operator_id, kind, player_id, currency) VALUES (p_operator_id, 'player', player, p_currency) ON CONFLICT DO NOTHING;
-    SELECT * INTO STRICT held FROM accounts AS a WHERE a.player_id = player AND a.currency = p_currency FOR NO KEY UPDATE;
-
+    UPDATE accounts AS a SET balance_minor = a.balance_minor + p_amount_minor
+    WHERE a.player_id = player AND a.currency = p_currency RETURNING * INTO STRICT held;
     INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, transaction_id, fingerprint)
     VALUES (p_operator_id, 'deposit', cash, held.id, p_amount_minor, p_transaction_id, p_fingerprint)
-    ON CONFLICT (operator_id, transaction_id) WHERE transaction_id IS NOT NULL DO NOTHING
     RETURNING * INTO entered;
-    IF entered.id IS NOT NULL THEN
-        UPDATE accounts AS a SET balance_minor = a.balance_minor + p_amount_minor WHERE a.id = held.id RETURNING * INTO held;
-        RETURN QUERY SELECT 'accepted', entered.id, entered.created_ms, held.balance_minor;
-        RETURN;
-    END IF;
-    SELECT * INTO STRICT earlier FROM wallet_transactions AS w
-    WHERE w.operator_id = p_operator_id AND w.transaction_id = p_transaction_id;
-    RETURN QUERY SELECT CASE WHEN earlier.fingerprint = p_fingerprint THEN 'duplicate' ELSE 'conflict' END,
-        earlier.id, earlier.created_ms, held.balance_minor;
+    RETURN QUERY SELECT 'accepted', entered.id, entered.created_ms, held.balance_minor;
 END
 $$;
 

@@ -6,29 +6,34 @@ from collections.abc import Awaitable, Callable, Sequence
 from keno.bootstrap import Platform
 from workers import relay, reporting, scheduler, settler, vault, wallet
 
-Run = Callable[[Platform, asyncio.Event], Awaitable[None]]
-
-WORKERS: dict[str, Run] = {
+STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
     "scheduler": scheduler.run,
     "settler": settler.run,
     "relay": relay.run,
-    "wallet": wallet.run,
-    "reporting": reporting.run,
 }
+"""Workers that look for work themselves."""
 
-_SUBSCRIPTIONS: dict[str, Callable[[Platform], None]] = {"wallet": wallet.subscribe, "reporting": reporting.subscribe}
+CONSUMING = {"wallet": wallet, "reporting": reporting}
+"""Workers to which the bus brings their work."""
+
+WORKERS = (*STEPPING, *CONSUMING)
 
 
 async def run_workers(platform: Platform, names: Sequence[str], stop: asyncio.Event) -> None:
     """Runs the workers until `stop`. One that fails for good ends the others, and its error is raised."""
-    for name in names:
-        if name in _SUBSCRIPTIONS:
-            _SUBSCRIPTIONS[name](platform)
+    for name, consumer in CONSUMING.items():
+        if name in names:
+            consumer.subscribe(platform)
+        else:
+            # It runs elsewhere, and must miss nothing even if it has never run.
+            platform.bus.declare(consumer.CONSUMER, consumer.ROUTING_KEYS)
     await platform.bus.start()
     async with asyncio.TaskGroup() as group:
         for name in names:
-            group.create_task(_run(WORKERS[name](platform, stop), stop), name=name)
+            if name in STEPPING:
+                group.create_task(_run(STEPPING[name](platform, stop), stop), name=name)
+        await stop.wait()
 
 
 async def _run(work: Awaitable[None], stop: asyncio.Event) -> None:

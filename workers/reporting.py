@@ -1,17 +1,12 @@
 """Records settled rounds in the operators' figures."""
 
-import asyncio
-
 from keno.bootstrap import Platform
 from keno.notify.events import RoundSettled
 from keno.reporting.service import CONSUMER
 
+ROUTING_KEYS = (RoundSettled.routing_key,)
+
 
 def subscribe(platform: Platform) -> None:
-    """Takes up the events of settled rounds."""
-    platform.bus.subscribe(CONSUMER, [RoundSettled.routing_key], platform.reporting.record_round)
-
-
-async def run(_platform: Platform, stop: asyncio.Event) -> None:
-    """The bus does the work."""
-    await stop.wait()
+    """Handles the events in this process, once the bus has started."""
+    platform.bus.subscribe(CONSUMER, ROUTING_KEYS, platform.reporting.record_round)

@@ -1,17 +1,12 @@
 """Credits the winners of settled rounds."""
 
-import asyncio
-
 from keno.bootstrap import Platform
 from keno.notify.events import PayoutsReady
 from keno.wallet.service import CONSUMER
 
+ROUTING_KEYS = (PayoutsReady.routing_key,)
+
 
 def subscribe(platform: Platform) -> None:
-    """Takes up the events of payouts."""
-    platform.bus.subscribe(CONSUMER, [PayoutsReady.routing_key], platform.wallet.credit_payouts)
-
-
-async def run(_platform: Platform, stop: asyncio.Event) -> None:
-    """The bus does the work."""
-    await stop.wait()
+    """Handles the events in this process, once the bus has started."""
+    platform.bus.subscribe(CONSUMER, ROUTING_KEYS, platform.wallet.credit_payouts)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.exceptions import InternalServerException
 from litestar.handlers import BaseRouteHandler
 
 from gateway.auth.origins import Origins
@@ -50,5 +51,7 @@ async def _body(request: Request[Any, Any, Any]) -> bytes:
     try:
         async with asyncio.timeout(BODY_READ_S):
             return await request.body()
+    except InternalServerException:
+        raise ProblemError("bad_request", "the connection ended before the body") from None
     except TimeoutError:
         raise ProblemError("body_too_slow", f"the body was not complete after {BODY_READ_S:g} s") from None

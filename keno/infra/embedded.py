@@ -36,6 +36,7 @@ _STOP_TIMEOUT_S = 60
 _POLL_S = 0.05
 _ANSWER_TIMEOUT_S = 1.0
 _PORT = 5432  # of a server without TCP it only names the socket
+_SOCKET = f".s.PGSQL.{_PORT}"
 _SUPERUSER = "postgres"
 _DATABASE = "keno"
 _LOG = "server.log"
@@ -174,8 +175,9 @@ class EmbeddedServers:
             "max_connections = 200\n"
         )
         self._account.own(settings)
-        # Nothing lives that could own it: its number may belong to anybody by now, and PostgreSQL would heed it.
-        (self._postgres / "postmaster.pid").unlink(missing_ok=True)
+        # Nobody lives whose they could be: their process number may be another's by now, and PostgreSQL would heed it.
+        for stale in (self._postgres / "postmaster.pid", self._sockets / f"{_SOCKET}.lock"):
+            stale.unlink(missing_ok=True)
         options = ("--wait", "--timeout", str(_START_TIMEOUT_S), "--log", self._postgres / _LOG)
         try:
             self._pg("pg_ctl", "start", "--pgdata", self._postgres, *options, inherit=(alive,))
@@ -198,19 +200,19 @@ class EmbeddedServers:
         run([command, *arguments], account=self._account, folder=folder or self._postgres, inherit=inherit)
 
     def _postgres_answers(self) -> bool:
-        if not (self._sockets / f".s.PGSQL.{_PORT}").exists():
+        if not (self._sockets / _SOCKET).exists():
             return False
         try:
-            self._pg("pg_isready", "--host", self._sockets, "--port", str(_PORT), "--timeout", "1")
+            self._pg(
+                "pg_isready", "--host", self._sockets, "--port", str(_PORT), "--username", _SUPERUSER, "--timeout", "1"
+            )
         except EmbeddedError:
             return False
         return True
 
     def _tell_postgres_to_stop(self) -> None:
         # "fast": ends the sessions of other programs, and writes everything out.
-        self._pg(
-            "pg_ctl", "stop", "--pgdata", self._postgres, "--mode", "fast", "--wait", "--timeout", str(_STOP_TIMEOUT_S)
-        )
+        self._pg("pg_ctl", "stop", "--pgdata", self._postgres, "--mode", "fast", "--no-wait")
 
     async def _ensure_database(self) -> None:
         connection = await asyncpg.connect(self.database_url_as(_SUPERUSER, "postgres"))

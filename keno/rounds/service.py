@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -68,8 +69,8 @@ class RoomService:
 
         Raises RoomError, RulesError, ScheduleError, and then has changed nothing.
         """
-        if not 1 <= len(name) <= _NAME_CHARACTERS_MAX:
-            raise RoomError(f"a room's name has 1 to {_NAME_CHARACTERS_MAX} characters")
+        if not 1 <= len(name) <= _NAME_CHARACTERS_MAX or not name.isprintable():
+            raise RoomError(f"a room's name has 1 to {_NAME_CHARACTERS_MAX} printable characters")
         if room_rules.profile != "S":
             raise RoomError(f"profile {room_rules.profile} needs a beacon, and none is connected: use profile S")
         rules.check(room_rules, paytables)
@@ -111,7 +112,7 @@ class RoomService:
             if not await store.close_room(conn, room.id):
                 raise RoomError(f"the room {name} is closed already")
             await log_admin_action(conn, actor, "room.closed", str(room.id), {"status": "open"}, {"status": "closed"})
-        return room
+        return replace(room, status="closed")
 
     async def rooms(self, operator_id: UUID | None = None) -> list[store.Room]:
         """The rooms that an operator may use, or all, by name."""
