@@ -70,5 +70,5 @@ $(VENV)/.requirements: $(VENV)/.python requirements.lock
 $(VENV)/.extension: $(VENV)/.requirements $(CORE_SOURCES)
 	@command -v cargo >/dev/null || { echo 'Keno needs Rust 1.85 or newer: cargo is missing' >&2; exit 1; }
 	@cargo --version | awk '{ split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 85) }' || { echo "Keno needs Rust 1.85 or newer; found: $$(cargo --version)" >&2; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index --editable .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
