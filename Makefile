@@ -41,7 +41,7 @@ py-test: setup  ## tests of the Python services
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 bench-core: setup  ## benchmarks of the Rust core
-	cargo bench --workspace --locked
+	$(BIN)/python -m benchmarks.core
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
 lock: $(VENV)/.python  ## compile requirements.lock from pyproject.toml

@@ -1,5 +1,7 @@
 //! Microbenchmarks of the kernels on one core. Ratios to peers are measured by `benchmarks/core.py`.
 
+#![allow(missing_docs)] // The macros below write functions.
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -137,15 +137,15 @@ struct Sampler {
     /// One slot more than a draw: a number is always written, and counts only if it is new.
     drawn: [u8; DRAWN + 1],
     count: usize,
-    /// 1 for a number that counts no more; slot 0 stands for skipped bytes.
-    taken: [u8; NUMBERS as usize + 1],
+    /// 1 for a number that is still to be drawn, 0 for one that counts no more; slot 0 stands for skipped bytes.
+    open: [u8; NUMBERS as usize + 1],
 }
 
 impl Sampler {
     fn new() -> Self {
-        let mut taken = [0; NUMBERS as usize + 1];
-        taken[0] = 1;
-        Self { drawn: [0; DRAWN + 1], count: 0, taken }
+        let mut open = [1; NUMBERS as usize + 1];
+        open[0] = 0;
+        Self { drawn: [0; DRAWN + 1], count: 0, open }
     }
 
     /// Reads bytes until the draw is complete; returns whether it is.
@@ -153,10 +153,10 @@ impl Sampler {
         for &byte in bytes {
             // Without a branch a byte, because whether it counts cannot be predicted.
             let number = NUMBER_OF_BYTE[usize::from(byte)];
-            let taken = &mut self.taken[usize::from(number)];
+            let open = &mut self.open[usize::from(number)];
             self.drawn[self.count] = number;
-            self.count += usize::from(1 - *taken);
-            *taken = 1;
+            self.count += usize::from(*open);
+            *open = 0;
             if self.count == DRAWN {
                 return true;
             }

@@ -37,9 +37,6 @@ pub(crate) struct Lookup {
     payers: Vec<Payer>,
 }
 
-/// The winners of a block: entry in `Lookup::multipliers` x BLOCK + index in the block.
-pub(crate) type Winners = [u32; BLOCK];
-
 impl Lookup {
     pub fn new(terms: &[Terms]) -> Self {
         let mut multipliers = vec![REFUSED; terms.len() * ENTRIES];
@@ -84,23 +81,37 @@ impl Payer {
     }
 }
 
+/// Columns between the steps of the quick pass, to be used again for every block.
+pub(crate) struct Scratch {
+    /// Where each bet's multiplier stands in `Lookup::multipliers`.
+    entries: [u32; BLOCK],
+    /// The indexes of the bets whose multiplier is not zero.
+    winners: [u16; BLOCK],
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        Self { entries: [0; BLOCK], winners: [0; BLOCK] }
+    }
+}
+
 /// Settles a block, or returns false and leaves `out` undefined because a bet in it needs the careful pass.
 pub(crate) fn quick_pass(
     block: Block,
     lookup: &Lookup,
     drawn: NumberSet,
-    winners: &mut Winners,
+    scratch: &mut Scratch,
     out: &mut BlockOutcome,
 ) -> bool {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("popcnt") && std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has what the function is compiled for.
-        return unsafe { quick_pass_x86(block, lookup, drawn, winners, out) };
+        return unsafe { quick_pass_x86(block, lookup, drawn, scratch, out) };
     }
-    quick_pass_portable(block, lookup, drawn, winners, out)
+    quick_pass_portable(block, lookup, drawn, scratch, out)
 }
 
-/// The portable pass, compiled for POPCNT and AVX2. Without them counting bits takes longer than all the rest.
+/// The portable pass, compiled for AVX2: without it, counting bits takes longer than all the rest.
 ///
 /// # Safety
 /// The processor must have POPCNT and AVX2.
@@ -110,10 +121,10 @@ unsafe fn quick_pass_x86(
     block: Block,
     lookup: &Lookup,
     drawn: NumberSet,
-    winners: &mut Winners,
+    scratch: &mut Scratch,
     out: &mut BlockOutcome,
 ) -> bool {
-    quick_pass_portable(block, lookup, drawn, winners, out)
+    quick_pass_portable(block, lookup, drawn, scratch, out)
 }
 
 #[inline(always)]
@@ -121,19 +132,27 @@ fn quick_pass_portable(
     block: Block,
     lookup: &Lookup,
     drawn: NumberSet,
-    winners: &mut Winners,
+    scratch: &mut Scratch,
     out: &mut BlockOutcome,
 ) -> bool {
-    let Some(won) = find_winners(block, lookup, drawn, out.hits, winners) else { return false };
+    let terms_index_max = block.terms_index.iter().fold(0, |max, &index| index.max(max));
+    if usize::from(terms_index_max) >= lookup.payers.len() {
+        return false;
+    }
+    count_hits(block, drawn, &mut scratch.entries, out.hits);
+    let won = find_winners(&scratch.entries, &lookup.multipliers, &mut scratch.winners);
 
     // Sign bits collect what is unusual: a stake of zero or less, a product that does not fit into 63 bits.
-    let stakes = block.stakes.chunks_exact(8).map(stake);
-    let mut unusual = stakes.fold(0, |signs, stake| signs | stake | stake.wrapping_sub(1));
+    let mut unusual = 0;
+    for stake in block.stakes.chunks_exact(8).map(stake) {
+        unusual |= stake | stake.wrapping_sub(1);
+    }
     *out.payouts = [0; BLOCK * 8];
     *out.cuts = [0; BLOCK * 8];
-    for &winner in &winners[..won] {
-        let (entry, index) = (winner as usize / BLOCK, winner as usize % BLOCK);
-        let (product, overflow) = stake(&block.stakes[8 * index..][..8]).overflowing_mul(lookup.multipliers[entry]);
+    for &index in &scratch.winners[..won] {
+        let index = usize::from(index) % BLOCK;
+        let multiplier = lookup.multipliers[scratch.entries[index] as usize];
+        let (product, overflow) = stake(&block.stakes[8 * index..][..8]).overflowing_mul(multiplier);
         unusual |= product | u64::from(overflow) << 63;
         let (payout, cut) = lookup.payers[usize::from(block.terms_index[index])].pay(product);
         out.payouts[8 * index..][..8].copy_from_slice(&payout.to_le_bytes());
@@ -142,37 +161,54 @@ fn quick_pass_portable(
     unusual >> 63 == 0
 }
 
-/// Writes the hits of a block and lists its winners; None if a terms index is wrong.
+/// Writes every bet's hits and its entry in `Lookup::multipliers`.
+///
+/// Four loops over simple columns, because the compiler makes vector instructions of each of them and of no loop that
+/// does it all; none of them can overflow, but a check would keep the last one scalar. The order of a mask's bytes does not matter for counting, as long as it is always the same.
 #[inline(always)]
-fn find_winners(
-    block: Block,
-    lookup: &Lookup,
-    drawn: NumberSet,
-    hits_out: &mut [u8; BLOCK],
-    winners: &mut Winners,
-) -> Option<usize> {
-    let (drawn_first, drawn_last) = words(&drawn.to_mask());
-    let mut won = 0_usize;
-    for index in 0..BLOCK {
-        let (first, last) = words(&block.picks[index * MASK_BYTES..][..MASK_BYTES]);
-        let pick_count = first.count_ones() + last.count_ones();
-        let hits = (first & drawn_first).count_ones() + (last & drawn_last).count_ones();
-        let entry = usize::from(block.terms_index[index]) * ENTRIES + (16 * pick_count + hits) as usize;
-        let multiplier = lookup.multipliers.get(entry)?;
-        hits_out[index] = hits as u8;
-        // Written for every bet and kept for winners: who wins cannot be predicted, by the processor either.
-        winners[won % BLOCK] = (entry * BLOCK + index) as u32;
-        won += usize::from(*multiplier != 0);
+#[allow(clippy::needless_range_loop)] // One index for columns of different widths.
+fn count_hits(block: Block, drawn: NumberSet, entries: &mut [u32; BLOCK], hits: &mut [u8; BLOCK]) {
+    let (mut first, mut last) = ([0_u64; BLOCK], [0_u16; BLOCK]);
+    for (index, mask) in block.picks.chunks_exact(MASK_BYTES).enumerate() {
+        (first[index], last[index]) = words(mask);
     }
-    Some(won)
+    let (drawn_first, drawn_last) = words(&drawn.to_mask());
+    // 16 x picks + hits, of the first eight bytes and of the last two.
+    let (mut counts_first, mut counts_last) = ([0_u32; BLOCK], [0_u16; BLOCK]);
+    for index in 0..BLOCK {
+        let (picked, hit) = (first[index], first[index] & drawn_first);
+        counts_first[index] = 16 * picked.count_ones() + hit.count_ones();
+    }
+    for index in 0..BLOCK {
+        let (picked, hit) = (last[index], last[index] & drawn_last);
+        counts_last[index] = (16 * picked.count_ones() + hit.count_ones()) as u16;
+    }
+    for index in 0..BLOCK {
+        let entry = counts_first[index].wrapping_add(u32::from(counts_last[index]));
+        let start = u32::from(block.terms_index[index]).wrapping_mul(ENTRIES as u32);
+        entries[index] = start.wrapping_add(entry);
+        // More than 15 hits are more than ten picks, which the careful pass refuses.
+        hits[index] = entry as u8 % 16;
+    }
 }
 
-/// A mask in two words for counting: in which order its bytes stand does not matter, as long as it is always the same.
 #[inline(always)]
-fn words(mask: &[u8]) -> (u64, u64) {
+fn words(mask: &[u8]) -> (u64, u16) {
     let (first, last) = mask.split_at(8);
-    let last = u16::from_ne_bytes(last.try_into().expect("2 bytes"));
-    (u64::from_ne_bytes(first.try_into().expect("8 bytes")), last.into())
+    let first = u64::from_ne_bytes(first.try_into().expect("8 bytes"));
+    (first, u16::from_ne_bytes(last.try_into().expect("2 bytes")))
+}
+
+/// Lists the bets whose multiplier is not zero, and returns how many they are.
+#[inline(always)]
+fn find_winners(entries: &[u32; BLOCK], multipliers: &[u64], winners: &mut [u16; BLOCK]) -> usize {
+    let mut won = 0_usize;
+    for (index, &entry) in (0..).zip(entries) {
+        // Written for every bet and kept for winners: who wins cannot be predicted, by the processor either.
+        winners[won % BLOCK] = index;
+        won = won.wrapping_add(usize::from(multipliers[entry as usize] != 0));
+    }
+    won
 }
 
 #[inline(always)]

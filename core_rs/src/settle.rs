@@ -5,7 +5,7 @@
 //! finds the error. Nothing here knows currencies, refunds or caps over several bets, or allocates for each bet.
 
 use crate::error::{BetFault, CoreError, exact_rows, rows};
-use crate::kernel::{self, BLOCK, Block, BlockOutcome, Lookup};
+use crate::kernel::{self, BLOCK, Block, BlockOutcome, Lookup, Scratch};
 use crate::paytable::{PICKS_MAX, Terms};
 use crate::picks::{MASK_BYTES, NumberSet};
 
@@ -111,12 +111,12 @@ pub fn settle(bets: &Bets, terms: &[Terms], drawn: NumberSet, out: &mut Outcome)
     let count = bets.count();
     assert!(out.hits.len() == count && out.payouts.len() == count * 8 && out.cuts.len() == count * 8);
     let lookup = Lookup::new(terms);
-    let mut winners = [0; BLOCK];
+    let mut scratch = Scratch::new();
     for start in (0..count).step_by(BLOCK) {
         let end = count.min(start + BLOCK);
         let (bets, mut out) = (bets.slice(start, end), out.slice(start, end));
         if let (Some(block), Some(mut out)) = (bets.block(), out.block()) {
-            if kernel::quick_pass(block, &lookup, drawn, &mut winners, &mut out) {
+            if kernel::quick_pass(block, &lookup, drawn, &mut scratch, &mut out) {
                 continue;
             }
         }

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from array import array
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,7 +82,7 @@ def test_settlement_is_exact_integer_arithmetic(
     placed: list[tuple[list[int], int]], factor: int, scale: int, win_max: int, drawn: list[int]
 ) -> None:
     placed = (placed * 300)[:300]  # more than one block of the kernel, and a rest
-    rows = [[]] + [[factor * h for h in range(p + 1)] for p in range(1, 11)]
+    rows: list[list[int]] = [[]] + [[factor * h for h in range(p + 1)] for p in range(1, 11)]
     hits = [len(set(picks) & set(drawn)) for picks, _ in placed]
     wins = [stake * rows[len(picks)][h] // scale for (picks, stake), h in zip(placed, hits, strict=True)]
     payouts = [min(win, win_max) for win in wins]
@@ -94,13 +95,11 @@ def test_settlement_is_exact_integer_arithmetic(
         bytes(drawn),
     )
     overflow = next((index for index, cut in enumerate(cuts) if cut >= 2**63), None)
-    try:
-        settled = _core.settle(*columns)
-    except _core.CoreError as error:
-        assert overflow is not None
-        assert str(error).startswith(f"bet {overflow}:")
+    if overflow is not None:
+        with pytest.raises(_core.CoreError, match=f"^bet {overflow}: "):
+            _core.settle(*columns)
         return
-    assert overflow is None
+    settled = _core.settle(*columns)
     assert list(settled.hits) == hits
     assert array("q", settled.payouts).tolist() == payouts
     assert array("q", settled.cuts).tolist() == cuts

@@ -1,4 +1,4 @@
-"""The compiled core from Python: the published vectors, hashes spelled out with hashlib, settlement, and every refusal."""
+"""The compiled core from Python: published vectors, hashes spelled out with hashlib, settlement, every refusal."""
 
 import hashlib
 import hmac
