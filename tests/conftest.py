@@ -6,6 +6,8 @@ Debian's package. Every test has a database, a Redis database's keys and a broke
 """
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -23,7 +25,16 @@ from keno.infra.embedded import EmbeddedServers
 from keno.infra.postgres import create_pool
 from keno.infra.redis import create_redis
 
+# Set by the process that starts the others, which inherit it.
+_RUN = os.environ.setdefault("KENO_TEST_RUN", uuid.uuid4().hex[:12])
+_RUN_FOLDER = Path(tempfile.gettempdir()) / f"keno-test-{_RUN}"
 _POOL_CONNECTIONS_MAX = 4
+
+
+def pytest_sessionfinish() -> None:
+    """Removes what the run left in its folder, once its other processes have ended."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(_RUN_FOLDER, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -40,10 +51,13 @@ def session_loop() -> Iterator[LoopThread]:
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of this run share."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+def run_folder() -> Path:
+    """A folder that all processes of this run share.
+
+    Not pytest's: as root, each pytest that starts closes the folder above them all to the servers' account.
+    """
+    _RUN_FOLDER.mkdir(mode=0o700, exist_ok=True)
+    return _RUN_FOLDER
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +85,8 @@ def broker(session_loop: LoopThread, run_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def databases(services: Services, session_loop: LoopThread, testrun_uid: str, worker_id: str) -> Iterator[Databases]:
-    made = Databases(services.database_url, testrun_uid[:12], worker_id, session_loop)
+def databases(services: Services, session_loop: LoopThread, worker_id: str) -> Iterator[Databases]:
+    made = Databases(services.database_url, _RUN, worker_id, session_loop)
     yield made
     made.close()
 

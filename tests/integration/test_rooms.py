@@ -89,12 +89,17 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("refused", REFUSALS.values(), ids=REFUSALS)
-async def test_a_room_that_is_refused_leaves_nothing_behind(hall: Hall, refused: Refused) -> None:
+async def test_a_room_that_is_refused_leaves_nothing_behind(hall: Hall) -> None:
     before = await counts(hall)
-    with pytest.raises(refused.error):
-        await hall.rooms.add(**asked(**refused.changes))
-    assert await counts(hall) == before
+    accepted = []
+    for what, refused in REFUSALS.items():
+        try:
+            await hall.rooms.add(**asked(**refused.changes))
+        except refused.error:
+            assert await counts(hall) == before, what
+        else:
+            accepted.append(what)
+    assert accepted == []
 
 
 async def test_a_second_room_of_a_name_is_refused_and_leaves_nothing_behind(hall: Hall) -> None:
@@ -107,10 +112,10 @@ async def test_a_second_room_of_a_name_is_refused_and_leaves_nothing_behind(hall
     assert await hall.rooms.room_named("one") == first
 
 
-@pytest.mark.parametrize("name", ["x", "x" * 64, "Salle n° 1 – 早い"])
-async def test_a_room_is_found_again_with_its_published_documents(hall: Hall, name: str) -> None:
-    room = await hall.rooms.add(**asked(name=name))
-    assert await hall.rooms.room(room.id) == await hall.rooms.room_named(name) == room
+async def test_a_room_is_found_again_with_its_published_documents(hall: Hall) -> None:
+    for name in ("x", "x" * 64, "Salle n° 1 – 早い"):
+        room = await hall.rooms.add(**asked(name=name))
+        assert await hall.rooms.room(room.id) == await hall.rooms.room_named(name) == room
     document = await hall.rooms.rules_document(room.rules_hash)
     assert document == room_rules().document
     assert await hall.rooms.paytable_document(shipped_paytable("94").hash) == shipped_paytable("94").document

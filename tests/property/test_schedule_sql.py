@@ -19,7 +19,7 @@ from keno.rounds.phases import EDGES, FINAL, Phase
 from keno.rounds.schedule import PERIOD_MAX_MS, PERIOD_MIN_MS, Schedule
 from keno.rounds.store import lock_due_rounds, open_due_rounds, take_lease
 
-ROOMS = 300
+ROOMS = 150
 CLOCKS = 6
 SLOTS_MAX = 25
 COMMITS = 300

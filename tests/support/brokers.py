@@ -53,7 +53,8 @@ class SharedBroker:
             if state is None:
                 if not (_SCRIPTS / "rabbitmq-server").exists():
                     _install()
-                state = {"holders": 0, **await self._start()}
+                state = {"holders": 0, **self._start()}
+                await self._wait(state["url"])
             state["holders"] += 1
             self._state.write_text(json.dumps(state))
             return str(state["url"])
@@ -66,14 +67,12 @@ class SharedBroker:
             if state["holders"] > 0:
                 return
             self._state.unlink()
-            os.killpg(state["pid"], signal.SIGTERM)
+            os.kill(state["pid"], signal.SIGTERM)
             # Erlang's name server outlives its node.
             environment = {**os.environ, "ERL_EPMD_PORT": str(state["epmd_port"])}
             for _ in range(_STOP_TIMEOUT_S):
-                if (
-                    subprocess.run([_epmd(), "-kill"], env=environment, check=False, capture_output=True).returncode
-                    == 0
-                ):
+                asked = subprocess.run([_epmd(), "-kill"], env=environment, check=False, capture_output=True)
+                if asked.returncode == 0:
                     break
                 time.sleep(1)
 
@@ -83,7 +82,14 @@ class SharedBroker:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    async def _start(self) -> dict[str, object]:
+    async def _wait(self, url: str) -> None:
+        for _ in range(_BOOT_TIMEOUT_S):
+            if await _answers(url):
+                return
+            await asyncio.sleep(1)
+        raise RuntimeError("RabbitMQ did not start:\n" + (self._folder / "output").read_text(errors="replace"))
+
+    def _start(self) -> dict[str, str | int]:
         port, distribution_port, epmd_port = _free_ports(3)
         url = f"amqp://guest:guest@127.0.0.1:{port}/"
         plugins = self._folder / "enabled_plugins"
@@ -105,19 +111,11 @@ class SharedBroker:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "no-environment"),
         }
-        output_path = self._folder / "output"
-        with output_path.open("wb") as output:
-            # The wrapper in PATH insists on the system's user and folders; this is the script behind it.
-            process = subprocess.Popen(  # noqa: ASYNC220 - the session's loop has nothing else to do
-                [_SCRIPTS / "rabbitmq-server"], env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-        for _ in range(_BOOT_TIMEOUT_S):
-            if await _answers(url):
-                return {"url": url, "pid": process.pid, "epmd_port": epmd_port}
-            if process.poll() is not None:
-                break
-            await asyncio.sleep(1)
-        raise RuntimeError("RabbitMQ did not start:\n" + output_path.read_text(errors="replace"))
+        # The wrapper in PATH insists on the system's user and folders; this is the script behind it. A shell starts it,
+        # because whoever stops it is perhaps not whoever started it.
+        command = ["sh", "-c", '"$0" >"$1" 2>&1 & echo $!', _SCRIPTS / "rabbitmq-server", self._folder / "output"]
+        started = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, start_new_session=True)
+        return {"url": url, "pid": int(started.stdout), "epmd_port": epmd_port}
 
 
 def _epmd() -> str:

@@ -18,6 +18,7 @@ from uuid import UUID
 import asyncpg
 
 import keno
+from keno import verifier
 from keno.bets.request import BetRequest
 from keno.bets.service import BetService, Placed
 from keno.bets.settler import Settler
@@ -225,6 +226,34 @@ class Hall:
     def new_scheduler(self, holder: str, shard: int = 0) -> Scheduler:
         """Another candidate for the lease of a shard."""
         return Scheduler(self.app_pool, shard, holder, PRIVACY_KEY)
+
+
+async def check_chain(hall: Hall, room: Room) -> None:
+    """Each locked round's lock is the hash of its parts and names the one before; its draw follows from its seed."""
+    previous = bytes(32)
+    for number, phase in enumerate(await hall.phases(room), 1):
+        row = await hall.row(room, number)
+        if row["lock_hash"] is None:
+            assert phase in ("open", "skipped")
+            continue
+        assert row["prev_lock"] == previous
+        context = room.id.bytes + number.to_bytes(8, "big")
+        numbers = [row["bets_count"], row["locked_ms"], row["beacon_round"]]
+        lock = verifier.sha256(
+            b"keno1:lock",
+            context,
+            row["commit_hash"],
+            row["rules_hash"],
+            row["bets_root"],
+            *(each.to_bytes(8, "big") for each in numbers),
+            previous,
+        )
+        assert row["lock_hash"] == lock
+        if phase in ("drawn", "settled"):
+            assert verifier.sha256(b"keno1:commit", context, row["seed"]) == row["commit_hash"]
+            x = verifier.sha256(b"keno1:pre", context, row["commit_hash"], bytes(8))
+            assert list(row["numbers"]) == verifier.draw(row["seed"], x, bytes(32))
+        previous = lock
 
 
 def schedule(room: Room) -> Schedule:

@@ -1,0 +1,174 @@
+"""Events leave once committed, in order, and at least once; their effects happen once."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+
+from keno.infra import store
+from keno.infra.bus import BusError, Event
+from keno.infra.local_bus import LocalBus
+from keno.infra.outbox import Relay
+
+_INSERT = """
+    INSERT INTO outbox (routing_key, aggregate, payload)
+    SELECT 'round.settled', 'room:' || n % 2, jsonb_build_object('v', 1, 'n', n)
+    FROM generate_series(1, $1::integer) AS n
+    RETURNING event_id
+"""
+
+
+class RecordingBus(LocalBus):
+    """Takes everything, or fails, or waits, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: list[Event] = []
+        self.failing = False
+        self.asked = asyncio.Event()
+        self.answer = asyncio.Event()
+        self.answer.set()
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        self.asked.set()
+        await self.answer.wait()
+        if self.failing:
+            raise BusError("no confirmation")
+        self.published += events
+
+
+async def _unsent_count(pool: asyncpg.Pool) -> int:
+    return await pool.fetchval("SELECT count(*) FROM outbox WHERE sent_ms IS NULL")
+
+
+async def test_committed_events_are_published_in_order_and_marked_as_sent(pool: asyncpg.Pool) -> None:
+    ids = [row["event_id"] for row in await pool.fetch(_INSERT, 5)]
+    bus = RecordingBus()
+    relay = Relay(pool, bus, batch_events_max=3)
+
+    assert [await relay.step() for _ in range(3)] == [3, 2, 0]
+
+    assert [event.id for event in bus.published] == ids
+    first = await pool.fetchrow("SELECT * FROM outbox ORDER BY id LIMIT 1")
+    assert bus.published[0] == Event(
+        id=first["event_id"],
+        routing_key="round.settled",
+        aggregate="room:1",
+        time_ms=first["created_ms"],
+        data=b'{"n": 1, "v": 1}',
+    )
+    assert await _unsent_count(pool) == 0
+
+
+async def test_an_event_whose_transaction_is_open_or_rolled_back_is_not_published(pool: asyncpg.Pool) -> None:
+    bus = RecordingBus()
+    relay = Relay(pool, bus)
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.fetch(_INSERT, 1)
+        assert await relay.step() == 0
+        await transaction.rollback()
+
+    assert await relay.step() == 0
+    assert bus.published == []
+
+
+async def test_events_that_the_bus_did_not_confirm_stay_unsent_and_are_published_again(pool: asyncpg.Pool) -> None:
+    await pool.fetch(_INSERT, 3)
+    bus = RecordingBus()
+    relay = Relay(pool, bus)
+    bus.failing = True
+    with pytest.raises(BusError):
+        await relay.step()
+    assert await _unsent_count(pool) == 3
+
+    bus.failing = False
+    assert await relay.step() == 3
+    assert await _unsent_count(pool) == 0
+
+
+async def test_only_one_relay_works_at_a_time_so_that_none_overtakes(pool: asyncpg.Pool) -> None:
+    await pool.fetch(_INSERT, 2)
+    bus = RecordingBus()
+    bus.answer.clear()
+    first = asyncio.create_task(Relay(pool, bus, batch_events_max=1).step())
+    await bus.asked.wait()
+
+    assert await Relay(pool, bus).step() == 0
+
+    bus.answer.set()
+    assert await first == 1
+    assert await Relay(pool, bus).step() == 1
+
+
+async def test_a_relay_that_dies_before_it_marks_leaves_its_events_to_the_next(pool: asyncpg.Pool) -> None:
+    (row,) = await pool.fetch(_INSERT, 1)
+    bus = RecordingBus()
+    bus.answer.clear()
+    dying = asyncio.create_task(Relay(pool, bus).step())
+    await bus.asked.wait()
+    dying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dying
+
+    bus.answer.set()
+    assert await Relay(pool, bus).step() == 1
+    assert [event.id for event in bus.published] == [row["event_id"]]
+
+
+async def test_an_event_is_new_to_each_consumer_once(pool: asyncpg.Pool) -> None:
+    event_id = uuid.uuid4()
+    async with pool.acquire() as connection:
+        assert await store.first_time(connection, "wallet", event_id)
+        assert not await store.first_time(connection, "wallet", event_id)
+        assert await store.first_time(connection, "reporting", event_id)
+
+
+async def test_an_effect_that_was_rolled_back_leaves_its_event_new(pool: asyncpg.Pool) -> None:
+    event_id = uuid.uuid4()
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        assert await store.first_time(connection, "wallet", event_id)
+        await transaction.rollback()
+
+        assert await store.first_time(connection, "wallet", event_id)
+
+
+async def test_of_two_deliveries_at_once_one_is_new(pool: asyncpg.Pool) -> None:
+    event_id = uuid.uuid4()
+
+    async def handle() -> bool:
+        async with pool.acquire() as connection, connection.transaction():
+            return await store.first_time(connection, "wallet", event_id)
+
+    assert sorted(await asyncio.gather(*(handle() for _ in range(4)))) == [False, False, False, True]
+
+
+@pytest.mark.usefixtures("quick_attempts")
+async def test_an_effect_happens_once_however_often_its_event_is_sent(pool: asyncpg.Pool) -> None:
+    await pool.fetch(_INSERT, 4)
+    fails = iter([True, False, True])
+
+    async def handler(event: Event) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            if not await store.first_time(connection, "reporting", event.id):
+                return
+            await connection.execute(
+                "INSERT INTO admin_actions (actor, action, subject) VALUES ('test', 'counted', $1)", str(event.id)
+            )
+            if next(fails, False):
+                raise ConnectionResetError("after the effect, before its commit")
+
+    bus = LocalBus()
+    bus.subscribe("reporting", ["round.*"], handler)
+    rows = await pool.fetch("SELECT event_id FROM outbox")
+    relay = Relay(pool, bus)
+    assert await relay.step() == 4
+    again = [Event(row["event_id"], "round.settled", "room:1", 0, b"{}") for row in rows]
+    await bus.publish(again)
+
+    assert await pool.fetchval("SELECT count(*) FROM admin_actions") == 4

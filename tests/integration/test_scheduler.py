@@ -1,0 +1,220 @@
+"""The scheduler on a real database: what it opens, skips, locks and draws, and when."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from support.rounds import START_MS, Hall, check_chain, open_hall, schedule
+
+from keno import verifier
+from keno.bets.outcome import Outcome
+from keno.rounds import store
+from keno.rounds.scheduler import SchedulerError
+
+NOBODYS_SHARD = 7
+SKIPS_MAX = 5_000
+"""The most slots that open_due_rounds() records as skipped in one statement."""
+
+
+@pytest.fixture
+async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
+    async with open_hall(pool, vault_pool, owner_pool) as opened:
+        yield opened
+
+
+# ---- opening and skipping ----
+
+
+async def test_a_round_opens_only_once_its_commitment_is_public(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.scheduler.step()
+    assert await hall.phases(room) == []
+    await hall.vault.step()
+    await hall.scheduler.step()
+    assert await hall.phases(room) == ["open"]
+    opened = await hall.row(room, 1)
+    epoch = await hall.owner_pool.fetchrow("SELECT * FROM epochs")
+    assert epoch is not None
+    assert opened["epoch_id"] == epoch["id"]
+    assert opened["commit_hash"] == epoch["commits"][:32]
+    assert epoch["opened_ms"] <= opened["opened_ms"]
+
+
+async def test_every_round_of_an_epoch_opens_with_its_own_commitment(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.play(room, range(1, 7))
+    commits = {
+        row["first_round"] + at: row["commits"][32 * at :][:32]
+        for row in await hall.owner_pool.fetch("SELECT first_round, rounds_count, commits FROM epochs")
+        for at in range(row["rounds_count"])
+    }
+    assert len(set(commits.values())) == len(commits)
+    for number in range(1, 8):
+        assert (await hall.row(room, number))["commit_hash"] == commits[number]
+
+
+async def test_slots_that_nobody_opened_are_skipped_without_a_gap_and_audited(hall: Hall) -> None:
+    rooms = [await hall.add_room(name) for name in ("one", "two")]
+    await hall.tick()
+    await hall.at_draw(rooms[0], 4)
+    await hall.tick()
+    for room in rooms:
+        assert await hall.phases(room) == ["settled", "skipped", "skipped", "skipped", "open"]
+        assert [(await hall.row(room, number))["lock_due_ms"] for number in range(1, 6)] == [
+            schedule(room).lock_due_ms(number) for number in range(1, 6)
+        ]
+    audited = await hall.owner_pool.fetch(
+        "SELECT subject, actor, detail->>'first' AS first, detail->>'last' AS last FROM audit_logs "
+        "WHERE action = 'round.skipped' ORDER BY subject"
+    )
+    expected = sorted((str(room.id), "scheduler", "2", "4") for room in rooms)
+    assert [tuple(row) for row in audited] == expected
+    told = await hall.owner_pool.fetch("SELECT payload->>'number' FROM outbox WHERE routing_key = 'round.skipped'")
+    assert sorted(row[0] for row in told) == ["2", "2", "3", "3", "4", "4"]
+
+
+async def test_a_room_without_commitments_skips_its_slots_and_goes_on_when_the_vault_is_back(hall: Hall) -> None:
+    room = await hall.add_room()
+    for number in (1, 2, 3):
+        await hall.at_lock(room, number)
+        await hall.scheduler.step()
+    assert await hall.phases(room) == ["skipped", "skipped", "skipped"]
+    await hall.tick()
+    assert await hall.phases(room) == ["skipped", "skipped", "skipped", "open"]
+    await hall.play(room, [4])
+    assert (await hall.phases(room))[3:] == ["settled", "open"]
+
+
+async def test_after_a_long_absence_slots_are_skipped_a_part_at_a_time_and_then_the_room_opens(hall: Hall) -> None:
+    """One statement for all of them would run into its timeout, again and again."""
+    absent, slower = await hall.add_room("absent", period_ms=2_000, lock_lead_ms=500), await hall.add_room("slower")
+    await hall.tick()
+    slots = SKIPS_MAX + 10
+    await hall.at_lock(absent, slots - 1)
+    await hall.vault.step()
+    recorded = [0]
+    while (await hall.phases(absent))[1:].count("open") == 0:
+        await hall.scheduler.step()
+        recorded.append(await hall.owner_pool.fetchval("SELECT count(*) FROM rounds WHERE phase = 'skipped'"))
+        assert 0 < recorded[-1] - recorded[-2] <= SKIPS_MAX
+    assert len(recorded) > 2
+    assert (await hall.phases(absent))[1:] == [*["skipped"] * (slots - 2), "open"]
+    slower_slots = schedule(slower).on_sale(schedule(absent).lock_due_ms(slots - 1))
+    assert (await hall.phases(slower))[1:] == [*["skipped"] * (slower_slots - 2), "open"]
+
+
+async def test_a_scheduler_leaves_the_rooms_of_other_shards_alone(hall: Hall) -> None:
+    ours, theirs = await hall.add_room("ours"), await hall.add_room("theirs", shard=NOBODYS_SHARD)
+    await hall.play(ours, [1, 2])
+    assert await hall.phases(ours) == ["settled", "settled", "open"]
+    assert await hall.phases(theirs) == []
+    other = hall.new_scheduler("other", NOBODYS_SHARD)
+    await other.step()
+    assert await hall.phases(theirs) == ["skipped", "skipped", "open"]
+    await hall.at_lock(theirs, 3)
+    await hall.scheduler.step()
+    assert (await hall.phases(theirs))[-1] == "open"
+
+
+# ---- locks, draws and the chain ----
+
+
+async def test_a_late_lock_keeps_the_bets_accepted_in_time_and_no_later_ones(hall: Hall) -> None:
+    room = await hall.add_room()
+    operator_id = await hall.add_operator("acme")
+    await hall.tick()
+    in_time = [await hall.bet(operator_id, room, [n]) for n in (1, 2, 3)]
+    await hall.at_lock(room, 1)
+    late = await hall.bet(operator_id, room, [4])
+    await hall.clock.set(START_MS + 3 * room.period_ms)
+    later = await hall.bet(operator_id, room, [5])
+    await hall.tick()
+    assert [placed.outcome for placed in in_time] == [Outcome.ACCEPTED] * 3
+    assert (late.outcome, later.outcome) == (Outcome.ROUND_NOT_OPEN, Outcome.ROUND_NOT_OPEN)
+    row = await hall.row(room, 1)
+    assert (row["phase"], row["bets_count"]) == ("settled", 3)
+    leaves = [placed.receipt.leaf for placed in in_time if placed.receipt]
+    assert row["bets_root"] == verifier.merkle_root(leaves)
+
+
+async def test_a_round_is_not_locked_before_its_sales_close_nor_drawn_before_its_slot(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    await hall.clock.set(schedule(room).lock_due_ms(1) - 1)
+    await hall.tick()
+    assert await hall.phases(room) == ["open"]
+    await hall.at_lock(room, 1)
+    await hall.tick()
+    assert await hall.phases(room) == ["locked", "open"]
+    await hall.clock.set(schedule(room).draw_due_ms(1) - 1)
+    await hall.tick()
+    assert await hall.phases(room) == ["locked", "open"]
+    await hall.at_draw(room, 1)
+    await hall.tick()
+    assert await hall.phases(room) == ["settled", "open"]
+
+
+async def test_a_round_is_not_drawn_before_the_vault_has_released_its_seed(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    await hall.at_draw(room, 1)
+    for _ in range(3):
+        await hall.scheduler.step()
+    sealed = await hall.row(room, 1)
+    assert (sealed["phase"], sealed["seed"], sealed["numbers"]) == ("locked", None, None)
+    assert sealed["lock_hash"] is not None
+
+
+async def test_locks_are_chained_from_round_to_round_and_over_skipped_and_void_ones(hall: Hall) -> None:
+    room = await hall.add_room()
+    operator_id = await hall.add_operator("acme")
+    await hall.tick()
+    await hall.bet(operator_id, room, [1])
+    await hall.play(room, [1, 2])
+    await hall.at_lock(room, 4)
+    await hall.tick()
+    await hall.play(room, [5])
+    await hall.at_lock(room, 6)
+    await hall.tick()
+    await hall.void(room, 6, reason=1)
+    await hall.play(room, [7])
+    assert await hall.phases(room) == [*["settled"] * 3, "skipped", "settled", "void", "settled", "open"]
+    await check_chain(hall, room)
+
+
+async def test_rounds_that_were_locked_long_ago_are_sealed_together_in_their_order(hall: Hall) -> None:
+    rooms = [await hall.add_room(name) for name in ("one", "two")]
+    await hall.tick()
+    for number in (1, 2, 3):
+        await hall.at_lock(rooms[0], number)
+        await store.lock_due_rounds(hall.app_pool, 0, 1)
+        await store.open_due_rounds(hall.app_pool, 0, 1)
+    await hall.at_draw(rooms[0], 3)
+    await hall.tick()
+    for room in rooms:
+        assert await hall.phases(room) == ["settled", "settled", "settled", "open"]
+        await check_chain(hall, room)
+
+
+async def test_a_draw_whose_seed_was_released_against_another_lock_is_refused(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    await hall.at_lock(room, 1)
+    await hall.tick()
+    await hall.tamper("UPDATE rounds SET lock_hash = sha256('another'), bets_count = 5 WHERE number = 1")
+    await hall.at_draw(room, 1)
+    with pytest.raises(SchedulerError, match="another lock"):
+        await hall.scheduler.step()
+    assert (await hall.phases(room))[0] == "locked"
+
+
+async def test_a_draw_whose_seed_does_not_open_the_commitment_is_refused(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    await hall.at_lock(room, 1)
+    await hall.tick()
+    await hall.tamper("UPDATE seed_releases SET seed = sha256('another')")
+    await hall.at_draw(room, 1)
+    with pytest.raises(SchedulerError, match="commitment"):
+        await hall.scheduler.step()
+    assert (await hall.phases(room))[0] == "locked"

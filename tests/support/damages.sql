@@ -1,0 +1,222 @@
+-- What can be done to a database behind the back of its rules, and which invariants then do not hold: those named, and no others.
+-- The table `chosen` names a won and a lost bet of a settled round, that round, the round on sale and a bet in it.
+
+-- damage: money went to another operator's player
+-- breaks: 01_postings_stay_in_one_book 02_balances_are_sums 03_a_bet_ends_in_one_way
+UPDATE wallet_transactions AS w
+SET credit_account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'player' AND a.operator_id <> w.operator_id)
+WHERE w.kind = 'win' AND w.bet_id = (SELECT won FROM chosen);
+
+-- damage: a stake went to the house of another currency
+-- breaks: 01_postings_stay_in_one_book
+UPDATE wallet_transactions AS w
+SET credit_account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'house' AND a.operator_id = w.operator_id AND a.currency = 'USD')
+WHERE w.kind = 'bet' AND w.bet_id = (SELECT lost FROM chosen);
+
+-- damage: an entry is in another operator's name
+-- breaks: 01_postings_stay_in_one_book
+UPDATE wallet_transactions AS w
+SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> w.operator_id) WHERE w.bet_id = (SELECT lost FROM chosen);
+
+-- damage: a balance is not what was entered
+-- breaks: 02_balances_are_sums
+UPDATE accounts SET balance_minor = balance_minor + 1 WHERE id = (SELECT account FROM chosen);
+
+-- damage: a bet has no debit
+-- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once
+DELETE FROM wallet_transactions WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+
+-- damage: a bet was charged less than its stake
+-- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once
+UPDATE wallet_transactions SET amount_minor = 99 WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+
+-- damage: a bet was charged twice
+-- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once
+DROP INDEX wallet_transactions_of_bet;
+INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
+SELECT operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id FROM wallet_transactions
+WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+
+-- damage: a stake went to cash and not to the house
+-- breaks: 03_a_bet_is_paid_for_once
+UPDATE wallet_transactions AS w
+SET credit_account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'cash' AND a.operator_id = w.operator_id AND a.currency = 'EUR')
+WHERE w.kind = 'bet' AND w.bet_id = (SELECT lost FROM chosen);
+
+-- damage: a lost bet was credited
+-- breaks: 02_balances_are_sums 03_a_bet_ends_in_one_way
+INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
+SELECT operator_id, 'win', credit_account_id, debit_account_id, 1, bet_id FROM wallet_transactions
+WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+
+-- damage: a bet was credited more than its payout
+-- breaks: 02_balances_are_sums 03_a_bet_ends_in_one_way
+UPDATE wallet_transactions SET amount_minor = amount_minor + 1 WHERE kind = 'win' AND bet_id = (SELECT won FROM chosen);
+
+-- damage: a bet of a settled round was refunded
+-- breaks: 02_balances_are_sums 03_a_bet_ends_in_one_way
+INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
+SELECT operator_id, 'refund', credit_account_id, debit_account_id, amount_minor, bet_id FROM wallet_transactions
+WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+
+-- damage: a bet was paid before its round was drawn
+-- breaks: 03_a_bet_ends_in_one_way
+INSERT INTO payouts (bet_id, round_id, hits, payout_minor, cut_minor) SELECT open, on_sale, 1, 376, 0 FROM chosen;
+
+-- damage: a payout was raised, and all that follows from it
+-- breaks: 04_the_verifier_agrees
+UPDATE payouts SET payout_minor = payout_minor + 100 WHERE bet_id = (SELECT won FROM chosen);
+UPDATE wallet_transactions SET amount_minor = amount_minor + 100 WHERE kind = 'win' AND bet_id = (SELECT won FROM chosen);
+UPDATE round_totals SET paid_minor = paid_minor + 100 WHERE (round_id, operator_id) = (SELECT round, operator FROM chosen);
+UPDATE accounts SET balance_minor = balance_minor + 100 WHERE id = (SELECT account FROM chosen);
+
+-- damage: the picks of a bet were changed after the draw
+-- breaks: 04_the_verifier_agrees
+UPDATE bets SET picks = (SELECT b.picks FROM bets AS b WHERE b.id = (SELECT won FROM chosen)) WHERE id = (SELECT lost FROM chosen);
+
+-- damage: a number was exchanged in a draw
+-- breaks: 04_the_verifier_agrees
+UPDATE rounds AS r SET numbers = set_byte(r.numbers, 7, (SELECT n FROM generate_series(1, 80) AS n
+    WHERE NOT EXISTS (SELECT FROM generate_series(0, 19) AS i WHERE get_byte(r.numbers, i) = n) LIMIT 1))
+WHERE r.id = (SELECT round FROM chosen);
+
+-- damage: a bet names a paytable that does not exist
+-- breaks: 05_names_are_of_things_that_exist
+UPDATE bets SET paytable_hash = sha256(paytable_hash) WHERE id = (SELECT open FROM chosen);
+
+-- damage: a payout names a bet that does not exist
+-- breaks: 05_names_are_of_things_that_exist 11_handled_events_took_effect
+INSERT INTO payouts (bet_id, round_id, hits, payout_minor, cut_minor) SELECT 1000000000, round, 1, 376, 0 FROM chosen;
+
+-- damage: a debit names a bet that does not exist
+-- breaks: 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist
+UPDATE wallet_transactions SET bet_id = 1000000000 WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+
+-- damage: an id names two bets
+-- breaks: 06_transaction_ids_are_unique
+ALTER TABLE bets DROP CONSTRAINT bets_operator_id_transaction_id_key;
+UPDATE bets SET transaction_id = 'again' WHERE id IN (SELECT won FROM chosen UNION SELECT lost FROM chosen);
+
+-- damage: a bet was slipped into a locked round
+-- breaks: 07_no_bet_after_the_lock 10_the_house_gets_what_players_lose
+UPDATE bets SET round_id = chosen.round, accepted_ms = r.opened_ms FROM chosen JOIN rounds AS r ON r.id = chosen.round
+WHERE bets.id = chosen.open;
+
+-- damage: a bet was taken after sales had ended
+-- breaks: 07_no_bet_after_the_lock
+UPDATE bets SET accepted_ms = (SELECT r.lock_due_ms FROM rounds AS r WHERE r.id = bets.round_id) WHERE id = (SELECT open FROM chosen);
+
+-- damage: a bet is older than its round
+-- breaks: 07_no_bet_after_the_lock
+UPDATE bets SET accepted_ms = 1 WHERE id = (SELECT lost FROM chosen);
+
+-- damage: a number was drawn twice
+-- breaks: 08_draws_are_draws
+UPDATE rounds SET numbers = set_byte(numbers, 0, get_byte(numbers, 1)) WHERE id = (SELECT round FROM chosen);
+
+-- damage: a number above 80 was drawn
+-- breaks: 08_draws_are_draws
+UPDATE rounds SET numbers = set_byte(numbers, 0, 81) WHERE id = (SELECT round FROM chosen);
+
+-- damage: the seed is not the one that was released
+-- breaks: 08_draws_are_draws
+UPDATE rounds SET seed = sha256(seed) WHERE id = (SELECT round FROM chosen);
+
+-- damage: a seed was never released
+-- breaks: 08_draws_are_draws
+DELETE FROM seed_releases WHERE round_id = (SELECT round FROM chosen);
+
+-- damage: a seed was released against another lock
+-- breaks: 08_draws_are_draws
+UPDATE seed_releases SET lock_hash = sha256(lock_hash) WHERE round_id = (SELECT round FROM chosen);
+
+-- damage: a commitment is younger than its round
+-- breaks: 08_draws_are_draws
+UPDATE epochs SET opened_ms = opened_ms + 1 WHERE first_round = 1;
+
+-- damage: a round's commitment is not the one of its epoch
+-- breaks: 08_draws_are_draws
+UPDATE rounds SET commit_hash = sha256(commit_hash) WHERE id = (SELECT round FROM chosen);
+
+-- damage: slots of a room were left out
+-- breaks: 08_draws_are_draws 08_slots_have_rounds
+UPDATE rounds SET number = number + 2 WHERE id = (SELECT on_sale FROM chosen);
+
+-- damage: a lease epoch was written that nobody held
+-- breaks: 09_no_write_of_a_lost_lease
+UPDATE rounds SET lease_epoch = 1000 WHERE id = (SELECT on_sale FROM chosen);
+
+-- damage: a round was moved under a lease that had been lost
+-- breaks: 09_no_write_of_a_lost_lease
+UPDATE leases SET epoch = 7;
+UPDATE rounds SET lease_epoch = 7 WHERE id = (SELECT round FROM chosen);
+
+-- damage: a total is not that of the bets
+-- breaks: 10_the_house_gets_what_players_lose
+UPDATE round_totals SET staked_minor = staked_minor + 1 WHERE round_id = (SELECT round FROM chosen);
+
+-- damage: a total is missing
+-- breaks: 10_the_house_gets_what_players_lose
+DELETE FROM round_totals WHERE round_id = (SELECT round FROM chosen);
+
+-- damage: a cut is not in the total
+-- breaks: 10_the_house_gets_what_players_lose
+UPDATE payouts SET cut_minor = 5 WHERE bet_id = (SELECT won FROM chosen);
+
+-- damage: a credit is missing
+-- breaks: 11_handled_events_took_effect
+DELETE FROM wallet_transactions WHERE kind = 'win' AND bet_id = (SELECT won FROM chosen);
+UPDATE accounts SET balance_minor = balance_minor - 376 WHERE id = (SELECT account FROM chosen);
+
+-- damage: an event waits for an hour
+-- breaks: 11_nothing_waits_too_long
+UPDATE outbox SET created_ms = created_ms - 3600000 WHERE id = (SELECT min(id) FROM outbox);
+
+-- damage: a payout waits for an hour
+-- breaks: 11_nothing_waits_too_long
+DELETE FROM inbox WHERE consumer = 'wallet';
+DELETE FROM wallet_transactions WHERE kind = 'win' AND bet_id = (SELECT won FROM chosen);
+UPDATE accounts SET balance_minor = balance_minor - 376 WHERE id = (SELECT account FROM chosen);
+UPDATE rounds SET ended_ms = ended_ms - 3600000 WHERE id = (SELECT round FROM chosen);
+
+-- damage: a round is stuck
+-- breaks: 11_nothing_waits_too_long
+UPDATE rounds SET lock_due_ms = lock_due_ms - 3600000, draw_due_ms = draw_due_ms - 3600000, opened_ms = opened_ms - 3600000
+WHERE id = (SELECT on_sale FROM chosen);
+UPDATE bets SET accepted_ms = accepted_ms - 3600000 WHERE round_id = (SELECT on_sale FROM chosen);
+UPDATE epochs SET opened_ms = opened_ms - 3600000;
+
+-- damage: the end of a round was not told
+-- breaks: 11_settled_rounds_are_told
+DELETE FROM outbox WHERE id = (SELECT min(id) FROM outbox WHERE routing_key = 'round.settled');
+
+-- damage: payouts were announced twice
+-- breaks: 11_settled_rounds_are_told
+INSERT INTO outbox (routing_key, aggregate, payload)
+SELECT routing_key, aggregate, payload FROM outbox WHERE routing_key = 'payouts.ready';
+
+-- damage: a bet is in another operator's name
+-- breaks: 12_tenants_are_apart
+UPDATE bets SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> bets.operator_id) WHERE id = (SELECT lost FROM chosen);
+
+-- damage: a private room took a stranger's bet
+-- breaks: 12_tenants_are_apart
+UPDATE rooms SET operator_id = (SELECT operator FROM chosen);
+
+-- damage: the house made a bet
+-- breaks: 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist 12_tenants_are_apart
+UPDATE bets SET account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'cash' AND a.operator_id = bets.operator_id AND a.currency = 'EUR')
+WHERE id = (SELECT open FROM chosen);
+
+-- damage: a row of the audit trail was rewritten
+-- breaks: 13_the_audit_trail_is_whole
+UPDATE audit_logs SET actor = 'nobody' WHERE id = 1;
+
+-- damage: a row of the audit trail was rewritten with its hash
+-- breaks: 13_the_audit_trail_is_whole
+UPDATE audit_logs SET actor = 'nobody' WHERE id = 1;
+UPDATE audit_logs SET hash = audit_hash(prev_hash, at_ms, actor, action, subject, detail) WHERE id = 1;
+
+-- damage: a row of the audit trail is gone
+-- breaks: 13_the_audit_trail_is_whole
+DELETE FROM audit_logs WHERE id = 1;
