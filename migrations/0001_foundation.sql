@@ -8,11 +8,12 @@ DO $$
 DECLARE
     role_name text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(-7301);
     FOREACH role_name IN ARRAY ARRAY['keno_app', 'keno_vault'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+        BEGIN
             EXECUTE format('CREATE ROLE %I LOGIN', role_name);
-        END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL; -- it is there, or another database's migration has just made it
+        END;
     END LOOP;
 END
 $$;

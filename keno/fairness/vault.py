@@ -13,7 +13,7 @@ import structlog
 
 from keno.errors import KenoError
 from keno.fairness import keno1, store
-from keno.infra.keywrap import unwrap, wrap
+from keno.infra.keywrap import UnwrapError, unwrap, wrap
 from keno.infra.postgres import Connection
 
 log = structlog.get_logger()
@@ -78,11 +78,23 @@ class Vault:
         log.info("epoch.opened", room=str(short.room_id), first=first, count=count)
 
     async def release_seeds(self, conn: Connection) -> int:
-        """Releases the seeds of the rounds that have been sealed; returns how many."""
+        """Releases the seeds of the rounds that have been sealed; returns how many.
+
+        Raises VaultError or UnwrapError for a round that contradicts itself, after the others have got theirs.
+        """
         sealed = await store.sealed_rounds(conn, _RELEASES_MAX)
-        releases = [(row.round_id, row.lock_hash, self._seed(row)) for row in sealed]
+        releases = []
+        refusals: list[KenoError] = []
+        for row in sealed:
+            try:
+                releases.append((row.round_id, row.lock_hash, self._seed(row)))
+            except (VaultError, UnwrapError) as refusal:
+                refusals.append(refusal)
         if releases:
             await store.release_seeds(conn, releases)
+        # One round that was tampered with does not hold up the others, and is not passed over in silence.
+        if refusals:
+            raise refusals[0]
         return len(releases)
 
     def _seed(self, sealed: store.SealedRound) -> bytes:

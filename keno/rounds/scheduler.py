@@ -99,9 +99,18 @@ class Scheduler:
         _still_leading(await store.seal_rounds(conn, self._shard, epoch, sealed))
 
     async def _draw(self, conn: Connection, epoch: int) -> None:
-        due = await store.drawable_rounds(conn, self._shard)
-        if due:
-            _still_leading(await store.draw_rounds(conn, self._shard, epoch, [_drawn(row) for row in due]))
+        drawn = []
+        refusals: list[SchedulerError] = []
+        for row in await store.drawable_rounds(conn, self._shard):
+            try:
+                drawn.append(_drawn(row))
+            except SchedulerError as refusal:
+                refusals.append(refusal)
+        if drawn:
+            _still_leading(await store.draw_rounds(conn, self._shard, epoch, drawn))
+        # One round that was tampered with does not hold up the others, and is not passed over in silence.
+        if refusals:
+            raise refusals[0]
 
 
 def chain_locks(
