@@ -137,7 +137,9 @@ BEGIN
     WITH placed AS (
         INSERT INTO bets AS b (operator_id, transaction_id, fingerprint, round_id, account_id, picks, stake_minor, paytable_hash, accepted_ms)
         SELECT a.operator_id, a.transaction_id, a.fingerprint, a.round_id, a.account_id, a.picks, a.stake_minor, a.paytable_hash, at_ms
-        FROM unnest(attempts) AS a WHERE a.outcome = 0 ORDER BY a.ord
+        FROM unnest(attempts) AS a WHERE a.outcome = 0
+        -- In the order of their keys: two batches with the same ids wait for each other in the unique index, and never in a circle.
+        ORDER BY a.operator_id, a.transaction_id COLLATE "C"
         RETURNING b.id, b.operator_id, b.transaction_id, b.account_id, b.stake_minor
     ), entered AS (
         INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id, created_ms)

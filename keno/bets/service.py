@@ -13,11 +13,6 @@ from keno.bets.request import BetRequest
 from keno.fairness import leaves
 from keno.infra.postgres import Connection
 
-_ATTEMPTS_MAX = 3
-"""A batch is tried again where another gateway placed one of its bets in the same instant; the second time it is
-found.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -107,7 +102,7 @@ class BetService:
     async def _place_batch(self, attempts: Sequence[Attempt]) -> list[Placed]:
         bets = [attempt.bet for attempt in attempts]
         async with self._pool.acquire() as conn:
-            rows = await _place_found_twice(conn, bets)
+            rows = await _place(conn, bets)
         receipts = iter(
             self._receipts([(bet, row) for bet, row in zip(bets, rows, strict=True) if row.bet_id is not None])
         )
@@ -121,13 +116,20 @@ class BetService:
         ]
 
 
-async def _place_found_twice(conn: Connection, bets: Sequence[store.BetRow]) -> list[store.PlacedRow]:
-    for _ in range(_ATTEMPTS_MAX - 1):
-        try:
+async def _place(conn: Connection, bets: Sequence[store.BetRow]) -> list[store.PlacedRow]:
+    """Places bets, some of which other gateways may place in the same instant.
+
+    Then nothing of the call has been stored, and it is made again in two halves: the bets that were in the way are
+    found now, and those that still meet others end up alone. A bet alone meets another of its id only once, since that
+    one is there to stay; so it ends, and no bet fails for its neighbours.
+    """
+    try:
+        return await store.place_bets(conn, bets)
+    except asyncpg.UniqueViolationError:
+        middle = len(bets) // 2
+        if middle == 0:
             return await store.place_bets(conn, bets)
-        except asyncpg.UniqueViolationError:
-            continue
-    return await store.place_bets(conn, bets)
+        return [*await _place(conn, bets[:middle]), *await _place(conn, bets[middle:])]
 
 
 def _unsalted(bet: store.BetRow, row: store.PlacedRow) -> bytes:

@@ -103,7 +103,9 @@ async def verify(bundles: bytes) -> list[str]:
         output, _ = await process.communicate()
     if process.returncode == 0:
         return []
-    return [line for line in output.decode(errors="replace").splitlines() if ": verified" not in line]
+    objections = [line for line in output.decode(errors="replace").splitlines() if ": verified" not in line]
+    # It may have been killed before it could say anything, which must not pass for consent.
+    return objections or [f"the verifier ended with status {process.returncode}"]
 
 
 def _write(path: str, content: bytes) -> None:

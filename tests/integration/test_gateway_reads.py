@@ -183,3 +183,11 @@ async def test_a_bug_is_answered_without_a_word_about_it(
     answer = await casino.get("/v1/rooms")
     assert problem(answer) == (500, "internal", None)
     assert "42" not in answer.text
+
+
+async def test_a_database_that_is_away_is_answered_as_unavailable(gateway: Gateway, casino: Casino) -> None:
+    assert (await casino.get("/v1/rooms")).status_code == 200
+    await gateway.platform.pool.close()
+    answer = await casino.get("/v1/rooms")
+    assert problem(answer) == (503, "unavailable", None)
+    assert answer.headers["retry-after"] == "1"

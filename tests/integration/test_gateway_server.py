@@ -15,12 +15,14 @@ import pytest
 from support.databases import Database
 from support.gateway import JSON, Casino, Gateway, open_gateway
 
+from gateway import app
+from gateway.answers import Answer
 from gateway.app import create_app
 from gateway.auth import guard
-from gateway.problems import KINDS, OUTCOME_CODES, problem
+from gateway.problems import KINDS, OUTCOME_CODES, problem, problem_of
 from gateway.server import serve
 from keno.bets.outcome import Outcome
-from keno.errors import ConfigError
+from keno.errors import ConfigError, KenoError
 
 HOST = "127.0.0.1"
 GUIDE = Path(__file__).parents[2] / "docs" / "operator-api.md"
@@ -112,6 +114,26 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for_without_end(
     status = await reader.readline()
     assert status.split()[1] == b"408"
     writer.close()
+
+
+@pytest.mark.parametrize("rest", [b"Content-Length: 10\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n"])
+async def test_a_body_that_breaks_off_is_not_logged_as_a_failure_of_ours(
+    server: httpx.AsyncClient, port: int, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    answered, failures = asyncio.Event(), []
+
+    def answer(error: KenoError) -> Answer:
+        answered.set()
+        return problem_of(error)
+
+    monkeypatch.setattr(app, "problem_of", answer)
+    monkeypatch.setattr(app, "_log_failure", lambda _, error: failures.append(error))
+    _, writer = await asyncio.open_connection(HOST, port)
+    writer.write(f"POST /v1/bets HTTP/1.1\r\nHost: {HOST}:{port}\r\n".encode() + rest)
+    await writer.drain()
+    writer.close()
+    await answered.wait()
+    assert failures == []
 
 
 async def test_two_host_headers_are_refused(server: httpx.AsyncClient, port: int) -> None:

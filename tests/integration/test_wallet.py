@@ -1,0 +1,221 @@
+"""The wallet: deposits that happen once, and the credit of wins that happens once however often it is asked for."""
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import asyncpg
+import msgspec
+import pytest
+from support.money import Floor, open_floor
+
+from keno.infra.bus import Event
+from keno.money import MINOR_MAX
+from keno.wallet.request import DepositRequest
+from keno.wallet.service import WalletService
+from keno.wallet.store import Movement
+
+
+@pytest.fixture
+async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
+    async with open_floor(pool, vault_pool, owner_pool) as opened:
+        yield opened
+
+
+@pytest.fixture
+def wallet(floor: Floor) -> WalletService:
+    return WalletService(floor.pool)
+
+
+def asked(transaction_id: str = "d", amount_minor: int = 500, currency: str = "EUR") -> DepositRequest:
+    return DepositRequest(transaction_id, amount_minor, currency)
+
+
+async def played(floor: Floor) -> None:
+    """A settled round with 20 winners."""
+    await floor.place(*(floor.bet("ann" if number % 2 else "bob", picks=(number,)) for number in range(1, 81)))
+    await floor.settle()
+
+
+async def payouts_ready(floor: Floor, **changes: object) -> Event:
+    """The event of the played round, as it leaves the outbox."""
+    row = await floor.owner_pool.fetchrow("SELECT * FROM outbox WHERE routing_key = 'payouts.ready' ORDER BY id")
+    assert row is not None
+    event = Event(row["event_id"], row["routing_key"], row["aggregate"], row["created_ms"], row["payload"].encode())
+    return msgspec.structs.replace(event, **changes)
+
+
+async def test_a_deposit_opens_the_account_and_is_in_the_ledger(floor: Floor, wallet: WalletService) -> None:
+    moved = await wallet.deposit(floor.operator_id, "eve", asked())
+    assert (moved.outcome, moved.balance_minor) == ("accepted", 500)
+    assert await floor.balance("eve") == 500
+    entry = await floor.owner_pool.fetchrow(
+        """
+        SELECT w.kind, debit.kind, w.amount_minor, w.transaction_id FROM wallet_transactions AS w
+        JOIN accounts AS debit ON debit.id = w.debit_account_id WHERE w.id = $1
+        """,
+        moved.wallet_transaction_id,
+    )
+    assert tuple(entry or ()) == ("deposit", "cash", 500, "d")
+    assert await wallet.balances(floor.operator_id, "nobody") is None
+    assert await wallet.balances(await floor.add_operator("EUR"), "eve") is None
+    assert await floor.broken() == {}
+
+
+async def test_the_same_deposit_again_is_the_stored_one(floor: Floor, wallet: WalletService) -> None:
+    first = await wallet.deposit(floor.operator_id, "eve", asked())
+    await floor.place(floor.bet("eve"))
+    before = await floor.books()
+    again = await wallet.deposit(floor.operator_id, "eve", asked())
+    assert again == Movement("duplicate", first.wallet_transaction_id, first.created_ms, 400)
+    assert await floor.books() == before
+
+
+async def test_another_deposit_under_the_same_id_is_a_conflict_and_changes_nothing(
+    floor: Floor, wallet: WalletService
+) -> None:
+    await wallet.deposit(floor.operator_id, "eve", asked())
+    before = await floor.books()
+    for player, request in [
+        ("eve", asked(amount_minor=501)),
+        ("eve", asked(currency="USD")),
+        ("ann", asked()),
+        ("a stranger", asked()),
+    ]:
+        assert (await wallet.deposit(floor.operator_id, player, request)).outcome == "conflict"
+        assert await floor.books() == before, (player, request)
+
+
+async def test_ids_of_deposits_are_the_operators_own(floor: Floor, wallet: WalletService) -> None:
+    other = await floor.add_operator("EUR")
+    outcomes = [(await wallet.deposit(each, "eve", asked())).outcome for each in (floor.operator_id, other)]
+    assert outcomes == ["accepted", "accepted"]
+
+
+async def test_a_currency_the_operator_does_not_have_is_refused_and_nothing_is_stored(
+    floor: Floor, wallet: WalletService
+) -> None:
+    before = await floor.books()
+    for operator_id, code in [(floor.operator_id, "BTC"), (floor.operator_id, "XXX"), (uuid.uuid4(), "EUR")]:
+        moved = await wallet.deposit(operator_id, "eve", asked(currency=code))
+        assert moved == Movement("currency_not_offered", None, None, None)
+    assert await floor.books() == before
+
+
+async def test_the_largest_deposit_is_taken(floor: Floor, wallet: WalletService) -> None:
+    assert (await wallet.deposit(floor.operator_id, "eve", asked(amount_minor=MINOR_MAX))).balance_minor == MINOR_MAX
+
+
+async def test_deposits_at_the_same_time_all_arrive_and_those_of_one_id_once(
+    floor: Floor, wallet: WalletService
+) -> None:
+    moved = await asyncio.gather(
+        *(wallet.deposit(floor.operator_id, "eve", asked(f"d{number % 10}")) for number in range(40)),
+        *(wallet.deposit(floor.operator_id, f"new {number}", asked("fought over")) for number in range(10)),
+    )
+    assert Counter(each.outcome for each in moved[:40]) == {"accepted": 10, "duplicate": 30}
+    assert Counter(each.outcome for each in moved[40:]) == {"accepted": 1, "conflict": 9}
+    assert len({each.wallet_transaction_id for each in moved[:40]}) == 10
+    assert await floor.balance("eve") == 5_000
+    assert await floor.broken() == {}
+
+
+async def test_the_winners_of_a_round_are_credited_and_an_event_says_so(floor: Floor, wallet: WalletService) -> None:
+    await floor.fund("bob", 100_000)
+    await played(floor)
+    balances = [await floor.balance("ann"), await floor.balance("bob")]
+    assert sum(balance or 0 for balance in balances) == 200_000 - 80 * 100
+    await wallet.credit_payouts(await payouts_ready(floor))
+    balances = [await floor.balance("ann"), await floor.balance("bob")]
+    assert sum(balance or 0 for balance in balances) == 200_000 - 80 * 100 + 20 * 376
+    (event,) = await floor.owner_pool.fetch("SELECT * FROM outbox WHERE routing_key = 'wallet.credited'")
+    assert event["aggregate"] == f"room:{floor.room.id}"
+    assert msgspec.json.decode(event["payload"]) == {
+        "v": 1,
+        "round": str(await floor.round_id()),
+        "room": str(floor.room.id),
+        "credits_count": 20,
+    }
+    assert await floor.broken() == {}
+
+
+async def test_an_event_that_comes_again_credits_nobody_again(floor: Floor, wallet: WalletService) -> None:
+    await floor.fund("bob", 100_000)
+    await played(floor)
+    event = await payouts_ready(floor)
+    await asyncio.gather(*(wallet.credit_payouts(event) for _ in range(4)))
+    before = await floor.books()
+    await wallet.credit_payouts(event)
+    assert await floor.books() == before
+    assert len(await floor.owner_pool.fetch("SELECT FROM wallet_transactions WHERE kind = 'win'")) == 20
+    assert await floor.broken() == {}
+
+
+async def test_another_event_for_a_credited_round_is_refused_by_the_ledger(floor: Floor, wallet: WalletService) -> None:
+    await floor.fund("bob", 100_000)
+    await played(floor)
+    await wallet.credit_payouts(await payouts_ready(floor))
+    before = await floor.books()
+    forged = await payouts_ready(floor, id=uuid.uuid4())
+    with pytest.raises(asyncpg.UniqueViolationError, match="wallet_transactions_of_bet"):
+        await wallet.credit_payouts(forged)
+    assert await floor.books() == before
+
+
+async def test_an_event_of_another_version_is_refused_and_not_guessed_at(floor: Floor, wallet: WalletService) -> None:
+    await floor.fund("bob", 100_000)
+    await played(floor)
+    event = await payouts_ready(floor)
+    before = await floor.books()
+    for data in (event.data.replace(b'"v": 1', b'"v": 2'), b"{}", b"nonsense"):
+        assert data != event.data
+        with pytest.raises(msgspec.DecodeError):
+            await wallet.credit_payouts(msgspec.structs.replace(event, data=data))
+    assert await floor.books() == before
+
+
+async def test_credits_bets_and_deposits_of_the_same_players_at_once_lose_nothing(
+    floor: Floor, wallet: WalletService
+) -> None:
+    await floor.fund("bob", 100_000)
+    await played(floor)
+    await floor.hall.tick()
+    event = await payouts_ready(floor)
+
+    async def bet(start: int) -> None:
+        for turn in range(5):
+            players = ["ann", "bob"] if (start + turn) % 2 else ["bob", "ann"]
+            await floor.place(*(floor.bet(player) for player in players))
+
+    await asyncio.gather(
+        wallet.credit_payouts(event),
+        *(bet(start) for start in range(4)),
+        *(floor.fund(player, 1_000) for player in ("ann", "bob") for _ in range(5)),
+    )
+    balances = [await floor.balance("ann"), await floor.balance("bob")]
+    assert sum(balance or 0 for balance in balances) == 200_000 - 80 * 100 + 20 * 376 - 40 * 100 + 10_000
+    assert await floor.broken() == {}
+
+
+async def test_the_ledger_can_be_added_to_and_nothing_else(floor: Floor, wallet: WalletService) -> None:
+    await floor.fund("bob", 100_000)
+    await played(floor)
+    await wallet.credit_payouts(await payouts_ready(floor))
+    for table in ("wallet_transactions", "bets", "payouts", "round_totals"):
+        for statement in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):  # noqa: S608
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await floor.pool.execute(statement)
+            with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+                await floor.owner_pool.execute(statement)
+    for statement in (
+        "UPDATE wallet_transactions SET amount_minor = 1",
+        "UPDATE bets SET stake_minor = 1",
+        "UPDATE payouts SET payout_minor = 1",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await floor.pool.execute(statement)
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await floor.owner_pool.execute(statement)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await floor.owner_pool.execute("UPDATE accounts SET balance_minor = -1 WHERE kind = 'player'")
