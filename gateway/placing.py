@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from gateway.answers import Answer, json_answer
 from gateway.bodies import quoted_fields, refuse_repeated_fields
-from gateway.problems import OUTCOME_CODES, problem
+from gateway.problems import OUTCOME_CODES, problem, problem_of
 from keno.bets.outcome import Outcome
-from keno.bets.request import BetRequest, decode
-from keno.bets.service import BetService, Receipt
+from keno.bets.request import BetRequest, decode, split_batch
+from keno.bets.service import BetService, Placed, Receipt
 from keno.game.numbers import mask_picks
 from keno.identity.operators import Operator
+from keno.requests import RequestError
 
 _FIELDS: Final = quoted_fields(BetRequest)
+_BATCH_FIELDS: Final = (b'"bets"',)
+_CREATED: Final = 201
 
 
 async def place_bet(bets: BetService, operator: Operator, body: bytes) -> Answer:
@@ -25,16 +30,50 @@ async def place_bet(bets: BetService, operator: Operator, body: bytes) -> Answer
     The same bet under the same transaction id again has the same answer, with the header `Idempotent-Replayed: true`.
     Raises RequestError.
     """
+    request, mask = _decoded(body)
+    return _answer(request, mask, await bets.place(operator.id, request, mask))
+
+
+async def place_batch(bets: BetService, operator: Operator, body: bytes) -> Answer:
+    """Place up to BATCH_BETS_MAX bets: 200 with a result each, in their order.
+
+    A result has the `status` that the bet would have had alone, and its `bet` or its `problem`. A bet that is refused,
+    for its form or otherwise, changes nothing for its neighbours. Raises RequestError for the batch as a whole.
+    """
+    bodies = split_batch(body)
+    refuse_repeated_fields(body, _BATCH_FIELDS)
+    refusals: list[Answer | None] = []
+    asked: list[tuple[BetRequest, bytes]] = []
+    for each in bodies:
+        try:
+            asked.append(_decoded(each))
+            refusals.append(None)
+        except RequestError as error:
+            refusals.append(problem_of(error))
+    placed = await bets.place_all(operator.id, asked)
+    answers = (_answer(*request, answer) for request, answer in zip(asked, placed, strict=True))
+    return json_answer({"results": [_result(refused or next(answers)) for refused in refusals]})
+
+
+def _result(answer: Answer) -> dict[str, Any]:
+    name = "bet" if answer.status == _CREATED else "problem"
+    return {"status": answer.status, name: msgspec.Raw(answer.body)}
+
+
+def _decoded(body: bytes) -> tuple[BetRequest, bytes]:
     request, mask = decode(body)
     refuse_repeated_fields(body, _FIELDS)
-    placed = await bets.place(operator.id, request, mask)
+    return request, mask
+
+
+def _answer(request: BetRequest, mask: bytes, placed: Placed) -> Answer:
     if placed.receipt is None:
         code, field = OUTCOME_CODES[placed.outcome]
         if placed.outcome is Outcome.ROUND_NOT_FOUND and request.room is not None:
             code = "room_not_found"
         return problem(code, field=field or _place(request))
     replayed = {"Idempotent-Replayed": "true"} if placed.outcome is Outcome.DUPLICATE else None
-    return json_answer(_bet(request, mask, placed.receipt), status=201, headers=replayed)
+    return json_answer(_bet(request, mask, placed.receipt), status=_CREATED, headers=replayed)
 
 
 def _place(request: BetRequest) -> str:

@@ -21,6 +21,8 @@ from keno.requests import RequestError
 
 PROBLEM_JSON: Final = "application/problem+json"
 BODY_BYTES_MAX: Final = 64 * 1024
+BATCH_BODY_BYTES_MAX: Final = 512 * 1024
+"""A thousand bets with the longest ids and references."""
 RETRY_AFTER_S: Final = 1
 
 
@@ -38,7 +40,9 @@ KINDS: Final = MappingProxyType(
         "not_found": Kind(404, "No such resource", "See the table of calls in the operator API guide."),
         "method_not_allowed": Kind(405, "Method not allowed", "Use a method of the Allow header."),
         "body_too_slow": Kind(408, "Body too slow", "Send the whole body at once."),
-        "body_too_large": Kind(413, "Body too large", f"Send at most {BODY_BYTES_MAX} bytes."),
+        "body_too_large": Kind(
+            413, "Body too large", f"Send at most {BODY_BYTES_MAX} bytes, or {BATCH_BODY_BYTES_MAX} in a batch."
+        ),
         "unsupported_media_type": Kind(415, "Not JSON", "Send Content-Type: application/json, in UTF-8."),
         "unknown_origin": Kind(421, "Not a host of this service", "Use the host name you were given."),
         "bad_request": Kind(400, "Malformed request", "Send a well-formed HTTP request."),

@@ -127,4 +127,3 @@ async def _servers(config: Config) -> AsyncIterator[Config]:
         )
     finally:
         await servers.stop()
-

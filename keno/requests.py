@@ -57,8 +57,8 @@ def decode_as(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
 
 
 def fingerprint(*content: object) -> bytes:
-    """BLAKE3 (32 bytes) of what a request asks for: the same for the same request however its JSON is laid out."""
-    return blake3.blake3(msgspec.json.encode(content)).digest()
+    """BLAKE3 (16 bytes) of what a request asks for: the same for the same request however its JSON is laid out."""
+    return blake3.blake3(msgspec.json.encode(content)).digest(length=16)
 
 
 def _explained(message: str) -> RequestError:

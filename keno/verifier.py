@@ -6,12 +6,13 @@ server, and nothing of the server imports it: it was written from the protocol a
 
     python -I -S verifier.py [--quiet | --json] [--drand FILE] FILE...
 
-Exit status: 0 all that could be checked is right; 1 a violation; 2 malformed input or wrong use; 3 nothing is wrong,
+Exit status: 0 all that had to be checked is right; 1 a violation; 2 malformed input or wrong use; 3 nothing is wrong,
 but necessary evidence is missing. Over several rounds the worst counts: 2, then 1, then 3.
 
 What it does not do: it has no network, so it cannot know *when* something was published (the transparency log and the
 signed receipts are for that); and the standard library has no BLS12-381, so it does not verify the signature of a
-beacon. Fetch the beacon from drand yourself, and `--drand` compares it; otherwise E and B are never called proved.
+beacon. Fetch the beacon from drand yourself, and `--drand` compares it; without, a round drawn in profile E or B is
+incomplete (3) at best, because a house that invents the beacon chooses the draw.
 """
 
 import argparse
@@ -1206,7 +1207,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="evidence bundles (JSON Lines)")
     parser.add_argument(
-        "--drand", metavar="FILE", help="beacons you fetched from drand yourself, one JSON answer a line"
+        "--drand",
+        metavar="FILE",
+        help="beacons you fetched from drand yourself, one JSON answer a line; "
+        "without them a round drawn in profile E or B is incomplete (exit status 3)",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="one JSON object for programs")

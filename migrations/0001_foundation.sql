@@ -68,7 +68,7 @@ CREATE TRIGGER two_active_keys BEFORE INSERT ON operator_keys FOR EACH ROW EXECU
 CREATE TABLE players (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     operator_id uuid NOT NULL REFERENCES operators,
-    reference text NOT NULL CHECK (length(reference) BETWEEN 1 AND 64),
+    reference text COLLATE "C" NOT NULL CHECK (length(reference) BETWEEN 1 AND 64),
     account_hash bytea NOT NULL CHECK (length(account_hash) = 32),
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'blocked')),
     created_ms bigint NOT NULL DEFAULT now_ms(),
@@ -81,7 +81,7 @@ CREATE TABLE accounts (
     operator_id uuid NOT NULL REFERENCES operators,
     kind text NOT NULL CHECK (kind IN ('player', 'house', 'cash')),
     player_id bigint REFERENCES players,
-    currency text NOT NULL CHECK (currency ~ '^[A-Z0-9]{3,8}$'),
+    currency text COLLATE "C" NOT NULL CHECK (currency ~ '^[A-Z0-9]{3,8}$'),
     balance_minor bigint NOT NULL DEFAULT 0,
     CHECK ((kind = 'player') = (player_id IS NOT NULL)),
     CHECK (balance_minor >= 0),

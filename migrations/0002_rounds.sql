@@ -19,20 +19,27 @@ CREATE TABLE rules (
 -- What the acceptance statement needs of a rules document, one row a currency and one a paytable: derived from it, never edited.
 CREATE TABLE rules_currencies (
     rules_hash bytea NOT NULL REFERENCES rules,
-    currency text NOT NULL,
+    position smallint NOT NULL CHECK (position >= 0),
+    currency text COLLATE "C" NOT NULL,
     stake_min_minor bigint NOT NULL CHECK (stake_min_minor > 0),
     stake_max_minor bigint NOT NULL CHECK (stake_max_minor >= stake_min_minor),
     stake_step_minor bigint NOT NULL CHECK (stake_step_minor > 0),
     win_max_minor bigint NOT NULL CHECK (win_max_minor >= stake_max_minor),
-    PRIMARY KEY (rules_hash, currency)
+    PRIMARY KEY (rules_hash, currency),
+    UNIQUE (rules_hash, position)
 );
 CREATE TABLE rules_paytables (
     rules_hash bytea NOT NULL REFERENCES rules,
     position smallint NOT NULL CHECK (position >= 0),
     paytable_hash bytea NOT NULL REFERENCES paytables,
+    terms_base smallint NOT NULL CHECK (terms_base >= 0),
     PRIMARY KEY (rules_hash, position),
     UNIQUE (rules_hash, paytable_hash)
 );
+CREATE VIEW rules_terms AS
+    SELECT p.rules_hash, (p.terms_base + c.position)::smallint AS terms, p.paytable_hash, c.currency
+    FROM rules_paytables AS p JOIN rules_currencies AS c ON c.rules_hash = p.rules_hash;
+COMMENT ON VIEW rules_terms IS 'what a bet is settled by: a paytable in a currency, numbered as keno.game.settlement.RoundTerms numbers them';
 
 CREATE TABLE rooms (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -64,7 +71,8 @@ CREATE TABLE epochs (
     hash bytea NOT NULL CHECK (length(hash) = 32),
     epoch_key bytea CHECK (length(epoch_key) = 32),
     UNIQUE (room_id, first_round),
-    CHECK (length(commits) = 32 * rounds_count)
+    CHECK (length(commits) = 32 * rounds_count),
+    CHECK (key_commit = sha256('keno1:ekey'::bytea || epoch_key))
 );
 COMMENT ON COLUMN epochs.epoch_key IS 'published once every round of the epoch has ended; until then only the vault has it';
 ALTER TABLE epochs ALTER COLUMN commits SET STORAGE EXTERNAL;
@@ -193,6 +201,7 @@ CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON rules_curren
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON rules_paytables FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 GRANT SELECT, INSERT ON paytables, rules, rules_currencies, rules_paytables, rooms TO keno_app;
+GRANT SELECT ON rules_terms TO keno_app;
 GRANT UPDATE (status, rules_hash) ON rooms TO keno_app;
 GRANT SELECT ON epochs, seed_releases TO keno_app;
 GRANT SELECT, INSERT, UPDATE ON leases TO keno_app;

@@ -54,30 +54,28 @@ BEGIN
 END
 $$;
 
--- Credits the winners of a settled round. The caller's inbox makes it happen once; the unique (bet, kind) of the ledger would refuse a second time.
-CREATE FUNCTION credit_round(p_round_id bigint) RETURNS TABLE (credits_count bigint, credited_minor numeric)
-    LANGUAGE plpgsql AS $$
+-- Adds the wins of a settled round to the balances, once: a second call finds the round's row in round_credits and changes nothing.
+CREATE FUNCTION credit_round(p_round_id bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    -- As in debit_covered_bets(): accounts are met in the order of their ids.
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+    AS $$
+DECLARE
+    credits bigint;
 BEGIN
-    PERFORM FROM accounts AS held
-    WHERE held.id IN (SELECT b.account_id FROM payouts AS p JOIN bets AS b ON b.id = p.bet_id WHERE p.round_id = p_round_id)
-    ORDER BY held.id FOR NO KEY UPDATE;
-    RETURN QUERY
-    WITH entered AS (
-        INSERT INTO wallet_transactions AS w (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
-        SELECT b.operator_id, 'win', house.id, b.account_id, p.payout_minor, b.id
-        FROM payouts AS p
-        JOIN bets AS b ON b.id = p.bet_id
-        JOIN accounts AS held ON held.id = b.account_id
-        LEFT JOIN accounts AS house ON house.operator_id = held.operator_id AND house.currency = held.currency AND house.kind = 'house'
-        WHERE p.round_id = p_round_id
-        ORDER BY b.id
-        RETURNING w.credit_account_id, w.amount_minor
-    ), credited AS (
-        UPDATE accounts SET balance_minor = balance_minor + credit.minor
-        FROM (SELECT e.credit_account_id AS id, sum(e.amount_minor)::bigint AS minor FROM entered AS e GROUP BY 1) AS credit
-        WHERE accounts.id = credit.id
-    )
-    SELECT count(*), coalesce(sum(e.amount_minor), 0) FROM entered AS e;
+    INSERT INTO round_credits (round_id, credits_count)
+    SELECT r.id, (SELECT count(*) FROM payouts AS p WHERE p.round_id = r.id) FROM rounds AS r WHERE r.id = p_round_id AND r.phase = 'settled'
+    ON CONFLICT DO NOTHING RETURNING credits_count INTO credits;
+    IF credits IS NULL THEN
+        RETURN NULL;
+    END IF;
+    UPDATE accounts AS held SET balance_minor = held.balance_minor + credit.minor
+    FROM (
+        SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p WHERE p.round_id = p_round_id
+        GROUP BY p.account_id ORDER BY p.account_id
+    ) AS credit
+    WHERE held.id = credit.account_id;
+    RETURN credits;
 END
 $$;
 

@@ -1,4 +1,4 @@
-"""Bets one by one: place, and look up."""
+"""Bets: place one or many, and look up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gateway.answers import json_answer
 from gateway.auth.guard import SignedRequest
 from gateway.bodies import require_json
 from gateway.http import decimal_id, response
-from gateway.placing import place_bet
-from gateway.problems import ProblemError
+from gateway.placing import place_batch, place_bet
+from gateway.problems import BATCH_BODY_BYTES_MAX, ProblemError
 from keno.bets.service import BetService
 from keno.bets.store import StoredBet
 from keno.fairness import leaves
@@ -28,6 +28,11 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
         require_json(request.headers.get("content-type"))
         return response(await place_bet(bets, request.user, await request.body()))
 
+    @post("/bets/batch", status_code=200, request_max_body_size=BATCH_BODY_BYTES_MAX)
+    async def place_many(request: SignedRequest) -> Response[bytes]:
+        require_json(request.headers.get("content-type"))
+        return response(await place_batch(bets, request.user, await request.body()))
+
     @get("/bets/{bet_id:str}")
     async def look_up(request: SignedRequest, bet_id: FromPath[str]) -> Response[bytes]:
         found = await bets.find(request.user.id, decimal_id(bet_id, "bet_not_found"))
@@ -35,7 +40,7 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
             raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
         return response(json_answer(_bet(*found)))
 
-    return [place, look_up]
+    return [place, place_many, look_up]
 
 
 def _bet(bet: StoredBet, leaf: bytes) -> dict[str, Any]:

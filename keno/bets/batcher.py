@@ -51,15 +51,23 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     async def submit(self, item: ItemT) -> AnswerT:
         """The answer for `item`; raises what `send` raised. A caller that is cancelled does not take its item back."""
-        if len(self._queue) >= self._queue_items_max:
-            return self._overloaded
+        return await self._enqueue(item)
+
+    async def submit_all(self, items: Sequence[ItemT]) -> list[AnswerT]:
+        """The answers for items that came together, in their order. One that does not fit is overloaded by itself."""
+        return await asyncio.gather(*[self._enqueue(item) for item in items])
+
+    def _enqueue(self, item: ItemT) -> "asyncio.Future[AnswerT]":
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[AnswerT] = loop.create_future()
+        if len(self._queue) >= self._queue_items_max:
+            answer.set_result(self._overloaded)
+            return answer
         self._queue.append((item, answer))
         if not self._flush_scheduled:
             self._flush_scheduled = True
             loop.call_soon(self._flush)
-        return await answer
+        return answer
 
     async def close(self) -> None:
         """Waits until everything submitted has its answer."""

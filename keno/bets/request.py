@@ -4,6 +4,7 @@ Only the form is judged here: that the fields are there and of the right kind, a
 bet's. Whether the round takes it is decided in the transaction that stores it.
 """
 
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -49,7 +50,15 @@ class BetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+BATCH_BETS_MAX = 1_000
+
+
+class _BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    bets: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=BATCH_BETS_MAX)]
+
+
 _decoder = msgspec.json.Decoder(BetRequest)
+_batch_decoder = msgspec.json.Decoder(_BatchRequest)
 
 
 def decode(body: bytes) -> tuple[BetRequest, bytes]:
@@ -63,3 +72,8 @@ def decode(body: bytes) -> tuple[BetRequest, bytes]:
         return request, picks_mask(request.picks)
     except PicksError as error:
         raise RequestError("invalid_picks", str(error), "picks") from None
+
+
+def split_batch(body: bytes) -> list[bytes]:
+    """The bets of a batch (1 to BATCH_BETS_MAX), each still to be decoded by itself; raises RequestError."""
+    return [bytes(bet) for bet in decode_as(_batch_decoder, body).bets]

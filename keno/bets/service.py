@@ -62,22 +62,11 @@ class BetService:
 
     async def place(self, operator_id: UUID, request: BetRequest, mask: bytes) -> Placed:
         """Places one bet (`mask`: its picks). When it answers ACCEPTED, the bet is on disk."""
-        return await self._batcher.submit(
-            Attempt(
-                store.BetRow(
-                    operator_id=operator_id,
-                    transaction_id=request.transaction_id,
-                    fingerprint=request.fingerprint(mask),
-                    room_id=request.room,
-                    round_id=request.round_id,
-                    player=request.player,
-                    picks=mask,
-                    stake_minor=request.stake_minor,
-                    currency=request.currency,
-                    paytable=None if request.paytable is None else bytes.fromhex(request.paytable),
-                )
-            )
-        )
+        return await self._batcher.submit(_attempt(operator_id, request, mask))
+
+    async def place_all(self, operator_id: UUID, requests: Sequence[tuple[BetRequest, bytes]]) -> list[Placed]:
+        """Places bets that came together, each with its mask; an answer each, in their order."""
+        return await self._batcher.submit_all([_attempt(operator_id, request, mask) for request, mask in requests])
 
     async def find(self, operator_id: UUID, bet_id: int) -> tuple[store.StoredBet, bytes] | None:
         """An operator's bet and its leaf; None where it has no such bet."""
@@ -114,6 +103,23 @@ class BetService:
             _receipt(row, leaf)
             for (_, row), leaf in zip(standing, leaves.split(leaves.salted(self._privacy_key, unsalted)), strict=True)
         ]
+
+
+def _attempt(operator_id: UUID, request: BetRequest, mask: bytes) -> Attempt:
+    return Attempt(
+        store.BetRow(
+            operator_id=operator_id,
+            transaction_id=request.transaction_id,
+            fingerprint=request.fingerprint(mask),
+            room_id=request.room,
+            round_id=request.round_id,
+            player=request.player,
+            picks=mask,
+            stake_minor=request.stake_minor,
+            currency=request.currency,
+            paytable=None if request.paytable is None else bytes.fromhex(request.paytable),
+        )
+    )
 
 
 async def _place(conn: Connection, bets: Sequence[store.BetRow]) -> list[store.PlacedRow]:

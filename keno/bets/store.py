@@ -105,14 +105,15 @@ async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet
     row = await conn.fetchrow(
         """
         SELECT b.id, b.operator_id, b.transaction_id, b.round_id, r.number, r.room_id, r.phase, player.reference,
-            player.account_hash, b.picks, b.stake_minor, account.currency, b.paytable_hash, b.accepted_ms, p.hits,
-            p.payout_minor, p.cut_minor, w.created_ms
+            player.account_hash, b.picks, b.stake_minor, t.currency, t.paytable_hash, b.accepted_ms, p.hits,
+            p.payout_minor, p.cut_minor, c.credited_ms
         FROM bets AS b
         JOIN rounds AS r ON r.id = b.round_id
+        JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
         JOIN accounts AS account ON account.id = b.account_id
         JOIN players AS player ON player.id = account.player_id
         LEFT JOIN payouts AS p ON p.bet_id = b.id
-        LEFT JOIN wallet_transactions AS w ON w.bet_id = b.id AND w.kind = 'win'
+        LEFT JOIN round_credits AS c ON c.round_id = p.round_id
         WHERE b.id = $2 AND b.operator_id = $1
         """,
         operator_id,
@@ -156,8 +157,11 @@ async def open_bets(conn: Connection, round_id: int) -> list[OpenBet]:
     """The bets of a round in ascending id."""
     rows = await conn.fetch(
         """
-        SELECT b.id, b.picks, b.stake_minor, account.currency, b.paytable_hash
-        FROM bets AS b JOIN accounts AS account ON account.id = b.account_id WHERE b.round_id = $1 ORDER BY b.id
+        SELECT b.id, b.picks, b.stake_minor, t.currency, t.paytable_hash
+        FROM bets AS b
+        JOIN rounds AS r ON r.id = b.round_id
+        JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
+        WHERE b.round_id = $1 ORDER BY b.id
         """,
         round_id,
     )
@@ -169,10 +173,11 @@ async def settle_round(conn: Connection, round_id: int, winners: Sequence[tuple[
     columns: list[list[int]] = [list(column) for column in zip(*winners, strict=True)] or [[], [], [], []]
     await conn.execute(
         """
-        INSERT INTO payouts (bet_id, round_id, hits, payout_minor, cut_minor)
-        SELECT w.bet_id, $1, w.hits, w.payout_minor, w.cut_minor
+        INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor)
+        SELECT w.bet_id, $1, b.account_id, w.hits, w.payout_minor, w.cut_minor
         FROM unnest($2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[])
             AS w (bet_id, hits, payout_minor, cut_minor)
+        JOIN bets AS b ON b.id = w.bet_id
         """,
         round_id,
         *columns,

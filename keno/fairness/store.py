@@ -223,8 +223,10 @@ async def round_bets(conn: Executor, round_id: int) -> list[EvidenceBet]:
     """The bets of a round in ascending id, which is their order in the tree."""
     rows = await conn.fetch(
         """
-        SELECT b.id, b.operator_id, player.account_hash, b.picks, b.stake_minor, account.currency, b.paytable_hash
+        SELECT b.id, b.operator_id, player.account_hash, b.picks, b.stake_minor, t.currency, t.paytable_hash
         FROM bets AS b
+        JOIN rounds AS r ON r.id = b.round_id
+        JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
         JOIN accounts AS account ON account.id = b.account_id
         JOIN players AS player ON player.id = account.player_id
         WHERE b.round_id = $1 ORDER BY b.id

@@ -87,11 +87,11 @@ async def round_figures(conn: Executor, round_ids: Sequence[int], currency: str)
     rows = await conn.fetch(
         """
         SELECT r.id, count(b.id), coalesce(sum(b.stake_minor), 0)::bigint, coalesce(sum(p.payout_minor), 0)::bigint,
-            count(p.bet_id) FILTER (WHERE w.id IS NULL)
+            count(p.bet_id) FILTER (WHERE c.round_id IS NULL)
         FROM unnest($1::bigint[]) AS r (id)
         LEFT JOIN (bets AS b JOIN accounts AS a ON a.id = b.account_id AND a.currency = $2) ON b.round_id = r.id
         LEFT JOIN payouts AS p ON p.bet_id = b.id
-        LEFT JOIN wallet_transactions AS w ON w.bet_id = b.id AND w.kind = 'win'
+        LEFT JOIN round_credits AS c ON c.round_id = r.id
         GROUP BY r.id
         """,
         list(round_ids),

@@ -314,14 +314,14 @@ async def publish_rules(
         if inserted == "INSERT 0 0":
             return
         await conn.executemany(
-            "INSERT INTO rules_paytables (rules_hash, position, paytable_hash) VALUES ($1, $2, $3)",
-            [(digest, position, paytable) for position, paytable in enumerate(paytables)],
+            "INSERT INTO rules_paytables (rules_hash, position, paytable_hash, terms_base) VALUES ($1, $2, $3, $4)",
+            [(digest, position, paytable, position * len(limits)) for position, paytable in enumerate(paytables)],
         )
         await conn.executemany(
             """
             INSERT INTO rules_currencies
-                (rules_hash, currency, stake_min_minor, stake_max_minor, stake_step_minor, win_max_minor)
-            VALUES ($1, $2, $3, $4, $5, $6)
+                (rules_hash, position, currency, stake_min_minor, stake_max_minor, stake_step_minor, win_max_minor)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             """,
-            [(digest, *row) for row in limits],
+            [(digest, position, *row) for position, row in enumerate(limits)],
         )

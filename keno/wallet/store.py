@@ -68,15 +68,14 @@ async def balances(conn: Executor, operator_id: UUID, player: str) -> list[Balan
 
 
 async def credit_round(conn: Connection, round_id: int, room: str) -> None:
-    """Credits the winners of a settled round and says so in an event. Once, by the caller's inbox and by the
-    ledger's unique key.
-    """
+    """Credits the winners of a settled round and says so in an event; does nothing for a round that was credited."""
     await conn.execute(
         """
         INSERT INTO outbox (routing_key, aggregate, payload)
-        SELECT 'wallet.credited', 'room:' || $2, jsonb_build_object('v', 1, 'round', $1::text, 'room', $2::text,
-            'credits_count', c.credits_count)
-        FROM credit_round($1) AS c
+        SELECT 'wallet.credited', 'room:' || $2,
+            jsonb_build_object('v', 1, 'round', $1::text, 'room', $2::text, 'credits_count', credits_count)
+        FROM credit_round($1) AS credits_count
+        WHERE credits_count IS NOT NULL
         """,
         round_id,
         room,

@@ -56,11 +56,11 @@ async def test_an_accepted_bet_is_stored_with_its_debit_and_nothing_else_moves(f
     assert receipt.paytable == DEFAULT_PAYTABLE.hash
     assert await floor.balance("ann") == 100_000 - 200
     after = await floor.books()
-    assert {name for name in after if after[name] != before[name]} == {"accounts", "bets", "wallet_transactions"}
+    assert {name for name in after if after[name] != before[name]} == {"accounts", "bets"}
     (debit,) = await floor.owner_pool.fetch(
         """
         SELECT w.amount_minor, debit.kind AS debit, credit.kind AS credit, w.bet_id
-        FROM wallet_transactions AS w JOIN accounts AS debit ON debit.id = w.debit_account_id
+        FROM ledger AS w JOIN accounts AS debit ON debit.id = w.debit_account_id
         JOIN accounts AS credit ON credit.id = w.credit_account_id WHERE w.kind = 'bet'
         """
     )
@@ -298,7 +298,7 @@ async def faulty_bets(floor: Floor) -> list[tuple[Outcome, dict[str, Any]]]:
     ids = {"transaction_id": stood.transaction_id}
     return [
         (Outcome.DUPLICATE, ids | {"fingerprint": stood.fingerprint}),
-        (Outcome.CONFLICT, ids | {"fingerprint": bytes(32)}),
+        (Outcome.CONFLICT, ids | {"fingerprint": bytes(16)}),
         (Outcome.ROUND_NOT_FOUND, {"room_id": stranger}),
         (Outcome.ROUND_NOT_FOUND, {"room_id": private.id}),
         (Outcome.ROUND_NOT_FOUND, {"room_id": closed_private.id}),

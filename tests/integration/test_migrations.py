@@ -1,6 +1,7 @@
 """The migrations apply on every PostgreSQL we promise, once; and what they grant and guard, by role and table."""
 
 import asyncio
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -169,6 +170,7 @@ _APPEND_ONLY = {
     "paytables": "document",
     "payouts": "payout_minor",
     "rng_seeds": "wrapped_key",
+    "round_credits": "credits_count",
     "round_totals": "paid_minor",
     "rules": "document",
     "rules_currencies": "stake_max_minor",
@@ -218,7 +220,7 @@ _HASH = bytes(32)
 async def ended_rounds(owner_pool: asyncpg.Pool) -> None:
     """A settled and a skipped round, and what they refer to."""
     room = await owner_pool.fetchrow(_A_ROOM)
-    epoch_id = await owner_pool.fetchval(_AN_EPOCH, room["id"], _HASH)
+    epoch_id = await owner_pool.fetchval(_AN_EPOCH, room["id"], hashlib.sha256(b"keno1:ekey" + _HASH).digest())
     await owner_pool.execute(_AN_OPEN_ROUND, room["id"], room["rules_hash"], epoch_id, _HASH)
     for values in _TO_ITS_END:
         await owner_pool.execute(f"UPDATE rounds SET {values}")  # noqa: S608

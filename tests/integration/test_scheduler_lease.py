@@ -198,9 +198,9 @@ async def test_a_lock_waits_for_the_bet_in_flight_and_counts_it(hall: Hall) -> N
         transaction = in_flight.transaction()
         await transaction.start()
         outcome = await in_flight.fetchval(
-            "SELECT outcome FROM place_bets(ARRAY[$1::uuid], '{late}', ARRAY[sha256('late')], NULL::uuid[], "
-            "ARRAY[$2::bigint], '{ann}', ARRAY[decode('00000000000000000001', 'hex')], '{100}', '{EUR}', "
-            "NULL::bytea[])",
+            "SELECT outcome FROM place_bets(ARRAY[$1::uuid], '{late}', ARRAY[substring(sha256('late') FOR 16)], "
+            "NULL::uuid[], ARRAY[$2::bigint], '{ann}', ARRAY[decode('00000000000000000001', 'hex')], '{100}', "
+            "'{EUR}', NULL::bytea[])",
             operator_id,
             round_id,
         )

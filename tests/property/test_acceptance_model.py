@@ -124,7 +124,7 @@ async def must_agree(floor: Floor, model: Model) -> None:
         """
         SELECT b.transaction_id, p.reference, a.currency, b.stake_minor, b.picks, w.amount_minor
         FROM bets AS b JOIN accounts AS a ON a.id = b.account_id JOIN players AS p ON p.id = a.player_id
-        JOIN wallet_transactions AS w ON w.bet_id = b.id
+        JOIN ledger AS w ON w.bet_id = b.id
         WHERE b.operator_id = $1
         """,
         floor.operator_id,

@@ -1,72 +1,60 @@
 -- What can be done to a database behind the back of its rules, and which invariants then do not hold: those named, and no others.
 -- The table `chosen` names a won and a lost bet of a settled round, that round, the round on sale and a bet in it.
 
--- damage: money went to another operator's player
--- breaks: 01_postings_stay_in_one_book 02_balances_are_sums 03_a_bet_ends_in_one_way
-UPDATE wallet_transactions AS w
-SET credit_account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'player' AND a.operator_id <> w.operator_id)
-WHERE w.kind = 'win' AND w.bet_id = (SELECT won FROM chosen);
-
--- damage: a stake went to the house of another currency
+-- damage: a deposit came from the cash of another currency
 -- breaks: 01_postings_stay_in_one_book
 UPDATE wallet_transactions AS w
-SET credit_account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'house' AND a.operator_id = w.operator_id AND a.currency = 'USD')
-WHERE w.kind = 'bet' AND w.bet_id = (SELECT lost FROM chosen);
+SET debit_account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'cash' AND a.operator_id = w.operator_id AND a.currency = 'USD')
+WHERE w.kind = 'deposit' AND w.credit_account_id = (SELECT account FROM chosen);
 
 -- damage: an entry is in another operator's name
 -- breaks: 01_postings_stay_in_one_book
-UPDATE wallet_transactions AS w
-SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> w.operator_id) WHERE w.bet_id = (SELECT lost FROM chosen);
+UPDATE wallet_transactions AS w SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> w.operator_id)
+WHERE w.kind = 'deposit' AND w.credit_account_id = (SELECT account FROM chosen);
 
 -- damage: a balance is not what was entered
 -- breaks: 02_balances_are_sums
 UPDATE accounts SET balance_minor = balance_minor + 1 WHERE id = (SELECT account FROM chosen);
 
--- damage: a bet has no debit
--- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once
-DELETE FROM wallet_transactions WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+-- damage: a deposit is gone
+-- breaks: 02_balances_are_sums
+DELETE FROM wallet_transactions WHERE kind = 'deposit' AND credit_account_id = (SELECT account FROM chosen);
 
--- damage: a bet was charged less than its stake
--- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once
-UPDATE wallet_transactions SET amount_minor = 99 WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
-
--- damage: a bet was charged twice
--- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once
-DROP INDEX wallet_transactions_of_bet;
-INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
-SELECT operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id FROM wallet_transactions
-WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
-
--- damage: a stake went to cash and not to the house
--- breaks: 03_a_bet_is_paid_for_once
-UPDATE wallet_transactions AS w
-SET credit_account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'cash' AND a.operator_id = w.operator_id AND a.currency = 'EUR')
-WHERE w.kind = 'bet' AND w.bet_id = (SELECT lost FROM chosen);
-
--- damage: a lost bet was credited
+-- damage: a win went to another player
 -- breaks: 02_balances_are_sums 03_a_bet_ends_in_one_way
-INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
-SELECT operator_id, 'win', credit_account_id, debit_account_id, 1, bet_id FROM wallet_transactions
-WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+UPDATE payouts SET account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'player' AND a.id <> payouts.account_id ORDER BY a.id LIMIT 1)
+WHERE bet_id = (SELECT won FROM chosen);
 
--- damage: a bet was credited more than its payout
--- breaks: 02_balances_are_sums 03_a_bet_ends_in_one_way
-UPDATE wallet_transactions SET amount_minor = amount_minor + 1 WHERE kind = 'win' AND bet_id = (SELECT won FROM chosen);
+-- damage: a lost bet was paid
+-- breaks: 02_balances_are_sums 04_the_verifier_agrees 05_names_are_of_things_that_exist 10_the_house_gets_what_players_lose
+INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor) SELECT lost, round, account, 1, 376, 0 FROM chosen;
+
+-- damage: a bet was paid more than its round's total says
+-- breaks: 02_balances_are_sums 04_the_verifier_agrees 10_the_house_gets_what_players_lose
+UPDATE payouts SET payout_minor = payout_minor + 1 WHERE bet_id = (SELECT won FROM chosen);
+
+-- damage: a bet was charged less than it was accepted for
+-- breaks: 02_balances_are_sums 04_the_verifier_agrees 10_the_house_gets_what_players_lose
+UPDATE bets SET stake_minor = stake_minor - 1 WHERE id = (SELECT lost FROM chosen);
 
 -- damage: a bet of a settled round was refunded
 -- breaks: 02_balances_are_sums 03_a_bet_ends_in_one_way
 INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
-SELECT operator_id, 'refund', credit_account_id, debit_account_id, amount_minor, bet_id FROM wallet_transactions
-WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+SELECT l.operator_id, 'refund', l.credit_account_id, l.debit_account_id, l.amount_minor, l.bet_id FROM ledger AS l
+WHERE l.kind = 'bet' AND l.bet_id = (SELECT lost FROM chosen);
 
 -- damage: a bet was paid before its round was drawn
 -- breaks: 03_a_bet_ends_in_one_way
-INSERT INTO payouts (bet_id, round_id, hits, payout_minor, cut_minor) SELECT open, on_sale, 1, 376, 0 FROM chosen;
+INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor)
+SELECT open, on_sale, (SELECT b.account_id FROM bets AS b WHERE b.id = open), 1, 376, 0 FROM chosen;
+
+-- damage: a round was credited before it was drawn
+-- breaks: 03_a_bet_ends_in_one_way
+INSERT INTO round_credits (round_id, credits_count) SELECT on_sale, 0 FROM chosen;
 
 -- damage: a payout was raised, and all that follows from it
 -- breaks: 04_the_verifier_agrees
 UPDATE payouts SET payout_minor = payout_minor + 100 WHERE bet_id = (SELECT won FROM chosen);
-UPDATE wallet_transactions SET amount_minor = amount_minor + 100 WHERE kind = 'win' AND bet_id = (SELECT won FROM chosen);
 UPDATE round_totals SET paid_minor = paid_minor + 100 WHERE (round_id, operator_id) = (SELECT round, operator FROM chosen);
 UPDATE accounts SET balance_minor = balance_minor + 100 WHERE id = (SELECT account FROM chosen);
 
@@ -80,21 +68,27 @@ UPDATE rounds AS r SET numbers = set_byte(r.numbers, 7, (SELECT n FROM generate_
     WHERE NOT EXISTS (SELECT FROM generate_series(0, 19) AS i WHERE get_byte(r.numbers, i) = n) LIMIT 1))
 WHERE r.id = (SELECT round FROM chosen);
 
--- damage: a bet names a paytable that does not exist
+-- damage: a bet names terms that do not exist
 -- breaks: 05_names_are_of_things_that_exist
-UPDATE bets SET paytable_hash = sha256(paytable_hash) WHERE id = (SELECT open FROM chosen);
+UPDATE bets SET terms = 1000 WHERE id = (SELECT open FROM chosen);
 
 -- damage: a payout names a bet that does not exist
--- breaks: 05_names_are_of_things_that_exist 11_handled_events_took_effect
-INSERT INTO payouts (bet_id, round_id, hits, payout_minor, cut_minor) SELECT 1000000000, round, 1, 376, 0 FROM chosen;
+-- breaks: 02_balances_are_sums 04_the_verifier_agrees 05_names_are_of_things_that_exist
+INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor) SELECT 1000000000, round, account, 1, 376, 0 FROM chosen;
 
--- damage: a debit names a bet that does not exist
--- breaks: 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist
-UPDATE wallet_transactions SET bet_id = 1000000000 WHERE kind = 'bet' AND bet_id = (SELECT lost FROM chosen);
+-- damage: a credit names a round that does not exist
+-- breaks: 05_names_are_of_things_that_exist
+INSERT INTO round_credits (round_id, credits_count) VALUES (1000000000, 0);
+
+-- damage: a refund names a bet that does not exist
+-- breaks: 02_balances_are_sums 05_names_are_of_things_that_exist
+INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
+SELECT l.operator_id, 'refund', l.credit_account_id, l.debit_account_id, l.amount_minor, 1000000000 FROM ledger AS l
+WHERE l.kind = 'bet' AND l.bet_id = (SELECT lost FROM chosen);
 
 -- damage: an id names two bets
 -- breaks: 06_transaction_ids_are_unique
-ALTER TABLE bets DROP CONSTRAINT bets_operator_id_transaction_id_key;
+DROP INDEX bets_by_caller;
 UPDATE bets SET transaction_id = 'again' WHERE id IN (SELECT won FROM chosen UNION SELECT lost FROM chosen);
 
 -- damage: a bet was slipped into a locked round
@@ -165,8 +159,10 @@ UPDATE payouts SET cut_minor = 5 WHERE bet_id = (SELECT won FROM chosen);
 
 -- damage: a credit is missing
 -- breaks: 11_handled_events_took_effect
-DELETE FROM wallet_transactions WHERE kind = 'win' AND bet_id = (SELECT won FROM chosen);
-UPDATE accounts SET balance_minor = balance_minor - 376 WHERE id = (SELECT account FROM chosen);
+DELETE FROM round_credits WHERE round_id = (SELECT round FROM chosen);
+UPDATE accounts AS a SET balance_minor = a.balance_minor - won.minor
+FROM (SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p WHERE p.round_id = (SELECT round FROM chosen) GROUP BY 1) AS won
+WHERE a.id = won.account_id;
 
 -- damage: an event waits for an hour
 -- breaks: 11_nothing_waits_too_long
@@ -175,8 +171,10 @@ UPDATE outbox SET created_ms = created_ms - 3600000 WHERE id = (SELECT min(id) F
 -- damage: a payout waits for an hour
 -- breaks: 11_nothing_waits_too_long
 DELETE FROM inbox WHERE consumer = 'wallet';
-DELETE FROM wallet_transactions WHERE kind = 'win' AND bet_id = (SELECT won FROM chosen);
-UPDATE accounts SET balance_minor = balance_minor - 376 WHERE id = (SELECT account FROM chosen);
+DELETE FROM round_credits WHERE round_id = (SELECT round FROM chosen);
+UPDATE accounts AS a SET balance_minor = a.balance_minor - won.minor
+FROM (SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p WHERE p.round_id = (SELECT round FROM chosen) GROUP BY 1) AS won
+WHERE a.id = won.account_id;
 UPDATE rounds SET ended_ms = ended_ms - 3600000 WHERE id = (SELECT round FROM chosen);
 
 -- damage: a round is stuck
@@ -196,7 +194,7 @@ INSERT INTO outbox (routing_key, aggregate, payload)
 SELECT routing_key, aggregate, payload FROM outbox WHERE routing_key = 'payouts.ready';
 
 -- damage: a bet is in another operator's name
--- breaks: 12_tenants_are_apart
+-- breaks: 01_postings_stay_in_one_book 12_tenants_are_apart
 UPDATE bets SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> bets.operator_id) WHERE id = (SELECT lost FROM chosen);
 
 -- damage: a private room took a stranger's bet
@@ -204,7 +202,7 @@ UPDATE bets SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> bet
 UPDATE rooms SET operator_id = (SELECT operator FROM chosen);
 
 -- damage: the house made a bet
--- breaks: 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist 12_tenants_are_apart
+-- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist 12_tenants_are_apart
 UPDATE bets SET account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'cash' AND a.operator_id = bets.operator_id AND a.currency = 'EUR')
 WHERE id = (SELECT open FROM chosen);
 

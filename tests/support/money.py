@@ -139,7 +139,7 @@ class Floor:
         if row["round_id"] is not None:
             row["room_id"] = None
         content = {name: str(value) for name, value in row.items() if name not in ("transaction_id", "fingerprint")}
-        return BetRow(**({"fingerprint": hashlib.sha256(repr(content).encode()).digest()} | row))
+        return BetRow(**({"fingerprint": hashlib.sha256(repr(content).encode()).digest()[:16]} | row))
 
     async def place(self, *bets: BetRow, conn: Executor | None = None) -> list[PlacedRow]:
         """Places bets in one batch."""
@@ -177,7 +177,17 @@ class Floor:
 
     async def books(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that money is written in, to see whether it moved."""
-        tables = ("players", "accounts", "bets", "wallet_transactions", "payouts", "round_totals", "outbox", "inbox")
+        tables = (
+            "players",
+            "accounts",
+            "bets",
+            "wallet_transactions",
+            "payouts",
+            "round_credits",
+            "round_totals",
+            "outbox",
+            "inbox",
+        )
         return {
             table: sorted(tuple(row) for row in await self.owner_pool.fetch(f"SELECT * FROM {table}"))  # noqa: S608
             for table in tables
@@ -192,8 +202,8 @@ class Floor:
         """(transaction id, bets, debits) of those that have any."""
         rows = await self.owner_pool.fetch(
             """
-            SELECT b.transaction_id, count(DISTINCT b.id), count(w.id)
-            FROM bets AS b LEFT JOIN wallet_transactions AS w ON w.bet_id = b.id AND w.kind = 'bet'
+            SELECT b.transaction_id, count(DISTINCT b.id), count(w.bet_id)
+            FROM bets AS b LEFT JOIN ledger AS w ON w.bet_id = b.id AND w.kind = 'bet'
             WHERE b.transaction_id = ANY ($1) GROUP BY 1 ORDER BY 1
             """,
             list(transaction_ids),

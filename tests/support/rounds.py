@@ -137,7 +137,7 @@ class Hall:
         )
         account = keno1.account_hash(operator_id.bytes, "ann")
         await wallet_store.deposit(
-            self.app_pool, operator_id, "ann", account, "EUR", 10**9, f"deposit {name}", bytes(32)
+            self.app_pool, operator_id, "ann", account, "EUR", 10**9, f"deposit {name}", bytes(16)
         )
         return operator_id
 

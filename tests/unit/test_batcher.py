@@ -312,3 +312,15 @@ def test_whatever_arrives_each_item_is_sent_once_and_those_of_a_key_one_by_one_i
     for key in "abcdef":
         places = [item.place for item in sent if item.key == key]
         assert places == sorted(places)
+
+
+async def test_items_that_come_together_are_answered_together_and_in_their_order() -> None:
+    sender = Sender()
+    batches = batcher(sender, queue_items_max=3)
+    answers = asyncio.ensure_future(batches.submit_all([Item("a"), Item("b"), Item("a", 1), Item("c")]))
+    for batch in (0, 1):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        sender.answer(batch)
+    assert await answers == ["a:0", "b:0", "a:1", "overloaded"]
+    assert sender.batches == [[Item("a"), Item("b")], [Item("a", 1)]]

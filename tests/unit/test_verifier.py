@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from keno import verifier
-from keno.verifier import INCOMPLETE, MALFORMED, VERIFIED, VIOLATION
-from tests.unit.bundles import (
+from support.bundles import (
+    DRAND,
     EUR,
     SOME_BETS,
     House,
     TestBet,
     document,
     dump,
-    made_up_signature,
     paytable_document,
     sha,
 )
-from tests.unit.verifying import failed, verify
+from support.verifying import failed, verify
+
+from keno import verifier
+from keno.verifier import INCOMPLETE, MALFORMED, VERIFIED, VIOLATION
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -106,9 +106,24 @@ def test_an_honest_round_verifies(
     profile: str, void: int | None, bets: tuple[TestBet, ...], public: bool, epoch_over: bool
 ) -> None:
     house = House(profile, reveal_epoch_key=epoch_over)
-    status, (report,) = verify(dump(house.play(1, bets, public=public, void=void)))
+    status, (report,) = verify(dump(house.play(1, bets, public=public, void=void)), drand=DRAND)
     (r,) = report.rounds
     assert (status, [check for check in r.checks if check.verdict in ("FAIL", "missing")]) == (VERIFIED, [])
+    assert r.profile_proved == (profile if void is None else None)
+
+
+@pytest.mark.parametrize("public", [False, True], ids=["auditor's", "public"])
+@pytest.mark.parametrize("void", [None, 3], ids=["drawn", "void"])
+@pytest.mark.parametrize("profile", ["S", "E", "B"])
+def test_without_drand_only_a_round_drawn_with_a_beacon_is_incomplete(
+    profile: str, void: int | None, public: bool
+) -> None:
+    status, (report,) = verify(dump(House(profile).play(1, public=public, void=void)))
+    (r,) = report.rounds
+    drawn_with_beacon = void is None and profile != "S"
+    assert status == (INCOMPLETE if drawn_with_beacon else VERIFIED)
+    missing = [check.name for check in r.checks if check.verdict in ("FAIL", "missing")]
+    assert missing == (["beacon signature"] if drawn_with_beacon else [])
     assert r.profile_proved == ("S" if profile == "S" and void is None else None)
 
 
@@ -129,7 +144,10 @@ def test_rounds_may_share_one_copy_of_their_documents_and_epoch() -> None:
 
 
 def test_rounds_of_several_rooms_verify_in_one_file() -> None:
-    assert verify(dump(House().play(1), House("B", room=bytes(16)).play(1)))[0] == VERIFIED
+    data = dump(House().play(1), House("B", room=bytes(16)).play(1))
+    assert verify(data, drand=DRAND)[0] == VERIFIED
+    status, (report,) = verify(data)
+    assert (status, [r.profile_proved for r in report.rounds]) == (INCOMPLETE, ["S", None])
 
 
 def test_an_epoch_of_one_round_has_an_empty_path() -> None:
@@ -213,16 +231,16 @@ def test_totals_are_by_currency() -> None:
 def test_a_beacon_profile_is_proved_only_by_the_auditors_own_beacon(profile: str) -> None:
     house = House(profile)
     data, beacon_round = dump(house.play(1)), house.beacon_round(1)
-    beacons = {beacon_round: made_up_signature(beacon_round)}
-    for drand, status, proved in (
-        (None, VERIFIED, None),
-        (beacons, VERIFIED, profile),
-        ({}, INCOMPLETE, None),
-        ({beacon_round: bytes(48)}, VIOLATION, None),
+    for drand, status, proved, verdict in (
+        (None, INCOMPLETE, None, "incomplete, checks without their evidence: 1"),
+        ({beacon_round: DRAND[beacon_round]}, VERIFIED, profile, f"verified, profile {profile}"),
+        ({}, INCOMPLETE, None, "incomplete, checks without their evidence: 1"),
+        ({beacon_round + 1: DRAND[beacon_round]}, INCOMPLETE, None, "incomplete, checks without their evidence: 1"),
+        ({beacon_round: bytes(48)}, VIOLATION, None, "VIOLATION, checks failed: 1"),
     ):
         found, (report,) = verify(data, drand=drand)
-        assert (found, report.rounds[0].profile_proved) == (status, proved)
-    assert "claimed but not proved" in verify(data)[1][0].rounds[0].summary
+        (r,) = report.rounds
+        assert (found, r.profile_proved, r.summary) == (status, proved, f"{r.round.name}: {verdict}")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +261,7 @@ def test_the_drand_round_is_the_first_at_or_after_a_time(time_ms: int, expected:
 @pytest.mark.parametrize("profile", ["E", "B"])
 @pytest.mark.parametrize("guard_ms", [2000, 2863, 2864, 5000])
 def test_the_guard_delays_the_beacon(profile: str, guard_ms: int) -> None:
-    assert verify(dump(House(profile, guard_ms=guard_ms).play(1)))[0] == VERIFIED
+    assert verify(dump(House(profile, guard_ms=guard_ms).play(1)), drand=DRAND)[0] == VERIFIED
 
 
 @pytest.mark.parametrize("signature", ["", "00" * 47, "00" * 96])
@@ -257,9 +275,10 @@ def test_a_beacon_signature_of_another_size_is_a_violation(signature: str) -> No
 def test_a_void_round_may_show_the_beacon_it_did_not_use() -> None:
     house = House("B")
     lines = house.play(1, void=1)
-    lines[3]["beacon_sig"] = made_up_signature(house.beacon_round(1)).hex()
-    beacons = {house.beacon_round(1): made_up_signature(house.beacon_round(1))}
-    assert verify(dump(lines), drand=beacons)[0] == VERIFIED
+    lines[3]["beacon_sig"] = DRAND[house.beacon_round(1)].hex()
+    assert verify(dump(lines))[0] == VERIFIED
+    assert verify(dump(lines), drand=DRAND)[0] == VERIFIED
+    assert verify(dump(lines), drand={})[0] == INCOMPLETE
     assert verify(dump(lines), drand={house.beacon_round(1): bytes(48)})[0] == VIOLATION
 
 

@@ -10,9 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from keno.verifier import VERIFIED, VIOLATION
-from tests.unit.bundles import (
+from support.bundles import (
     EUR,
     FIRST_LOCK_MS,
     SOME_BETS,
@@ -24,7 +22,9 @@ from tests.unit.bundles import (
     paytable_document,
     sha,
 )
-from tests.unit.verifying import failed, verify
+from support.verifying import failed, verify
+
+from keno.verifier import INCOMPLETE, VERIFIED, VIOLATION
 
 
 class LateBeaconHouse(House):
@@ -53,6 +53,13 @@ class ImpatientHouse(House):
         return super().beacon_round(number) - 1
 
 
+class InventingHouse(House):
+    """Makes up a beacon of its own once the bets are locked, and so chooses the draw."""
+
+    def signature(self, beacon_round: int) -> bytes:
+        return super().signature(beacon_round)[::-1]
+
+
 class ReseedingHouse(House):
     """Draws with a seed that does not come from the epoch key, but commits to it."""
 
@@ -60,13 +67,27 @@ class ReseedingHouse(House):
         return sha(super().seed(number))
 
 
+class SwitchingHouse(House):
+    """Commits to the seed of the epoch key and draws with another, while the epoch key is still secret."""
+
+    def seed(self, number: int) -> bytes:
+        return sha(super().seed(number))
+
+    def commit(self, number: int) -> bytes:
+        return sha(b"keno1:commit", self.context(number), super().seed(number))
+
+
 @pytest.mark.parametrize(
     ("house", "names"),
     [
+        (SwitchingHouse("S", reveal_epoch_key=False), ["commit"]),
+        (SwitchingHouse("B"), ["seed", "commit"]),
         (LateBeaconHouse("E"), ["beacon before the lock"]),
         (BackdatedHouse("S"), ["epoch opened before the lock"]),
         (ImpatientHouse("B"), ["beacon_round"]),
         (ImpatientHouse("E"), ["beacon_round"]),
+        (InventingHouse("B"), ["beacon signature"]),
+        (InventingHouse("E"), ["beacon signature"]),
         (ReseedingHouse("S"), ["seed"]),
         (House("B", guard_ms=1999), ["rules content"]),
         (House("B", rules_changes={"beacon_chain": None}), ["rules content"]),
@@ -94,6 +115,11 @@ def test_a_house_that_breaks_one_rule_consistently_is_found_by_that_rule(house: 
     found = ["RTP" if name.startswith("RTP") else name for name in failed(house.play(1, bets))]
     # At most ten faults of a check are listed, the rest counted in one line.
     assert found == (["RTP"] * 11 if names == ["RTP"] * 20 else names)
+
+
+@pytest.mark.parametrize("profile", ["E", "B"])
+def test_an_invented_beacon_does_not_verify_without_drand_either(profile: str) -> None:
+    assert verify(dump(InventingHouse(profile).play(1)))[0] == INCOMPLETE
 
 
 def test_a_misstated_return_is_found_though_the_multipliers_are_sound() -> None:

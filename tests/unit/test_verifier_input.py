@@ -7,19 +7,19 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
-from keno import verifier
-from keno.verifier import INCOMPLETE, MALFORMED, VERIFIED, VIOLATION
-from tests.unit.bundles import (
+from support.bundles import (
+    DRAND,
     EUR,
     SOME_BETS,
     House,
     dump,
-    made_up_signature,
     paytable_document,
     sha,
 )
-from tests.unit.verifying import verify
+from support.verifying import verify
+
+from keno import verifier
+from keno.verifier import INCOMPLETE, MALFORMED, VERIFIED, VIOLATION
 
 VERIFIER = Path(verifier.__file__)
 
@@ -192,27 +192,47 @@ def test_a_failure_shows_what_was_expected_and_found(tmp_path: Path, capsys: pyt
     assert f"  FAIL         result: expected {expected}, found {'00' * 32}\n" in capsys.readouterr().out
 
 
+def write_drand(path: Path, beacon_round: int) -> None:
+    """The file of an auditor who fetched one beacon."""
+    signature = DRAND[beacon_round]
+    answer = {"round": beacon_round, "randomness": sha(signature).hex(), "signature": signature.hex()}
+    path.write_text(json.dumps(answer) + "\n\n")
+
+
 def test_json_output_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "bundle.jsonl"
-    path.write_bytes(dump(House("B").play(1)))
-    assert verifier.main(["--json", str(path), str(tmp_path / "absent")]) == MALFORMED
+    path, drand, house = tmp_path / "bundle.jsonl", tmp_path / "drand.jsonl", House("B")
+    path.write_bytes(dump(house.play(1)))
+    write_drand(drand, house.beacon_round(1))
+    assert verifier.main(["--json", "--drand", str(drand), str(path), str(tmp_path / "absent")]) == MALFORMED
     found = json.loads(capsys.readouterr().out)
     good, absent = found["files"]
     assert (found["exit_status"], good["exit_status"], absent["exit_status"]) == (MALFORMED, VERIFIED, MALFORMED)
     (r,) = good["rounds"]
-    assert (r["round"], r["profile_claimed"], r["profile_proved"]) == (1, "B", None)
+    assert (r["round"], r["profile_claimed"], r["profile_proved"]) == (1, "B", "B")
     assert {"name": "lock", "verdict": "ok", "detail": ""} in r["checks"]
     assert r["totals"]["bets"] == len(SOME_BETS)
+
+
+@pytest.mark.parametrize("profile", ["E", "B"])
+def test_a_profile_that_is_claimed_but_not_proved_never_ends_with_status_0(profile: str, tmp_path: Path) -> None:
+    path = tmp_path / "bundle.jsonl"
+    path.write_bytes(dump(House(profile).play(1)))
+    for option in ((), ("--quiet",), ("--json",)):
+        done = run(*option, path)
+        assert done.returncode == INCOMPLETE
+        assert "verified" not in done.stdout
+    (r,) = json.loads(done.stdout)["files"][0]["rounds"]
+    assert (r["exit_status"], r["profile_claimed"], r["profile_proved"]) == (INCOMPLETE, profile, None)
 
 
 def test_drand_answers_are_read_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     house, path, drand = House("B"), tmp_path / "bundle.jsonl", tmp_path / "drand.jsonl"
     path.write_bytes(dump(house.play(1)))
-    signature = made_up_signature(house.beacon_round(1))
-    answer = {"round": house.beacon_round(1), "randomness": sha(signature).hex(), "signature": signature.hex()}
-    drand.write_text(json.dumps(answer) + "\n\n")
+    write_drand(drand, house.beacon_round(1))
     assert verifier.main(["--quiet", "--drand", str(drand), str(path)]) == VERIFIED
     assert capsys.readouterr().out.endswith("verified, profile B\n")
+    write_drand(drand, house.beacon_round(2))
+    assert verifier.main(["--quiet", "--drand", str(drand), str(path)]) == INCOMPLETE
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b'{"round":1}', b'{"round":"1","signature":"00"}', b"\xff", b"!"])

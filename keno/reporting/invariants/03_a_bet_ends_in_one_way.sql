@@ -1,11 +1,11 @@
--- A bet is open, lost, paid or refunded, and only one of them: a win only of a payout in a settled round, a refund only in a void one.
-SELECT b.id AS bet, r.phase, p.payout_minor, win.amount_minor AS win_minor, refund.amount_minor AS refund_minor
+-- A bet is open, lost, paid or refunded, and only one of them: a payout only in a settled round, a refund only in a void one.
+SELECT b.id AS bet, r.phase, p.payout_minor, refund.amount_minor AS refund_minor
 FROM bets AS b
 JOIN rounds AS r ON r.id = b.round_id
 LEFT JOIN payouts AS p ON p.bet_id = b.id
-LEFT JOIN wallet_transactions AS win ON win.bet_id = b.id AND win.kind = 'win'
+LEFT JOIN round_credits AS c ON c.round_id = b.round_id
 LEFT JOIN wallet_transactions AS refund ON refund.bet_id = b.id AND refund.kind = 'refund'
 WHERE r.phase = 'skipped'
-    OR (p.bet_id IS NOT NULL AND (r.phase <> 'settled' OR p.round_id <> b.round_id))
-    OR (win.id IS NOT NULL AND (p.bet_id IS NULL OR win.amount_minor <> p.payout_minor OR win.credit_account_id <> b.account_id))
+    OR (p.bet_id IS NOT NULL AND (r.phase <> 'settled' OR p.round_id <> b.round_id OR p.account_id <> b.account_id))
+    OR (c.round_id IS NOT NULL AND r.phase <> 'settled')
     OR (refund.id IS NOT NULL AND (r.phase <> 'void' OR refund.amount_minor <> b.stake_minor OR refund.credit_account_id <> b.account_id))

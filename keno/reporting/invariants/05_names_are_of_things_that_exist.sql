@@ -1,13 +1,15 @@
--- What bets, payouts, totals and ledger entries name is there: these tables have no foreign keys, for speed.
+-- What bets, payouts, credits and ledger entries name is there: these tables have no foreign keys, for speed.
 SELECT 'bet' AS kind, b.id
 FROM bets AS b
 LEFT JOIN rounds AS r ON r.id = b.round_id
 LEFT JOIN accounts AS a ON a.id = b.account_id AND a.kind = 'player'
-LEFT JOIN paytables AS p ON p.hash = b.paytable_hash
-LEFT JOIN rules_paytables AS o ON o.rules_hash = r.rules_hash AND o.paytable_hash = b.paytable_hash
-WHERE r.id IS NULL OR a.id IS NULL OR p.hash IS NULL OR o.rules_hash IS NULL
+LEFT JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms AND t.currency = a.currency
+WHERE r.id IS NULL OR a.id IS NULL OR t.terms IS NULL
 UNION ALL
 SELECT 'payout', p.bet_id FROM payouts AS p LEFT JOIN bets AS b ON b.id = p.bet_id AND b.round_id = p.round_id WHERE b.id IS NULL
+UNION ALL
+SELECT 'credit', c.round_id FROM round_credits AS c LEFT JOIN rounds AS r ON r.id = c.round_id
+WHERE r.id IS NULL OR c.credits_count <> (SELECT count(*) FROM payouts AS p WHERE p.round_id = c.round_id)
 UNION ALL
 SELECT 'wallet transaction', w.id
 FROM wallet_transactions AS w

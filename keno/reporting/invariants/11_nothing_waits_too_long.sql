@@ -3,7 +3,7 @@ SELECT 'event' AS kind, id FROM outbox WHERE sent_ms IS NULL AND created_ms < no
 UNION ALL
 SELECT 'payout', p.bet_id FROM payouts AS p
 JOIN rounds AS r ON r.id = p.round_id
-LEFT JOIN wallet_transactions AS w ON w.bet_id = p.bet_id AND w.kind = 'win'
-WHERE w.id IS NULL AND r.ended_ms < now_ms() - 300000
+LEFT JOIN round_credits AS c ON c.round_id = p.round_id
+WHERE c.round_id IS NULL AND r.ended_ms < now_ms() - 300000
 UNION ALL
 SELECT 'round', id FROM rounds WHERE phase IN ('open', 'locked', 'drawn') AND draw_due_ms < now_ms() - 300000

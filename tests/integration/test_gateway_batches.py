@@ -1,0 +1,106 @@
+"""Many bets in one request: an outcome each, as if each had come alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from support.databases import Database
+from support.gateway import JSON, Casino, Gateway, open_gateway
+
+from keno.rounds.store import Room
+
+
+@pytest.fixture
+async def gateway(
+    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Gateway]:
+    async with open_gateway(database, owner_pool, redis_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def room(gateway: Gateway) -> Room:
+    return await gateway.room()
+
+
+@pytest.fixture
+async def casino(gateway: Gateway) -> Casino:
+    """An operator whose player p-1 has 2,000 EUR."""
+    made = await gateway.casino("EUR")
+    deposit = {"transaction_id": "d-1", "amount_minor": 200_000, "currency": "EUR"}
+    assert (await made.post("/v1/wallets/p-1/deposits", deposit)).status_code == 201
+    return made
+
+
+def bet(room: Room, transaction_id: str, **changes: Any) -> dict[str, Any]:
+    asked = {"player": "p-1", "room": str(room.id), "picks": [1, 2, 3], "stake_minor": 100, "currency": "EUR"}
+    return {"transaction_id": transaction_id} | asked | changes
+
+
+async def test_each_bet_of_a_batch_has_the_outcome_it_would_have_had_alone(
+    gateway: Gateway, casino: Casino, room: Room
+) -> None:
+    batch = [
+        bet(room, "t-1"),
+        bet(room, "t-2", picks=[81]),
+        bet(room, "t-3", stake_minor=150),
+        bet(room, "t-4", extra=1),
+        bet(room, "t-1"),
+        bet(room, "t-1", picks=[4]),
+        bet(room, "t-5", player="nobody"),
+        "not a bet",
+        bet(room, "t-6"),
+    ]
+    answer = await casino.post("/v1/bets/batch", {"bets": batch})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [(each["status"], each.get("problem", {}).get("code")) for each in results] == [
+        (201, None),
+        (422, "invalid_picks"),
+        (422, "invalid_stake"),
+        (422, "unknown_field"),
+        (201, None),
+        (409, "transaction_conflict"),
+        (409, "insufficient_funds"),
+        (422, "invalid_request"),
+        (201, None),
+    ]
+    assert results[0]["bet"] == results[4]["bet"]
+    assert (await gateway.stored())["bets"] == 2
+    alone = await casino.post("/v1/bets", bet(room, "t-6"))
+    assert alone.json() == results[8]["bet"]
+
+
+async def test_a_thousand_bets_go_in_at_once_and_are_paid_for_in_their_order(
+    gateway: Gateway, casino: Casino, room: Room
+) -> None:
+    batch = [bet(room, f"t-{n}", stake_minor=300) for n in range(1_000)]
+    results = (await casino.post("/v1/bets/batch", {"bets": batch})).json()["results"]
+    covered = 200_000 // 300
+    assert [each["status"] for each in results] == [201] * covered + [409] * (1_000 - covered)
+    assert (await gateway.stored())["bets"] == covered
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b'{"bets":[]}', 422, "invalid_request"),
+        (b'{"bets":[' + b",".join([b"{}"] * 1_001) + b"]}", 422, "invalid_request"),
+        (b'{"bets":{}}', 422, "invalid_request"),
+        (b'{"bets":[{}],"more":1}', 422, "unknown_field"),
+        (b'{"bets":[{}],"bets":[{}]}', 400, "duplicate_field"),
+        (b'{"bets":[{}', 400, "malformed_json"),
+        (b'{"bets":["' + b"x" * (512 * 1024) + b'"]}', 413, "body_too_large"),
+    ],
+)
+async def test_a_batch_that_is_no_batch_is_refused_whole(
+    gateway: Gateway, casino: Casino, body: bytes, status: int, code: str
+) -> None:
+    before = await gateway.stored()
+    answer = await casino.send("POST", "/v1/bets/batch", body, JSON)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert await gateway.stored() == before
