@@ -80,9 +80,10 @@ class Platform:
 async def platform(config: Config) -> AsyncIterator[Platform]:
     """Connects to the configured servers, or starts them, and gives the services; closes them all at the end."""
     async with AsyncExitStack() as stack:
+        # A key that is missing beside a database that is there must not be made up: what it wrapped would be lost.
+        keys = load_keys(config.keys_dir, create=config.embedded_database)
         config = await stack.enter_async_context(_servers(config))
         assert config.database_url is not None and config.redis_url is not None  # noqa: S101, PT018 - set by _servers
-        keys = load_keys(config.keys_dir, create=config.data_dir in config.keys_dir.parents)
         pool = await stack.enter_async_context(await create_pool(config.database_url))
         redis = create_redis(config.redis_url)
         stack.push_async_callback(redis.aclose)

@@ -7,7 +7,7 @@ KENO_REDIS_URL           Redis or Valkey; goes together with KENO_DATABASE_URL.
 KENO_AMQP_URL            RabbitMQ. Without it events stay in the process.
 KENO_DATA_DIR            Folder of the embedded servers. Without it: .keno.
 KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 bytes in hex. Without it: keys/ in the data
-                         folder, where missing keys are made.
+                         folder. Missing keys are made only for the embedded database.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.

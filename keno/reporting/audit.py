@@ -1,6 +1,6 @@
 """`keno audit`: the invariants of money and rounds, each a query that returns the rows which break it.
 
-The queries stand in `invariants/`, one a file, numbered as in docs/invariants.md; the first line of each says in words
+The queries stand in `invariants/`, one a file, numbered by subject; the first line of each says in words
 what it demands. What the database cannot compute (that draws follow from seeds and payouts from paytables) is left to
 the independent verifier, which reads the rounds' evidence in a process of its own. The audit changes nothing.
 """

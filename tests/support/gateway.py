@@ -27,6 +27,7 @@ from keno.game import rules
 from keno.game.profiles import shipped_paytable
 from keno.identity.operators import Operator
 from keno.identity.signature import HmacSecret, SigningKey, sign
+from keno.infra.keyfiles import load_keys
 from keno.rounds.service import default_limits
 from keno.rounds.store import Room
 from support.databases import Database
@@ -157,6 +158,7 @@ async def open_gateway(
         public_origins=(origin,),
         epoch_rounds=16,
     )
+    load_keys(config.keys_dir, create=True)
     async with bootstrap.platform(config) as platform:
         transport = httpx.ASGITransport(app=create_app(platform))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url=origin) as client:

@@ -1,0 +1,32 @@
+"""Key files: made once on a laptop, never made up anywhere else."""
+
+from pathlib import Path
+
+import pytest
+
+from keno.errors import ConfigError
+from keno.infra.keyfiles import load_keys
+
+
+def test_keys_are_made_once_and_then_read(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    made = load_keys(folder, create=True)
+    assert len({made.vault, made.privacy, made.platform}) == 3
+    assert load_keys(folder, create=True) == made
+    assert load_keys(folder, create=False) == made
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
+
+
+def test_a_missing_key_is_an_error_where_keys_are_not_to_be_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"vault\.key"):
+        load_keys(tmp_path, create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "00", "zz" * 32, "00" * 33])
+def test_a_file_that_holds_no_key_is_an_error_and_stays_as_it_is(tmp_path: Path, text: str) -> None:
+    load_keys(tmp_path, create=True)
+    (tmp_path / "privacy.key").write_text(text)
+    with pytest.raises(ConfigError, match=r"privacy\.key"):
+        load_keys(tmp_path, create=True)
+    assert (tmp_path / "privacy.key").read_text() == text
