@@ -1,7 +1,8 @@
 """The compiled core: keno1 hashes, the draw, Merkle trees over evidence, and the settlement kernel.
 
 For `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no clock, no randomness,
-no keys kept. `docs/fairness.md` defines the bytes. Beacon signatures are not verified here.
+no keys kept; only a `SettlementStream` has state, that of its own bytes. `docs/fairness.md` defines the bytes. Beacon
+signatures are not verified here.
 
 Arguments of type `Buffer` are contiguous bytes: `bytes` are read in place, any other buffer (`bytearray`, `array`, a
 numpy array) is copied once. A wrong length or range raises `CoreError`; a wrong type raises `TypeError`. Hashes, seeds
@@ -16,6 +17,7 @@ from typing_extensions import Buffer
 __all__ = [
     "CoreError",
     "Settled",
+    "SettlementStream",
     "Terms",
     "account_hash",
     "bet_leaves",
@@ -186,3 +188,43 @@ def settle(picks: Buffer, stakes: Buffer, terms_index: Buffer, terms: Sequence[T
     has 128 bits. `CoreError` names the first bet, by its index, whose stake is not positive, which has not 1 to 10
     picks, whose terms index is too large, or whose cut does not fit into 64 bits; then nothing is settled.
     """
+
+@final
+class SettlementStream:
+    """Settles the bets of drawn rounds while they stream by: PostgreSQL's binary COPY in and out, no object for a bet.
+
+    In come the rows (round_id int8, bet_id int8, operator_id uuid, account_id int8, picks bytea, stake_minor int8,
+    terms int2), none of them null, ascending by round and bet; `picks` are masks of ten bytes, `terms` says by its
+    index which of the round's terms holds. Out go the rows (bet_id int8, round_id int8, account_id int8, hits int2,
+    payout_minor int8, cut_minor int8) of the bets that are paid anything, in the same order. The rule is that of
+    `settle`. Memory grows with rounds, operators and terms, and with the length of a chunk, not with the bets.
+
+    `CoreError` says what is wrong with the stream, or names the first bet that cannot be settled; what was returned
+    before is then worthless, and every later call raises `CoreError` too. A stream serves one thread at a time.
+    """
+
+    def __new__(cls, rounds: Sequence[tuple[int, Buffer, Sequence[Terms]]]) -> SettlementStream:
+        """`rounds` are (id, the 20 number bytes of its draw, its terms), in any order.
+
+        Ids are distinct, 0 to 2^63 - 1; a round has at most 256 terms, and need not have bets. Rounds with the same
+        terms are settled faster when those are the same objects.
+        """
+
+    def feed(self, chunk: Buffer) -> bytes:
+        """Takes the next bytes of the bets, cut anywhere, and returns the bytes of payouts that are ready, if any.
+
+        The first call returns the header.
+        """
+
+    def finish(self) -> bytes:
+        """Returns the rest of the payouts with the trailer. The trailer of the bets must have been fed."""
+
+    def totals(self) -> list[tuple[int, bytes, int, int, int, int, int]]:
+        """After `finish`: (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor), sorted.
+
+        There is one for each round, operator and terms with bets. A sum beyond 2^63 - 1 has already raised.
+        """
+
+    @property
+    def winners_count(self) -> int:
+        """How many payouts `feed` and `finish` have returned so far."""

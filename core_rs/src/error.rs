@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::copy::CopyFault;
+
 /// Why a value was refused. Callers that check their input beforehand never see one.
 #[allow(missing_docs)] // The fields are what the messages say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,12 +16,20 @@ pub enum CoreError {
     Rows { what: &'static str, expected: usize, actual: usize },
     /// An integer lies outside of the range its contract states (inclusive bounds).
     Range { what: &'static str, min: u64, max: u64 },
+    /// Two rounds of a stream have the same id.
+    RepeatedRound,
     /// A keno number occurs twice in a set.
     Repeated { number: u8 },
     /// One row of a batch is wrong.
     Bet { index: usize, reason: BetFault },
     /// A paytable has the wrong shape.
     Paytable { reason: String },
+    /// A stream of bets does not have the form of one.
+    Copy { bets_read: u64, fault: CopyFault },
+    /// A bet of a stream is wrong.
+    StreamedBet { round_id: i64, bet_id: i64, reason: StreamFault },
+    /// A stream was used after its end or an error, or asked for totals before its end.
+    StreamState,
 }
 
 /// Why a single bet cannot be settled.
@@ -33,6 +43,27 @@ pub enum BetFault {
     TermsIndex,
     /// What the maximum win cuts off does not fit into 64 bits.
     CutOverflow,
+}
+
+/// Why a bet of a stream cannot be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamFault {
+    /// As in columns.
+    Bet(BetFault),
+    /// The stream was not told of the bet's round.
+    Round,
+    /// The bet does not come after the one before it, by round and bet.
+    Order,
+}
+
+impl fmt::Display for StreamFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bet(fault) => fault.fmt(f),
+            Self::Round => f.write_str("its round is none of the stream's"),
+            Self::Order => f.write_str("it does not come after the bet before it"),
+        }
+    }
 }
 
 impl fmt::Display for BetFault {
@@ -59,9 +90,13 @@ impl fmt::Display for CoreError {
                 write!(f, "{what} must have {expected} entries, not {actual}")
             }
             Self::Range { what, min, max } => write!(f, "{what} must be from {min} to {max}"),
+            Self::RepeatedRound => f.write_str("two rounds have the same id"),
             Self::Repeated { number } => write!(f, "number {number} occurs twice"),
             Self::Bet { index, reason } => write!(f, "bet {index}: {reason}"),
             Self::Paytable { reason } => write!(f, "paytable: {reason}"),
+            Self::Copy { bets_read, fault } => write!(f, "COPY data after {bets_read} bets: {fault}"),
+            Self::StreamedBet { round_id, bet_id, reason } => write!(f, "bet {bet_id} of round {round_id}: {reason}"),
+            Self::StreamState => f.write_str("the stream is over, has failed, or has no totals yet"),
         }
     }
 }

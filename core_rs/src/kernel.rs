@@ -3,6 +3,8 @@
 //! It settles exactly like `settle::settle_one` or says that it can't; it never reports what is wrong with a bet.
 //! Blocks are arrays of fixed length, so that the compiler can drop every bounds check.
 
+use std::borrow::Borrow;
+
 use crate::draw::DRAWN;
 use crate::paytable::{PICKS_MAX, Terms};
 use crate::picks::{MASK_BYTES, NUMBERS, NumberSet};
@@ -38,16 +40,17 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    pub fn new(terms: &[Terms]) -> Self {
+    pub fn new<T: Borrow<Terms>>(terms: &[T]) -> Self {
         let mut multipliers = vec![REFUSED; terms.len() * ENTRIES];
         for (entries, terms) in multipliers.chunks_exact_mut(ENTRIES).zip(terms) {
+            let terms = terms.borrow();
             for picks in 1..=PICKS_MAX {
                 for hits in 0..=picks {
                     entries[16 * picks + hits] = terms.multiplier(picks, hits);
                 }
             }
         }
-        Self { multipliers, payers: terms.iter().map(Payer::new).collect() }
+        Self { multipliers, payers: terms.iter().map(|terms| Payer::new(terms.borrow())).collect() }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The pure core of Keno: the keno1 hashes, the draw, Merkle trees over evidence, and the settlement kernel.
 //!
 //! Everything here is a function of its arguments. The crate reads no clock, no randomness, no file and no
-//! environment, keeps no state and logs nothing; it does not verify beacon signatures and does not store keys.
-//! `python.rs` (feature `python`) is the only file that knows Python.
+//! environment and logs nothing; it does not verify beacon signatures and does not store keys. Only a settlement stream
+//! has state, that of its own bytes. `python.rs` and `python/` (feature `python`) are the only files that know Python.
 
+pub mod copy;
 pub mod draw;
 pub mod error;
 pub mod keno1;
@@ -14,6 +15,8 @@ pub mod merkle;
 pub mod paytable;
 pub mod picks;
 pub mod settle;
+pub mod stream;
+pub mod totals;
 
 #[cfg(feature = "python")]
 mod python;

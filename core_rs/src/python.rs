@@ -1,10 +1,12 @@
-//! `keno._core`: the only file that knows Python. It parses, calls, and maps the one error.
+//! `keno._core`: with `python/`, all that knows Python. It parses, calls, and maps the one error.
 //!
 //! Lengths and ranges are checked here or in the constructors it calls; the rules live in the other files. What takes
 //! time in proportion to its input runs without the GIL. The contract is written in `keno/_core.pyi`.
 
 // Every value that enters a hash is an argument of its own: Python passes them by name.
 #![allow(clippy::too_many_arguments)]
+
+use std::sync::Arc;
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
@@ -15,6 +17,8 @@ use crate::keno1::{self, Lock, RoundId, RoundRange};
 use crate::leaves::{self, Leaves};
 use crate::picks::NumberSet;
 use crate::{Hash, draw as draws, merkle, paytable, settle as kernel};
+
+mod stream;
 
 mod exception {
     #![allow(missing_docs)] // The macro writes the type.
@@ -100,14 +104,14 @@ fn range<'a>(room: &'a [u8], first: u64, commits: &[u8]) -> Result<RoundRange<'a
 }
 
 #[pyclass(frozen, module = "keno._core")]
-struct Terms(paytable::Terms);
+struct Terms(Arc<paytable::Terms>);
 
 #[pymethods]
 impl Terms {
     #[new]
     fn new(multipliers: Vec<Vec<Int<u64>>>, scale: Int<u64>, win_max_minor: Int<u64>) -> Result<Self, CoreError> {
         let rows: Vec<Vec<u64>> = multipliers.into_iter().map(|row| row.into_iter().map(|m| m.0).collect()).collect();
-        paytable::Terms::new(&rows, scale.0, win_max_minor.0).map(Self)
+        Ok(Self(Arc::new(paytable::Terms::new(&rows, scale.0, win_max_minor.0)?)))
     }
 }
 
@@ -123,7 +127,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::{Settled, Terms, exception::CoreError};
+    use super::{Settled, Terms, exception::CoreError, stream::SettlementStream};
 
     #[pyfunction]
     fn seed<'py>(py: Python<'py>, epoch_key: Octets<'py>, room: Octets<'py>, round_number: Int<u64>) -> Digest<'py> {
@@ -337,7 +341,7 @@ mod _core {
     ) -> PyResult<Settled> {
         let bets = kernel::Bets::new(&picks, &stakes, &terms_index)?;
         let drawn = draws::drawn_set(fixed("numbers", &numbers)?)?;
-        let terms: Vec<paytable::Terms> = terms.iter().map(|terms| terms.0.clone()).collect();
+        let terms: Vec<Arc<paytable::Terms>> = terms.iter().map(|terms| Arc::clone(&terms.0)).collect();
         let (count, mut payouts, mut cuts) = (bets.count(), None, None);
         let hits = PyBytes::new_with(py, count, |hits| {
             payouts = Some(PyBytes::new_with(py, count * 8, |payouts| {

@@ -4,6 +4,8 @@
 //! and a block with anything unusual in it (a bad bet, a win beyond 63 bits) is settled again by the rule, which also
 //! finds the error. Nothing here knows currencies, refunds or caps over several bets, or allocates for each bet.
 
+use std::borrow::Borrow;
+
 use crate::error::{BetFault, CoreError, exact_rows, rows};
 use crate::kernel::{self, BLOCK, Block, BlockOutcome, Lookup, Scratch};
 use crate::paytable::{PICKS_MAX, Terms};
@@ -107,7 +109,7 @@ pub fn settle_one(picks: NumberSet, stake_minor: i64, terms: &Terms, drawn: Numb
 /// Settles all bets against one draw. The error names the first bet that cannot be settled; `out` is then undefined.
 ///
 /// Panics if `out` does not have one entry a bet in every column.
-pub fn settle(bets: &Bets, terms: &[Terms], drawn: NumberSet, out: &mut Outcome) -> Result<(), CoreError> {
+pub fn settle(bets: &Bets, terms: &[impl Borrow<Terms>], drawn: NumberSet, out: &mut Outcome) -> Result<(), CoreError> {
     let count = bets.count();
     assert!(out.hits.len() == count && out.payouts.len() == count * 8 && out.cuts.len() == count * 8);
     let lookup = Lookup::new(terms);
@@ -120,25 +122,26 @@ pub fn settle(bets: &Bets, terms: &[Terms], drawn: NumberSet, out: &mut Outcome)
                 continue;
             }
         }
-        careful_pass(&bets, terms, drawn, &mut out, start)?;
+        careful_pass(&bets, terms, drawn, &mut out)
+            .map_err(|(index, reason)| CoreError::Bet { index: start + index, reason })?;
     }
     Ok(())
 }
 
-fn careful_pass(
+/// Settles bets by the rule. The error names the first that cannot be settled.
+pub(crate) fn careful_pass(
     bets: &Bets,
-    terms: &[Terms],
+    terms: &[impl Borrow<Terms>],
     drawn: NumberSet,
     out: &mut Outcome,
-    offset: usize,
-) -> Result<(), CoreError> {
+) -> Result<(), (usize, BetFault)> {
     let columns = bets.picks.chunks_exact(MASK_BYTES).zip(bets.stakes.chunks_exact(8)).zip(bets.terms_index);
     for (index, ((picks, stake), &terms_index)) in columns.enumerate() {
-        let fault = |reason| CoreError::Bet { index: offset + index, reason };
+        let fault = |reason| (index, reason);
         let terms = terms.get(usize::from(terms_index)).ok_or(fault(BetFault::TermsIndex))?;
         let picks = NumberSet::from_mask(picks.try_into().expect("10 bytes"));
         let stake = i64::from_le_bytes(stake.try_into().expect("8 bytes"));
-        let settled = settle_one(picks, stake, terms, drawn).map_err(fault)?;
+        let settled = settle_one(picks, stake, terms.borrow(), drawn).map_err(fault)?;
         out.hits[index] = settled.hits;
         out.payouts[index * 8..][..8].copy_from_slice(&settled.payout_minor.to_le_bytes());
         out.cuts[index * 8..][..8].copy_from_slice(&settled.cut_minor.to_le_bytes());

@@ -1,4 +1,5 @@
-"""Settling a round: columns of bets in, columns of hits, payouts and cuts out, by the Rust core.
+"""Settling rounds by the Rust core: bets as they stream from PostgreSQL in, payouts as they stream back into it out; or
+columns of bets in, columns of hits, payouts and cuts out.
 
 The rule of a bet: win = floor(stake x multiplier / scale), payout = min(win, win_max of its currency), and what the
 maximum cut off is recorded as its cut. The product is 128 bits wide and cannot overflow. The maximum here is the
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from struct import unpack
+from typing import NamedTuple
+from uuid import UUID
 
 from keno import _core
 from keno.errors import KenoError
@@ -21,7 +24,7 @@ AMOUNT_BYTES = 8  # little-endian signed 64-bit
 
 
 class SettlementError(KenoError):
-    """Columns that are not bets of this room's rules, or numbers that are not a draw. Nothing was settled."""
+    """What came in are not bets of these rounds, or the numbers are not a draw. Nothing counts as settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +121,71 @@ def settle(bets: BetColumns, terms: RoundTerms, numbers: bytes) -> Settlement:
     except _core.CoreError as error:
         raise SettlementError(str(error)) from None
     return Settlement(settled.hits, settled.payouts, settled.cuts)
+
+
+class RoundTotals(NamedTuple):
+    """What the bets of one operator by one of a round's terms add up to."""
+
+    round_id: int
+    operator_id: UUID
+    terms: int
+    bets_count: int
+    staked_minor: int
+    paid_minor: int
+    cut_minor: int
+
+
+class RoundSettlement:
+    """Settles drawn rounds while their bets stream by, without an object for each bet.
+
+    Fed with binary COPY of (round_id, bet_id, operator_id, account_id, picks, stake_minor, terms), none of them null,
+    ascending by round and bet; answers binary COPY of (bet_id, round_id, account_id, hits, payout_minor, cut_minor), a
+    row for each bet that is paid anything. `keno._core.SettlementStream` states the types. Memory does not grow with
+    the bets. One thread at a time may use it; other threads run meanwhile.
+
+    All or nothing: once a call has raised `SettlementError`, what was returned before is worthless, and so is this.
+    """
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, rounds: Iterable[tuple[int, bytes, RoundTerms]]) -> None:
+        """`rounds` are (id, drawn numbers, terms): 20 bytes of numbers in any order, ids all different.
+
+        A round need not have bets. Raises `SettlementError` for numbers that are not a draw, and for an id given twice.
+        """
+        try:
+            self._stream = _core.SettlementStream(
+                [(round_id, numbers, terms.core_terms) for round_id, numbers, terms in rounds]
+            )
+        except _core.CoreError as error:
+            raise SettlementError(str(error)) from None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Takes the next bytes of the bets, cut anywhere, and returns those bytes of the payouts that are ready.
+
+        Raises `SettlementError` for bytes that are not such a stream, and for a bet that cannot be settled.
+        """
+        try:
+            return self._stream.feed(chunk)
+        except _core.CoreError as error:
+            raise SettlementError(str(error)) from None
+
+    def finish(self) -> bytes:
+        """Returns the rest of the payouts. Raises `SettlementError` where `feed` would, and before the bets' end."""
+        try:
+            return self._stream.finish()
+        except _core.CoreError as error:
+            raise SettlementError(str(error)) from None
+
+    def totals(self) -> list[RoundTotals]:
+        """After `finish`: the totals by round, operator and terms, sorted. Raises `SettlementError` before."""
+        try:
+            totals = self._stream.totals()
+        except _core.CoreError as error:
+            raise SettlementError(str(error)) from None
+        return [RoundTotals(round_id, UUID(bytes=operator_id), *rest) for round_id, operator_id, *rest in totals]
+
+    @property
+    def winners_count(self) -> int:
+        """How many payouts have been returned so far."""
+        return self._stream.winners_count

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from struct import pack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.copy_format import Bet as Row
+from support.copy_format import bets_copy, read_payouts
 
 from keno.game.numbers import mask_picks, picks_mask
 from keno.game.paytable import Paytable, build, parse
 from keno.game.profiles import shipped_paytable
 from keno.game.rules import CurrencyRules
 from keno.game.rules import build as build_rules
-from keno.game.settlement import BetColumns, RoundTerms, SettlementError, settle
+from keno.game.settlement import RoundSettlement, RoundTerms, SettlementError
 
 I64_MAX = 2**63 - 1
 PAYTABLES = [shipped_paytable(name) for name in ("92", "94", "96")]
@@ -54,25 +55,31 @@ def expected(bet: Bet, drawn: set[int]) -> tuple[int, int, int]:
     return hits, payout_minor, win_minor - payout_minor
 
 
-def columns(placed: list[Bet]) -> BetColumns:
-    return BetColumns(
-        picks=b"".join(picks_mask(sorted(picks)) for picks, *_ in placed),
-        stakes_minor=pack(f"<{len(placed)}q", *(stake for _, stake, *_ in placed)),
-        terms=bytes(TERMS.index(paytable.hash, code) for *_, paytable, code in placed),
+def settle(placed: list[Bet], numbers: list[int]) -> list[tuple[int, int, int, int]]:
+    """(place of the bet, hits, payout, cut) of each bet that is paid anything."""
+    settlement = RoundSettlement([(1, bytes(numbers), TERMS)])
+    rows = (
+        Row(1, place, bytes(16), place, picks_mask(sorted(picks)), stake, TERMS.index(paytable.hash, code))
+        for place, (picks, stake, paytable, code) in enumerate(placed)
     )
+    payouts = read_payouts(settlement.feed(bets_copy(rows)) + settlement.finish())
+    return [(payout.bet_id, payout.hits, payout.payout_minor, payout.cut_minor) for payout in payouts]
 
 
-@given(placed=st.lists(bets, max_size=20), numbers=draws)
+# Stakes whose sum has room in 64 bits; a total that has none is refused, which is another property.
+@given(
+    placed=st.lists(bets, max_size=20).filter(lambda placed: sum(bet[1] for bet in placed) <= I64_MAX), numbers=draws
+)
 def test_the_core_settles_as_the_rule_says_or_refuses_what_does_not_fit_64_bits(
     placed: list[Bet], numbers: list[int]
 ) -> None:
     outcome = [expected(bet, set(numbers)) for bet in placed]
-    if any(cut > I64_MAX for _, _, cut in outcome):
-        with pytest.raises(SettlementError, match="64 bits"):
-            settle(columns(placed), TERMS, bytes(numbers))
+    if sum(cut for _, _, cut in outcome) > I64_MAX:
+        with pytest.raises(SettlementError, match=r"64 bits|total of cuts"):
+            settle(placed, numbers)
         return
-    settled = settle(columns(placed), TERMS, bytes(numbers))
-    assert list(zip(settled.hits, settled.payout_values_minor(), settled.cut_values_minor(), strict=True)) == outcome
+    winners = [(place, *values) for place, values in enumerate(outcome) if values[1] > 0]
+    assert settle(placed, numbers) == winners
 
 
 @given(numbers=draws, stake_minor=st.integers(I64_MAX - 1_000, I64_MAX), paytable=st.sampled_from(PAYTABLES))
@@ -81,11 +88,9 @@ def test_a_stake_and_prize_whose_product_passes_64_bits_are_computed_exactly_or_
 ) -> None:
     solid: Bet = (set(numbers[:3]), stake_minor, paytable, "BTC")
     back: Bet = (set(numbers[:1]) | {min(set(range(1, 81)) - set(numbers))}, stake_minor, paytable, "BTC")
-    with pytest.raises(SettlementError, match=r"bet 1: .*64 bits"):
-        settle(columns([back, solid]), TERMS, bytes(numbers))
-    settled = settle(columns([back]), TERMS, bytes(numbers))
-    assert settled.payout_values_minor() == (2**53 - 1,)
-    assert settled.cut_values_minor() == (stake_minor - (2**53 - 1),)
+    with pytest.raises(SettlementError, match=r"bet 0 of round 1: .*64 bits"):
+        settle([solid], numbers)
+    assert settle([back], numbers) == [(0, 1, 2**53 - 1, stake_minor - (2**53 - 1))]
 
 
 @given(picks=st.lists(st.integers(1, 80), min_size=1, max_size=10, unique=True))

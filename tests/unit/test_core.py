@@ -20,6 +20,7 @@ ROUNDS = [json.loads(line) for line in (VECTORS / "keno1-rounds.jsonl").read_tex
 ROOM, KEY, HASH = bytes(range(16)), bytes(range(32)), bytes(range(32, 64))
 ROWS: list[list[int]] = [[], *([0] * p + [200] for p in range(1, 11))]
 TERMS = _core.Terms(ROWS, 100, 1000)
+NUMBERS = bytes(range(1, 21))
 
 
 def sha(*parts: bytes) -> bytes:
@@ -163,6 +164,14 @@ REFUSALS: list[tuple[str, str, Callable[[], object]]] = [
     ("11 picks", "bet 600: it does not have 1 to 10", lambda: settle_with(_core.picks_mask(range(1, 12)), 1)),
     ("no such terms", "bet 600: its terms index", lambda: settle_with(_core.picks_mask([1]), 1, 1)),
     ("a draw of 19", "numbers must have 20 bytes", lambda: settle_with(_core.picks_mask([1]), 1, 0, bytes(19))),
+    ("a round id of 64 bits", "a round id must be", lambda: _core.SettlementStream([(1 << 63, NUMBERS, [])])),
+    ("a negative round id", "64 unsigned bits", lambda: _core.SettlementStream([(-1, NUMBERS, [])])),
+    ("a round twice", "two rounds", lambda: _core.SettlementStream([(1, NUMBERS, []), (1, NUMBERS, [])])),
+    ("257 terms", "terms must be from 0 to 256", lambda: _core.SettlementStream([(1, NUMBERS, [TERMS] * 257)])),
+    ("a stream of a draw of 19", "numbers must have 20", lambda: _core.SettlementStream([(1, NUMBERS[1:], [])])),
+    ("a stream of text", "the signature", lambda: _core.SettlementStream([]).feed(b"round_id,bet_id,operator_id")),
+    ("a stream not begun", "before its trailer", lambda: _core.SettlementStream([]).finish()),
+    ("totals too early", "no totals yet", lambda: _core.SettlementStream([]).totals()),
     ("ten rows", "not 10 rows", lambda: _core.Terms(ROWS[:10], 100, 1)),
     ("a short row", "row 10 must have 11 multipliers", lambda: _core.Terms([*ROWS[:10], [0]], 100, 1)),
     ("a multiplier for no picks", "row 0", lambda: _core.Terms([[1], *ROWS[1:]], 100, 1)),
@@ -191,3 +200,7 @@ def test_a_wrong_type_is_a_type_error() -> None:
         _core.seed(wrong, ROOM, 1)
     with pytest.raises(TypeError):
         _core.picks_mask([wrong])
+    with pytest.raises(TypeError):
+        _core.SettlementStream([(1, NUMBERS, wrong)])
+    with pytest.raises(TypeError):
+        _core.SettlementStream([]).feed(wrong)

@@ -1,15 +1,19 @@
-"""Settling columns of bets: the rule of a payout, the maximum win, and what is refused."""
+"""Settling rounds as a stream: the rule of a payout, the maximum win, the totals, and what is refused."""
 
 from __future__ import annotations
 
-from struct import pack
+from array import array
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
 
 import pytest
+from support.copy_format import HEADER, TRAILER, Bet, Payout, bet_fields, bets_copy, read_payouts, tuple_bytes
 
 from keno.game.numbers import picks_mask
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.game.rules import CurrencyRules, RulesError, build
-from keno.game.settlement import BetColumns, RoundTerms, SettlementError, settle
+from keno.game.settlement import RoundSettlement, RoundTerms, RoundTotals, SettlementError
 
 PAYTABLE = shipped_paytable("94")
 NUMBERS = bytes(range(1, 21))
@@ -28,70 +32,155 @@ RULES = build(
 TERMS = RoundTerms(RULES, [PAYTABLE])
 
 
-def columns(*bets: tuple[list[int], int, str]) -> BetColumns:
-    return BetColumns(
-        picks=b"".join(picks_mask(picks) for picks, _, _ in bets),
-        stakes_minor=pack(f"<{len(bets)}q", *(stake for _, stake, _ in bets)),
-        terms=bytes(TERMS.index(PAYTABLE.hash, code) for _, _, code in bets),
-    )
+ROUND, OPERATOR = 7, UUID(int=3)
 
 
-def test_a_bet_is_paid_by_its_hits_and_picks() -> None:
-    bets = columns(([1], 100, "EUR"), ([80], 100, "EUR"), ([19, 20, 21], 300, "EUR"), ([1, 2, 3, 4], 200, "JPY"))
-    settled = settle(bets, TERMS, NUMBERS)
-    assert settled.hits == bytes([1, 0, 2, 4])
-    assert settled.payout_values_minor() == (376, 0, 750, 25_000)
-    assert settled.cut_values_minor() == (0, 0, 0, 0)
+def bet(picks: list[int], stake_minor: int, code: str = "EUR", bet_id: int = 0, round_id: int = ROUND) -> Bet:
+    """The account has the bet's id plus 1000."""
+    terms = TERMS.index(PAYTABLE.hash, code)
+    return Bet(round_id, bet_id, OPERATOR.bytes, bet_id + 1000, picks_mask(picks), stake_minor, terms)
+
+
+def run(bets: list[Bet], *, rounds: tuple[int, ...] = (ROUND,), numbers: bytes = NUMBERS) -> RoundSettlement:
+    """A stream of these rounds that has read the bets."""
+    settlement = RoundSettlement([(round_id, numbers, TERMS) for round_id in rounds])
+    settlement.feed(bets_copy(bets))
+    return settlement
+
+
+def finish(settlement: RoundSettlement, bets: bytes) -> list[Payout]:
+    """Feeds a whole stream of bets and returns the payouts."""
+    return read_payouts(settlement.feed(bets) + settlement.finish())
+
+
+def settle(*bets: Bet, numbers: bytes = NUMBERS) -> list[Payout]:
+    """The payouts of bets whose ids are their places."""
+    settlement = RoundSettlement([(ROUND, numbers, TERMS)])
+    return finish(settlement, bets_copy(bet._replace(bet_id=place) for place, bet in enumerate(bets)))
+
+
+def amounts(payouts: list[Payout]) -> list[tuple[int, int, int, int]]:
+    return [(payout.bet_id, payout.hits, payout.payout_minor, payout.cut_minor) for payout in payouts]
+
+
+def test_a_bet_is_paid_by_its_hits_and_picks_and_one_that_wins_nothing_has_no_row() -> None:
+    bets = bet([1], 100), bet([80], 100), bet([19, 20, 21], 300), bet([1, 2, 3, 4], 200, "JPY")
+    assert amounts(settle(*bets)) == [(0, 1, 376, 0), (2, 2, 750, 0), (3, 4, 25_000, 0)]
+
+
+def test_a_payout_names_the_bet_its_round_and_its_account() -> None:
+    settlement = RoundSettlement([(ROUND, NUMBERS, TERMS)])
+    payouts = finish(settlement, bets_copy([bet([1], 100, bet_id=2**60)]))
+    assert payouts == [Payout(2**60, ROUND, 2**60 + 1000, 1, 376, 0)]
 
 
 def test_eight_picks_of_which_none_is_drawn_are_paid_back() -> None:
-    settled = settle(columns((list(range(61, 69)), 500, "EUR")), TERMS, NUMBERS)
-    assert (settled.hits, settled.payout_values_minor()) == (b"\x00", (500,))
+    assert amounts(settle(bet(list(range(61, 69)), 500))) == [(0, 0, 500, 0)]
 
 
 def test_the_maximum_win_of_the_bets_currency_cuts_and_the_cut_is_recorded() -> None:
     ten = list(range(1, 11))
-    settled = settle(columns((ten, 100, "EUR"), (ten, 100, "JPY"), (ten, 200, "JPY")), TERMS, NUMBERS)
-    assert settled.payout_values_minor() == (5_000_000, 10_000_000, 10_000_000)
-    assert settled.cut_values_minor() == (5_000_000, 0, 10_000_000)
-
-
-def test_winners_are_the_paid_bets_with_their_rows() -> None:
-    bets = columns(([80], 100, "EUR"), ([1], 100, "EUR"), (list(range(1, 11)), 100, "EUR"))
-    assert list(settle(bets, TERMS, NUMBERS).winners()) == [(1, 1, 376, 0), (2, 10, 5_000_000, 5_000_000)]
+    assert amounts(settle(bet(ten, 100), bet(ten, 100, "JPY"), bet(ten, 200, "JPY"))) == [
+        (0, 10, 5_000_000, 5_000_000),
+        (1, 10, 10_000_000, 0),
+        (2, 10, 10_000_000, 10_000_000),
+    ]
 
 
 def test_the_order_of_the_drawn_numbers_does_not_matter() -> None:
-    bets = columns(([1, 20, 40], 100, "EUR"))
-    assert settle(bets, TERMS, NUMBERS[::-1]) == settle(bets, TERMS, NUMBERS)
+    bets = bet([1, 20, 40], 100), bet([1], 100)
+    assert settle(*bets, numbers=NUMBERS[::-1]) == settle(*bets)
 
 
-def test_a_round_without_bets_settles_to_nothing() -> None:
-    settled = settle(columns(), TERMS, NUMBERS)
-    assert (settled.count, list(settled.winners())) == (0, [])
+def test_totals_add_up_each_round_by_operator_and_terms() -> None:
+    other = UUID(int=2)
+    bets = [
+        bet([1], 100, bet_id=1),
+        bet([80], 300, bet_id=2),
+        bet([1], 100, "JPY", bet_id=3),
+        bet([1], 200, bet_id=4)._replace(operator_id=other.bytes),
+        bet(list(range(1, 11)), 100, bet_id=1, round_id=9),
+    ]
+    settlement = run(bets, rounds=(9, 8, ROUND))
+    settlement.finish()
+    eur, jpy = (TERMS.index(PAYTABLE.hash, code) for code in ("EUR", "JPY"))
+    assert settlement.totals() == [
+        RoundTotals(ROUND, other, eur, 1, 200, 752, 0),
+        RoundTotals(ROUND, OPERATOR, eur, 2, 400, 376, 0),
+        RoundTotals(ROUND, OPERATOR, jpy, 1, 100, 376, 0),
+        RoundTotals(9, OPERATOR, eur, 1, 100, 5_000_000, 5_000_000),
+    ]
+    assert settlement.winners_count == 4
 
 
-def test_columns_of_different_lengths_are_refused() -> None:
-    mask, stake = picks_mask([1]), pack("<q", 100)
-    for picks, stakes, terms in [(mask, stake, b""), (mask[1:], stake, b"\0"), (mask, stake * 2, b"\0")]:
-        with pytest.raises(SettlementError, match="bets need"):
-            BetColumns(picks, stakes, terms)
+def test_rounds_without_bets_settle_to_nothing() -> None:
+    settlement = run([])
+    settlement.finish()
+    assert (settle(), settlement.totals(), settlement.winners_count) == ([], [], 0)
+
+
+def test_every_round_is_settled_by_its_own_draw() -> None:
+    settlement = RoundSettlement([(1, NUMBERS, TERMS), (2, bytes(range(61, 81)), TERMS)])
+    payouts = finish(settlement, bets_copy(bet([1], 100, bet_id=5, round_id=round_id) for round_id in (1, 2)))
+    assert amounts(payouts) == [(5, 1, 376, 0)]
+
+
+def test_payouts_leave_before_the_bets_have_ended_and_nothing_is_kept_of_either() -> None:
+    settlement = RoundSettlement([(ROUND, NUMBERS, TERMS)])
+    sizes = []
+    for batch in range(20):
+        bets = bets_copy(bet([1], 100, bet_id=1000 * batch + place) for place in range(1000))
+        sizes.append(len(settlement.feed(bets[0 if batch == 0 else len(HEADER) : -2])))
+    # A payout takes 68 bytes, and fewer than 256 bets are held back.
+    assert all(abs(size - 68_000) < 68 * 256 + len(HEADER) for size in sizes)
+
+
+@pytest.mark.parametrize("chunk", [memoryview, bytearray, lambda data: array("B", data)])
+def test_a_chunk_may_be_any_buffer(chunk: Callable[[bytes], bytes]) -> None:
+    settlement = RoundSettlement([(ROUND, NUMBERS, TERMS)])
+    assert amounts(finish(settlement, chunk(bets_copy([bet([1], 100)])))) == [(0, 1, 376, 0)]
 
 
 @pytest.mark.parametrize(
-    ("picks", "stake_minor", "terms"),
+    ("changes", "message"),
     [
-        (bytes(10), 100, 0),
-        (b"\xff" * 10, 100, 0),
-        (picks_mask([1]), 0, 0),
-        (picks_mask([1]), -100, 0),
-        (picks_mask([1]), 100, 2),
+        ({"picks": bytes(10)}, "bet 1 of round 7: it does not have 1 to 10 picks"),
+        ({"picks": b"\xff" * 10}, "bet 1 of round 7: it does not have 1 to 10 picks"),
+        ({"stake_minor": 0}, "bet 1 of round 7: its stake is not positive"),
+        ({"stake_minor": -100}, "bet 1 of round 7: its stake is not positive"),
+        ({"terms": 2}, "bet 1 of round 7: its terms index names no terms"),
+        ({"terms": -1}, "bet 1 of round 7: its terms index names no terms"),
+        ({"bet_id": 0}, "bet 0 of round 7: it does not come after the bet before it"),
+        ({"round_id": 6}, "bet 1 of round 6: it does not come after the bet before it"),
+        ({"round_id": 8}, "bet 1 of round 8: its round is none of the stream's"),
+        ({"operator_id": bytes(15)}, "after 1 bets: operator_id must have 16 bytes, not 15"),
     ],
+    ids=str,
 )
-def test_one_bet_that_cannot_be_settled_refuses_the_whole_batch(picks: bytes, stake_minor: int, terms: int) -> None:
-    bets = BetColumns(picks_mask([1]) + picks, pack("<2q", 100, stake_minor), bytes([0, terms]))
-    with pytest.raises(SettlementError, match="bet 1"):
-        settle(bets, TERMS, NUMBERS)
+def test_one_bet_that_cannot_be_settled_refuses_the_whole_stream(changes: dict[str, Any], message: str) -> None:
+    settlement = RoundSettlement([(ROUND, NUMBERS, TERMS)])
+    data = bets_copy([bet([1], 100, bet_id=0), bet([1], 100, bet_id=1)._replace(**changes)])
+    with pytest.raises(SettlementError, match=message):
+        finish(settlement, data)
+    for call in (settlement.finish, settlement.totals, lambda: settlement.feed(b"")):
+        with pytest.raises(SettlementError, match="has failed"):
+            call()
+
+
+def test_a_stream_that_has_not_ended_cannot_be_finished_and_has_no_totals() -> None:
+    settlement = RoundSettlement([(ROUND, NUMBERS, TERMS)])
+    settlement.feed(bets_copy([bet([1], 100)])[:-1])
+    with pytest.raises(SettlementError, match="no totals yet"):
+        settlement.totals()
+    with pytest.raises(SettlementError, match="ended before its trailer"):
+        settlement.finish()
+
+
+def test_a_null_is_refused_by_its_name() -> None:
+    settlement = RoundSettlement([(ROUND, NUMBERS, TERMS)])
+    fields = bet_fields(bet([1], 100))
+    with pytest.raises(SettlementError, match="stake_minor is null"):
+        finish(settlement, HEADER + tuple_bytes(*fields[:5], None, fields[6]) + TRAILER)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +188,16 @@ def test_one_bet_that_cannot_be_settled_refuses_the_whole_batch(picks: bytes, st
     [b"", NUMBERS[:-1], NUMBERS + b"\x15", NUMBERS[:-1] + b"\x01", b"\x00" + NUMBERS[1:], NUMBERS[1:] + b"\x51"],
 )
 def test_numbers_that_are_not_a_draw_are_refused(numbers: bytes) -> None:
-    with pytest.raises(SettlementError, match="a draw is"):
-        settle(columns(([1], 100, "EUR")), TERMS, numbers)
+    with pytest.raises(SettlementError, match="number"):
+        RoundSettlement([(ROUND, numbers, TERMS)])
+
+
+def test_a_round_given_twice_is_refused_and_so_is_an_id_beyond_63_bits() -> None:
+    with pytest.raises(SettlementError, match="same id"):
+        RoundSettlement([(ROUND, NUMBERS, TERMS), (8, NUMBERS, TERMS), (ROUND, NUMBERS, TERMS)])
+    for round_id in (-1, 2**63, 2**64):
+        with pytest.raises(SettlementError):
+            RoundSettlement([(round_id, NUMBERS, TERMS)])
 
 
 def test_a_pair_that_the_room_does_not_offer_has_no_index() -> None:
