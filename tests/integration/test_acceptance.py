@@ -226,6 +226,24 @@ async def test_a_batch_answers_each_of_its_bets_in_their_order(floor: Floor) -> 
     }
 
 
+async def test_the_ids_of_bets_follow_the_order_of_their_arrival(floor: Floor) -> None:
+    # Whatever order they are stored in, and whoever is refused between them.
+    names = ["d", "b", "e", "a", "c"]
+    batch = [floor.bet("nobody" if name == "e" else "ann", transaction_id=name) for name in names]
+    rows = await floor.place(*batch) + await floor.place(floor.bet(transaction_id="0"))
+    assert [row.outcome for row in rows] == [A, A, POOR, A, A, A]
+    stored = await floor.owner_pool.fetch("SELECT transaction_id FROM bets ORDER BY id")
+    assert [row["transaction_id"] for row in stored] == ["d", "b", "a", "c", "0"]
+
+
+@pytest.mark.parametrize("length", [0, 15, 17, 32])
+async def test_a_fingerprint_of_another_length_is_stored_with_no_bet(floor: Floor, length: int) -> None:
+    before = await floor.books()
+    with pytest.raises(asyncpg.CheckViolationError):
+        await floor.place(floor.bet(), floor.bet(fingerprint=bytes(length)))
+    assert await floor.books() == before
+
+
 async def test_an_empty_batch_is_no_error(floor: Floor) -> None:
     assert await floor.place() == []
 

@@ -217,12 +217,64 @@ async def test_batches_with_the_same_players_never_deadlock_and_never_overdraw(
     assert await floor.broken() == {}
 
 
-async def until_waiting(floor: Floor, pid: int) -> None:
-    """Returns once a session waits for a lock."""
-    async with asyncio.timeout(30):
-        waiting = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1"
-        while not await floor.owner_pool.fetchval(waiting, pid):  # noqa: ASYNC110 - the server tells nobody
-            await asyncio.sleep(0.01)
+# place_bets() debits in turn only where the balances do not cover all, and has held the accounts before: so that way is
+# asked by itself.
+IN_TURN = """
+    SELECT outcomes FROM debit_bets_in_turn(ROW($1::uuid[], $2::text[], $3::bytea[], NULL, NULL, $4::bigint[],
+        $5::smallint[], NULL, $6::bigint[], NULL, NULL)::bet_batch)
+"""
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+async def test_a_batch_that_waits_for_an_account_holds_none_of_a_higher_id(
+    floor: Floor, database: Database, in_turn: bool
+) -> None:
+    # Or two batches could wait for each other; here it takes no luck to see.
+    players = [f"player {number}" for number in range(6)]
+    for player in players:
+        await floor.fund(player, 1_000)
+    first, *others = await floor.account_ids(*players)
+    batch = [floor.bet(player) for player in reversed(players)]
+    columns = (
+        [bet.operator_id for bet in batch],
+        [bet.transaction_id for bet in batch],
+        [bet.fingerprint for bet in batch],
+        [bet.stake_minor for bet in batch],
+        [int(A)] * len(batch),
+        [*reversed(others), first],
+    )
+    async with await create_pool(database.app_url, connections_max=1) as pool, pool.acquire() as conn:
+        async with floor.owner_pool.acquire() as holder, holder.transaction():
+            await holder.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", first)
+            work = conn.fetchval(IN_TURN, *columns) if in_turn else place_bets(conn, batch)
+            working = asyncio.ensure_future(work)
+            await floor.until_waiting(conn.get_server_pid())
+            await holder.execute("SELECT FROM accounts WHERE id = ANY ($1) FOR UPDATE NOWAIT", others)
+        outcomes = await working if in_turn else [row.outcome for row in await working]
+    assert outcomes == [A] * len(batch)
+    assert [await floor.balance(player) for player in players] == [900] * len(players)
+
+
+async def test_a_batch_that_waits_for_an_id_holds_none_of_a_higher_one(floor: Floor, database: Database) -> None:
+    ids = [f"t{number:02}" for number in range(20)]
+    for player in ("bob", "eve", "kim"):
+        await floor.fund(player, 10_000)
+    batch = [floor.bet("bob", transaction_id=each) for each in reversed(ids)]
+    async with await create_pool(database.app_url, connections_max=1) as pool, pool.acquire() as conn:
+        async with floor.owner_pool.acquire() as holder, holder.transaction():
+            await floor.place(floor.bet("eve", transaction_id=ids[0]), conn=holder)
+            placing = asyncio.ensure_future(place_bets(conn, batch))
+            await floor.until_waiting(conn.get_server_pid())
+            async with floor.owner_pool.acquire() as third, third.transaction():
+                # What the batch had put in already, this would wait for, and be told so.
+                await third.execute("SET LOCAL lock_timeout = 5000")
+                rows = await floor.place(*(floor.bet("kim", transaction_id=each) for each in ids[1:]), conn=third)
+        assert [row.outcome for row in rows] == [A] * 19
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await placing
+    assert await floor.stored_bets(ids) == [(each, 1, 1) for each in ids]
+    assert await floor.balance("bob") == 10_000
+    assert await floor.broken() == {}
 
 
 async def test_a_bet_whose_connection_was_cut_in_the_middle_is_placed_once_by_its_retry(
@@ -236,7 +288,7 @@ async def test_a_bet_whose_connection_was_cut_in_the_middle_is_placed_once_by_it
         # The batch comes as far as the accounts, and waits.
         await other.execute("SELECT FROM accounts FOR UPDATE")
         cut = asyncio.ensure_future(place_bets(victim, [bet]))
-        await until_waiting(floor, pid)
+        await floor.until_waiting(pid)
         await floor.owner_pool.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
     with pytest.raises(CUT):
         await cut

@@ -252,6 +252,17 @@ async def test_not_even_the_owner_changes_what_has_ended(owner_pool: asyncpg.Poo
         await owner_pool.execute(statement)
 
 
+async def test_a_key_that_does_not_open_the_commitment_of_its_epoch_is_not_published(owner_pool: asyncpg.Pool) -> None:
+    room = await owner_pool.fetchrow(_A_ROOM)
+    committed = hashlib.sha256(b"keno1:ekey" + _HASH).digest()
+    epoch_id = await owner_pool.fetchval(_AN_EPOCH, room["id"], committed)
+    publish = "UPDATE epochs SET epoch_key = $1 WHERE id = $2"
+    for key in (committed, bytes(31) + b"\x01", bytes(31)):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await owner_pool.execute(publish, key, epoch_id)
+    assert await owner_pool.execute(publish, _HASH, epoch_id) == "UPDATE 1"
+
+
 async def test_a_round_takes_only_the_edges_of_its_life(owner_pool: asyncpg.Pool) -> None:
     phases = ["open", "locked", "drawn", "settled", "skipped", "void"]
     allowed = {

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import msgspec
 import pytest
+from support.databases import Database
 from support.money import Floor, open_floor
 
 from keno.infra.bus import Event
+from keno.infra.postgres import create_pool
 from keno.money import MINOR_MAX
 from keno.wallet.request import DepositRequest
 from keno.wallet.service import WalletService
@@ -164,6 +166,70 @@ async def test_another_event_for_a_credited_round_credits_nobody_again(floor: Fl
     assert await floor.broken() == {}
 
 
+async def test_different_events_for_a_round_at_the_same_time_credit_it_once(
+    floor: Floor, wallet: WalletService
+) -> None:
+    await floor.fund("bob", 100_000)
+    await played(floor)
+    events = [await payouts_ready(floor, id=uuid.uuid4()) for _ in range(8)]
+    await asyncio.gather(*(wallet.credit_payouts(event) for event in events))
+    balances = [await floor.balance("ann"), await floor.balance("bob")]
+    assert sum(balance or 0 for balance in balances) == 200_000 - 80 * 100 + 20 * 376
+    assert len((await floor.books())["round_credits"]) == 1
+    assert len(await floor.owner_pool.fetch("SELECT FROM outbox WHERE routing_key = 'wallet.credited'")) == 1
+    assert await floor.broken() == {}
+
+
+async def test_a_round_that_is_not_settled_is_not_credited_and_can_be_once_it_is(floor: Floor) -> None:
+    await floor.fund("bob", 100_000)
+    await floor.place(*(floor.bet("bob", picks=(number,)) for number in range(1, 81)))
+    round_id = await floor.round_id()
+    for way in (None, floor.draw):
+        if way:
+            await way()
+        before = await floor.books()
+        assert await floor.pool.fetchval("SELECT credit_round($1)", round_id) is None
+        assert await floor.pool.fetchval("SELECT credit_round($1)", 10**12) is None
+        assert await floor.books() == before
+    assert await floor.hall.settler.step() == 0
+    assert [await floor.pool.fetchval("SELECT credit_round($1)", round_id) for _ in range(2)] == [20, None]
+    assert await floor.balance("bob") == 100_000 - 80 * 100 + 20 * 376
+    assert await floor.broken() == {}
+
+
+async def test_a_win_is_in_the_ledger_from_the_moment_it_is_in_the_balance(floor: Floor, wallet: WalletService) -> None:
+    await floor.fund("bob", 100_000)
+    await played(floor)
+    assert await floor.owner_pool.fetch("SELECT FROM ledger WHERE kind = 'win'") == []
+    await wallet.credit_payouts(await payouts_ready(floor))
+    entries = await floor.owner_pool.fetch(
+        """
+        SELECT debit.kind, credit.kind, l.operator_id, l.amount_minor, l.credit_account_id = b.account_id
+        FROM ledger AS l JOIN bets AS b ON b.id = l.bet_id JOIN accounts AS debit ON debit.id = l.debit_account_id
+        JOIN accounts AS credit ON credit.id = l.credit_account_id WHERE l.kind = 'win'
+        """
+    )
+    assert [tuple(row) for row in entries] == [("house", "player", floor.operator_id, 376, True)] * 20
+
+
+async def test_a_credit_that_waits_for_an_account_holds_none_of_a_higher_id(floor: Floor, database: Database) -> None:
+    # The order is that of place_bets(), or a credit and a batch could wait for each other.
+    players = [f"player {number}" for number in range(5)]
+    for player in players:
+        await floor.fund(player, 100_000)
+    await floor.place(*(floor.bet(player, picks=(number,)) for player in players for number in range(1, 81)))
+    await floor.settle()
+    round_id = await floor.round_id()
+    first, *others = await floor.account_ids(*players)
+    async with await create_pool(database.app_url, connections_max=1) as pool, pool.acquire() as conn:
+        async with floor.owner_pool.acquire() as holder, holder.transaction():
+            await holder.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", first)
+            crediting = asyncio.ensure_future(conn.fetchval("SELECT credit_round($1)", round_id))
+            await floor.until_waiting(conn.get_server_pid())
+            await holder.execute("SELECT FROM accounts WHERE id = ANY ($1) FOR UPDATE NOWAIT", others)
+        assert await crediting == 100
+
+
 async def test_an_event_of_another_version_is_refused_and_not_guessed_at(floor: Floor, wallet: WalletService) -> None:
     await floor.fund("bob", 100_000)
     await played(floor)
@@ -203,7 +269,7 @@ async def test_the_ledger_can_be_added_to_and_nothing_else(floor: Floor, wallet:
     await floor.fund("bob", 100_000)
     await played(floor)
     await wallet.credit_payouts(await payouts_ready(floor))
-    for table in ("wallet_transactions", "bets", "payouts", "round_totals"):
+    for table in ("wallet_transactions", "bets", "payouts", "round_credits", "round_totals"):
         for statement in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):  # noqa: S608
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await floor.pool.execute(statement)
@@ -213,6 +279,7 @@ async def test_the_ledger_can_be_added_to_and_nothing_else(floor: Floor, wallet:
         "UPDATE wallet_transactions SET amount_minor = 1",
         "UPDATE bets SET stake_minor = 1",
         "UPDATE payouts SET payout_minor = 1",
+        "UPDATE round_credits SET credits_count = 1",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await floor.pool.execute(statement)

@@ -12,6 +12,13 @@ WHERE w.kind = 'deposit' AND w.credit_account_id = (SELECT account FROM chosen);
 UPDATE wallet_transactions AS w SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> w.operator_id)
 WHERE w.kind = 'deposit' AND w.credit_account_id = (SELECT account FROM chosen);
 
+-- damage: a deposit came from the cash of another operator, in its name
+-- breaks: 01_postings_stay_in_one_book
+UPDATE wallet_transactions AS w SET operator_id = cash.operator_id, debit_account_id = cash.id
+FROM accounts AS cash
+WHERE cash.kind = 'cash' AND cash.currency = 'EUR' AND cash.operator_id <> w.operator_id
+    AND w.kind = 'deposit' AND w.credit_account_id = (SELECT account FROM chosen);
+
 -- damage: a balance is not what was entered
 -- breaks: 02_balances_are_sums
 UPDATE accounts SET balance_minor = balance_minor + 1 WHERE id = (SELECT account FROM chosen);
@@ -24,6 +31,12 @@ DELETE FROM wallet_transactions WHERE kind = 'deposit' AND credit_account_id = (
 -- breaks: 02_balances_are_sums 03_a_bet_ends_in_one_way
 UPDATE payouts SET account_id = (SELECT a.id FROM accounts AS a WHERE a.kind = 'player' AND a.id <> payouts.account_id ORDER BY a.id LIMIT 1)
 WHERE bet_id = (SELECT won FROM chosen);
+
+-- damage: a win is booked to another round, and so are the counts
+-- breaks: 03_a_bet_ends_in_one_way 04_the_verifier_agrees 05_names_are_of_things_that_exist
+UPDATE round_credits AS c SET credits_count = c.credits_count + CASE WHEN c.round_id = chosen.round THEN -1 ELSE 1 END
+FROM chosen WHERE c.round_id IN (chosen.round, (SELECT max(o.round_id) FROM round_credits AS o));
+UPDATE payouts SET round_id = (SELECT max(c.round_id) FROM round_credits AS c) WHERE bet_id = (SELECT won FROM chosen);
 
 -- damage: a lost bet was paid
 -- breaks: 02_balances_are_sums 04_the_verifier_agrees 05_names_are_of_things_that_exist 10_the_house_gets_what_players_lose
@@ -72,6 +85,22 @@ WHERE r.id = (SELECT round FROM chosen);
 -- breaks: 05_names_are_of_things_that_exist
 UPDATE bets SET terms = 1000 WHERE id = (SELECT open FROM chosen);
 
+-- damage: a bet names a round that does not exist
+-- breaks: 05_names_are_of_things_that_exist
+UPDATE bets SET round_id = 1000000000 WHERE id = (SELECT open FROM chosen);
+
+-- damage: a bet names an account that does not exist
+-- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist
+UPDATE bets SET account_id = 1000000000 WHERE id = (SELECT open FROM chosen);
+
+-- damage: the house of a currency is gone
+-- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once
+DELETE FROM accounts WHERE kind = 'house' AND currency = 'EUR' AND operator_id = (SELECT operator FROM chosen);
+
+-- damage: a deposit came from an account that does not exist
+-- breaks: 01_postings_stay_in_one_book 05_names_are_of_things_that_exist
+UPDATE wallet_transactions SET debit_account_id = 1000000000 WHERE kind = 'deposit' AND credit_account_id = (SELECT account FROM chosen);
+
 -- damage: a payout names a bet that does not exist
 -- breaks: 02_balances_are_sums 04_the_verifier_agrees 05_names_are_of_things_that_exist
 INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor) SELECT 1000000000, round, account, 1, 376, 0 FROM chosen;
@@ -103,6 +132,10 @@ UPDATE bets SET accepted_ms = (SELECT r.lock_due_ms FROM rounds AS r WHERE r.id 
 -- damage: a bet is older than its round
 -- breaks: 07_no_bet_after_the_lock
 UPDATE bets SET accepted_ms = 1 WHERE id = (SELECT lost FROM chosen);
+
+-- damage: a bet is younger than the lock of its round
+-- breaks: 04_the_verifier_agrees 07_no_bet_after_the_lock
+UPDATE rounds SET locked_ms = opened_ms - 1 WHERE id = (SELECT round FROM chosen);
 
 -- damage: a number was drawn twice
 -- breaks: 08_draws_are_draws

@@ -1,5 +1,6 @@
 """A betting floor for the tests of money: a hall with an operator's players, bets as rows, and the books to compare."""
 
+import asyncio
 import hashlib
 import itertools
 from collections.abc import AsyncIterator, Sequence
@@ -174,6 +175,25 @@ class Floor:
         await self.draw(number, room)
         while await self.hall.settler.step() == 0:
             pass
+
+    async def until_waiting(self, pid: int) -> None:
+        """Returns once a session waits for a lock."""
+        async with asyncio.timeout(30):
+            waiting = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1"
+            while not await self.owner_pool.fetchval(waiting, pid):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+
+    async def account_ids(self, *players: str) -> list[int]:
+        """The ids of players' EUR accounts, in the order of the ids."""
+        rows = await self.owner_pool.fetch(
+            """
+            SELECT a.id FROM accounts AS a JOIN players AS p ON p.id = a.player_id
+            WHERE p.operator_id = $1 AND p.reference = ANY ($2) AND a.currency = 'EUR' ORDER BY a.id
+            """,
+            self.operator_id,
+            list(players),
+        )
+        return [row["id"] for row in rows]
 
     async def books(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that money is written in, to see whether it moved."""
