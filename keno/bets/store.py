@@ -46,18 +46,20 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     Raises asyncpg.UniqueViolationError, and has changed nothing, where another connection placed one of the bets at the
     same time.
     """
+    offers: dict[tuple[UUID, UUID | None, int | None, str, bytes | None], int] = {}
+    places = [
+        offers.setdefault((bet.operator_id, bet.room_id, bet.round_id, bet.currency, bet.paytable), len(offers) + 1)
+        for bet in bets
+    ]
     rows = await conn.fetch(
-        "SELECT * FROM place_bets($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        [bet.operator_id for bet in bets],
+        "SELECT * FROM place_bets($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        *([list(column) for column in zip(*offers, strict=True)] or [[]] * 5),
+        places,
         [bet.transaction_id for bet in bets],
         [bet.fingerprint for bet in bets],
-        [bet.room_id for bet in bets],
-        [bet.round_id for bet in bets],
         [bet.player for bet in bets],
         [bet.picks for bet in bets],
         [bet.stake_minor for bet in bets],
-        [bet.currency for bet in bets],
-        [bet.paytable for bet in bets],
     )
     return [
         PlacedRow(

@@ -220,8 +220,8 @@ async def test_batches_with_the_same_players_never_deadlock_and_never_overdraw(
 # place_bets() debits in turn only where the balances do not cover all, and has held the accounts before: so that way is
 # asked by itself.
 IN_TURN = """
-    SELECT outcomes FROM debit_bets_in_turn(ROW($1::uuid[], $2::text[], $3::bytea[], NULL, NULL, $4::bigint[],
-        $5::smallint[], NULL, $6::bigint[], NULL, NULL)::bet_batch)
+    SELECT outcomes FROM debit_bets_in_turn(ROW(NULL, $1::uuid[], $2::text[], $3::bytea[], NULL, $4::bigint[],
+        $5::smallint[], $6::bigint[], NULL, NULL)::bet_batch)
 """
 
 
