@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROUNDS ?=
 JOBS ?= 2
+FAULTS ?= 100
+SEED ?= $(shell date +%s)
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
@@ -12,7 +14,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test bench-core lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos bench-core lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-12s %s\n' "$$name" "$$does"; done
@@ -39,6 +41,9 @@ rust-test: setup  ## tests of the Rust core
 
 py-test: setup  ## tests of the Python services
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+chaos: setup  ## kill, pause, crash and cut while players bet: make chaos [FAULTS=n] [SEED=n]
+	KENO_CHAOS_FAULTS=$(FAULTS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/chaos
 
 bench-core: setup  ## benchmarks of the Rust core
 	$(BIN)/python -m benchmarks.core

@@ -20,6 +20,7 @@ from keno.errors import ConfigError
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
 from keno.identity.service import IdentityService
+from keno.infra import failpoints
 from keno.infra.bus import Bus
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.keyfiles import Keys, load_keys
@@ -80,6 +81,7 @@ class Platform:
 async def platform(config: Config) -> AsyncIterator[Platform]:
     """Connects to the configured servers, or starts them, and gives the services; closes them all at the end."""
     async with AsyncExitStack() as stack:
+        failpoints.arm(config.failpoint)
         # A key that is missing beside a database that is there must not be made up: what it wrapped would be lost.
         keys = load_keys(config.keys_dir, create=config.embedded_database)
         config = await stack.enter_async_context(_servers(config))
@@ -87,7 +89,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         pool = await stack.enter_async_context(await create_pool(config.database_url))
         redis = create_redis(config.redis_url)
         stack.push_async_callback(redis.aclose)
-        bus: Bus = LocalBus() if config.amqp_url is None else RabbitBus(config.amqp_url)
+        bus: Bus = LocalBus() if config.amqp_url is None else RabbitBus(config.amqp_url, config.amqp_namespace)
         stack.push_async_callback(bus.close)
         evidence = EvidenceService(pool, keys.privacy)
         bets = BetService(pool, keys.privacy)

@@ -5,12 +5,14 @@ KENO_VAULT_DATABASE_URL  The same database as the role keno_vault. Only the vaul
 KENO_OWNER_DATABASE_URL  The same database as the owner of its schema. Only `keno migrate` needs it.
 KENO_REDIS_URL           Redis or Valkey; goes together with KENO_DATABASE_URL.
 KENO_AMQP_URL            RabbitMQ. Without it events stay in the process.
+KENO_AMQP_NAMESPACE      What the names of its exchanges and queues begin with. Without it: keno.
 KENO_DATA_DIR            Folder of the embedded servers. Without it: .keno.
 KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 bytes in hex. Without it: keys/ in the data
                          folder. Missing keys are made only for the embedded database.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
+KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 """
 
 import os
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keno.errors import ConfigError
+from keno.infra import failpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,14 @@ class Config:
     owner_database_url: str | None
     redis_url: str | None
     amqp_url: str | None
+    amqp_namespace: str
     data_dir: Path
     keys_dir: Path
     host: str
     port: int
     public_origins: tuple[str, ...]
     epoch_rounds: int
+    failpoint: str | None
 
     @property
     def embedded_database(self) -> bool:
@@ -60,13 +65,17 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         owner_database_url=env.get("KENO_OWNER_DATABASE_URL"),
         redis_url=env.get("KENO_REDIS_URL"),
         amqp_url=env.get("KENO_AMQP_URL"),
+        amqp_namespace=env.get("KENO_AMQP_NAMESPACE", "keno"),
         data_dir=data_dir,
         keys_dir=Path(env.get("KENO_KEYS_DIR", data_dir / "keys")).resolve(),
         host=host,
         port=port,
         public_origins=origins,
         epoch_rounds=_integer(env, "KENO_EPOCH_ROUNDS", 256, 1, 100_000),
+        failpoint=env.get("KENO_FAILPOINT"),
     )
+    if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
+        raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")
     if config.embedded_database and (config.vault_database_url or config.owner_database_url):
         raise ConfigError("KENO_VAULT_DATABASE_URL and KENO_OWNER_DATABASE_URL need KENO_DATABASE_URL beside them")
     return config

@@ -11,6 +11,7 @@ from keno.bets.batcher import Batcher
 from keno.bets.outcome import Outcome
 from keno.bets.request import BetRequest
 from keno.fairness import leaves
+from keno.infra import failpoints
 from keno.infra.postgres import Connection
 
 
@@ -92,6 +93,7 @@ class BetService:
         bets = [attempt.bet for attempt in attempts]
         async with self._pool.acquire() as conn:
             rows = await _place(conn, bets)
+        failpoints.reach("bets.committed")
         receipts = iter(
             self._receipts([(bet, row) for bet, row in zip(bets, rows, strict=True) if row.bet_id is not None])
         )

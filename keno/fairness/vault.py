@@ -13,6 +13,7 @@ import structlog
 
 from keno.errors import KenoError
 from keno.fairness import keno1, store
+from keno.infra import failpoints
 from keno.infra.keywrap import UnwrapError, unwrap, wrap
 from keno.infra.postgres import Connection
 
@@ -92,6 +93,7 @@ class Vault:
                 refusals.append(refusal)
         if releases:
             await store.release_seeds(conn, releases)
+            failpoints.reach("seeds.released")
         # One round that was tampered with does not hold up the others, and is not passed over in silence.
         if refusals:
             raise refusals[0]

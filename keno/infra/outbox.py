@@ -5,7 +5,7 @@ Not here: when to do it (`workers/relay.py`) and what to do with events (their c
 
 import asyncpg
 
-from keno.infra import store
+from keno.infra import failpoints, store
 from keno.infra.bus import Bus, Event
 
 BATCH_EVENTS_MAX = 500
@@ -30,6 +30,7 @@ class Relay:
             rows = await store.unsent(connection, self._batch_events_max)
             if rows:
                 await self._bus.publish([_event(row) for row in rows])
+                failpoints.reach("relay.published")
                 await store.mark_sent(connection, [row.id for row in rows])
             return len(rows)
 

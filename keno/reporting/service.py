@@ -2,6 +2,7 @@
 
 import asyncpg
 
+from keno.infra import failpoints
 from keno.infra.bus import Event
 from keno.infra.store import first_time
 from keno.notify.events import RoundSettled
@@ -22,3 +23,4 @@ class ReportingService:
         async with self._pool.acquire() as conn, conn.transaction():
             if await first_time(conn, CONSUMER, event.id):
                 await store.add_round_to_revenue(conn, settled.round_id)
+        failpoints.reach("reporting.committed")

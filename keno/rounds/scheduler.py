@@ -16,6 +16,7 @@ import structlog
 from keno.errors import KenoError
 from keno.fairness import evidence, keno1, leaves
 from keno.fairness import store as fairness_store
+from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.rounds import store
 
@@ -82,7 +83,8 @@ class Scheduler:
             if not await store.beat_lease(conn, self._shard, epoch):
                 raise LeaseLostError
             self._beat_due_s = time.monotonic() + LEASE_TTL_S / 3
-        _still_leading(await store.lock_due_rounds(conn, self._shard, epoch))
+        if _still_leading(await store.lock_due_rounds(conn, self._shard, epoch)):
+            failpoints.reach("rounds.locked")
         _still_leading(await store.open_due_rounds(conn, self._shard, epoch))
         await self._seal(conn, epoch)
         await self._draw(conn, epoch)
@@ -97,6 +99,7 @@ class Scheduler:
             bet_leaves[row.round_id] = await asyncio.to_thread(evidence.bet_leaves, self._privacy_key, bets)
         sealed = chain_locks(unsealed, bet_leaves)
         _still_leading(await store.seal_rounds(conn, self._shard, epoch, sealed))
+        failpoints.reach("rounds.sealed")
 
     async def _draw(self, conn: Connection, epoch: int) -> None:
         drawn = []
@@ -108,6 +111,7 @@ class Scheduler:
                 refusals.append(refusal)
         if drawn:
             _still_leading(await store.draw_rounds(conn, self._shard, epoch, drawn))
+            failpoints.reach("rounds.drawn")
         # One round that was tampered with does not hold up the others, and is not passed over in silence.
         if refusals:
             raise refusals[0]
@@ -149,6 +153,7 @@ def _drawn(row: store.DrawableRound) -> tuple[int, bytes, bytes, bytes, bytes]:
     return row.round_id, row.seed, b"", draw.numbers, draw.result
 
 
-def _still_leading(moved: int | None) -> None:
+def _still_leading(moved: int | None) -> int:
     if moved is None:
         raise LeaseLostError
+    return moved

@@ -146,6 +146,8 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """The product on a database and Redis of the test, served in the process."""
     config = Config(
+        amqp_namespace="keno",
+        failpoint=None,
         database_url=database.app_url,
         vault_database_url=database.vault_url,
         owner_database_url=database.owner_url,
