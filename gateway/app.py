@@ -17,7 +17,7 @@ from gateway.auth.guard import operator_signature
 from gateway.auth.origins import Origins
 from gateway.http import response
 from gateway.problems import BODY_BYTES_MAX, problem, problem_of
-from gateway.rest import bets, documents, fairness, health, rooms, wallet
+from gateway.rest import bets, documents, fairness, health, rooms, statement, wallet
 from keno.bootstrap import Platform
 from keno.errors import KenoError
 from keno.infra.transient import is_transient
@@ -44,6 +44,7 @@ def create_app(platform: Platform) -> Litestar:
             *bets.routes(platform.bets),
             *rooms.routes(platform.rooms),
             *wallet.routes(platform.wallet),
+            *statement.routes(platform.wallet),
         ],
     )
     return Litestar(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from litestar import Request, Response
 
 from gateway.answers import Answer
@@ -44,19 +45,37 @@ def hash_id(text: str, not_found: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def is_a(form: Any, text: str) -> bool:
+    """Whether text of a path or query has the form of one of keno.requests."""
+    try:
+        msgspec.convert(text, form)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def query_of(request: Request[Any, Any, Any], known: Mapping[str, tuple[int, int]]) -> dict[str, int]:
     """The query's integers, each given at most once and within its `(least, greatest)`.
 
     Raises ProblemError `invalid_query` for a parameter that is unknown, repeated, no decimal integer, or out of range.
     """
-    found: dict[str, int] = {}
+    return {name: query_integer(name, text, *known[name]) for name, text in query_texts(request, known).items()}
+
+
+def query_texts(request: Request[Any, Any, Any], known: Container[str]) -> dict[str, str]:
+    """The query's parameters; ProblemError `invalid_query` for one that is unknown or repeated."""
+    found: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
             raise ProblemError("invalid_query", f"there is no query parameter {name!r}", name)
         if name in found:
             raise ProblemError("invalid_query", f"{name} is given twice", name)
-        least, greatest = known[name]
-        if _DECIMAL_ID.fullmatch(value) is None or not least <= int(value) <= greatest:
-            raise ProblemError("invalid_query", f"{name} is an integer from {least} to {greatest}", name)
-        found[name] = int(value)
+        found[name] = value
     return found
+
+
+def query_integer(name: str, text: str, least: int, greatest: int) -> int:
+    """A parameter as an integer; ProblemError `invalid_query` for anything but a decimal one in the range."""
+    if _DECIMAL_ID.fullmatch(text) is None or not least <= int(text) <= greatest:
+        raise ProblemError("invalid_query", f"{name} is an integer from {least} to {greatest}", name)
+    return int(text)

@@ -96,7 +96,15 @@ KINDS: Final = MappingProxyType(
         "paytable_not_offered": Kind(422, "Paytable not offered", "Use a paytable of the room's rules, or none."),
         "player_blocked": Kind(403, "Player blocked", "This player may not bet."),
         "limit_reached": Kind(403, "Limit reached", "Wait until the player's limit allows this bet."),
-        "insufficient_funds": Kind(409, "Insufficient funds", "Deposit for the player, or stake less."),
+        "insufficient_funds": Kind(409, "Insufficient funds", "Deposit for the player, or ask for less."),
+        "balance_limit": Kind(409, "Balance limit", "Keep each balance at or below 2^53 - 1 minor units."),
+        "already_rolled_back": Kind(409, "Rolled back before", "Nothing is left to do: this id is void for ever."),
+        "bet_stands": Kind(409, "A bet stands", "Wait for the bet's round to end: an accepted bet cannot be undone."),
+        "rollback_stands": Kind(
+            409,
+            "A rollback stands",
+            "Make the movement again with a fresh transaction_id: a rollback is not undone.",
+        ),
         # What is ours
         "overloaded": Kind(503, "Overloaded", "Retry with the same transaction_id after Retry-After seconds."),
         "unavailable": Kind(503, "Unavailable", "Retry with the same transaction_id after Retry-After seconds."),

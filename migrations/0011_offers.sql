@@ -1,5 +1,5 @@
 -- Acceptance judges what the bets of a batch have in common once, and looks up each row by its index whatever the planner knows.
--- depends: 0007_wallet
+-- depends: 0008_wallet_movements
 
 -- migrate: apply
 DROP FUNCTION place_bets, judge_bets, debit_covered_bets, debit_bets_in_turn, rounds_meant;
@@ -97,7 +97,7 @@ BEGIN
         SELECT a.operator_id, account.id AS account_id, player.account_hash,
             CASE
                 WHEN earlier.fingerprint = a.fingerprint THEN 1
-                WHEN earlier.fingerprint IS NOT NULL THEN 2
+                WHEN earlier.fingerprint IS NOT NULL OR rolled_back.target_id IS NOT NULL THEN 2
                 ELSE coalesce(least(
                     nullif(offers.outcomes[a.offer], 0),
                     CASE WHEN length(a.picks) <> 10 OR bit_count(a.picks) NOT BETWEEN 1 AND 10 THEN 6 END,
@@ -115,6 +115,9 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT b.fingerprint FROM bets AS b WHERE b.operator_id = a.operator_id AND b.transaction_id = a.transaction_id LIMIT 1
         ) AS earlier ON true
+        LEFT JOIN LATERAL (
+            SELECT r.target_id FROM rollbacks AS r WHERE r.operator_id = a.operator_id AND r.target_id = a.transaction_id LIMIT 1
+        ) AS rolled_back ON true
         LEFT JOIN LATERAL (
             SELECT p.id, p.status, p.account_hash FROM players AS p WHERE p.operator_id = a.operator_id AND p.reference = a.player LIMIT 1
         ) AS player ON true
@@ -234,6 +237,8 @@ BEGIN
     -- open never will be and needs no lock: callers who name a thousand of them do not fill up the lock table of the server.
     PERFORM pg_advisory_xact_lock_shared(r.id)
     FROM (SELECT round.id FROM rounds AS round WHERE round.id = ANY (meant) AND round.phase = 'open' ORDER BY 1) AS r;
+
+    PERFORM hold_off_rollbacks(operator_ids);
 
     at_ms := now_ms();
     offered := judge_offers(operator_ids, room_ids, meant, currencies, paytable_hashes, at_ms);

@@ -44,3 +44,18 @@ class RoundSettled(_RoundEvent, frozen=True):
     def decode(cls, data: bytes) -> "RoundSettled":
         """Raises msgspec.ValidationError for anything else."""
         return msgspec.json.decode(data, type=cls)
+
+
+class RoundVoided(_RoundEvent, frozen=True):
+    """A round has ended without a draw, and its stakes wait for their refund; its seed is public."""
+
+    routing_key: ClassVar[str] = "round.voided"
+    number: int
+    seed: str
+    reason: int
+    bets_count: int
+
+    @classmethod
+    def decode(cls, data: bytes) -> "RoundVoided":
+        """Raises msgspec.ValidationError for anything else."""
+        return msgspec.json.decode(data, type=cls)

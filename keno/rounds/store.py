@@ -1,5 +1,5 @@
 """SQL of rooms, rounds and leases. The transitions themselves are functions of the database
-(migrations/0006_transitions.sql).
+(migrations/0006_transitions.sql and 0008_wallet_movements.sql).
 """
 
 from collections.abc import Sequence
@@ -153,6 +153,21 @@ async def draw_rounds(
         shard,
         lease_epoch,
         *(list(column) for column in zip(*drawn, strict=True)),
+    )
+    return moved
+
+
+async def void_rounds(
+    conn: Executor, shard: int, lease_epoch: int, voided: Sequence[tuple[int, bytes, int]]
+) -> int | None:
+    """Ends the sealed rounds of (round id, released seed, reason) without a draw; a reason is in 0..255."""
+    moved: int | None = await conn.fetchval(
+        "SELECT void_rounds($1, $2, $3, $4, $5)",
+        shard,
+        lease_epoch,
+        [round_id for round_id, _, _ in voided],
+        [seed for _, seed, _ in voided],
+        [reason for _, _, reason in voided],
     )
     return moved
 

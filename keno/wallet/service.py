@@ -7,35 +7,53 @@ import asyncpg
 from keno.fairness import keno1
 from keno.infra.bus import Event
 from keno.infra.store import first_time
-from keno.notify.events import PayoutsReady
+from keno.notify.events import PayoutsReady, RoundVoided
 from keno.wallet import store
-from keno.wallet.request import DepositRequest
+from keno.wallet.request import MovementKind, MovementRequest, RollbackRequest
+from keno.wallet.statement import Page, Place
 
 CONSUMER = "wallet"
 
 
 class WalletService:
-    """Deposits, balances, and the credit of wins."""
+    """Deposits, withdrawals, rollbacks, balances, statements, and the credit of wins and refunds."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def deposit(self, operator_id: UUID, player: str, request: DepositRequest) -> store.Movement:
-        """Credits a player with a deposit; the same transaction id again gives the stored movement."""
-        return await store.deposit(
+    async def move_money(
+        self, kind: MovementKind, operator_id: UUID, player: str, request: MovementRequest
+    ) -> store.Movement:
+        """A deposit or withdrawal; the same transaction id again gives the stored movement."""
+        return await store.move_money(
             self._pool,
+            kind,
             operator_id,
             player,
             keno1.account_hash(operator_id.bytes, player),
             request.currency,
             request.amount_minor,
             request.transaction_id,
-            request.fingerprint(player),
+            request.fingerprint(kind, player),
         )
+
+    async def roll_back(self, operator_id: UUID, target_id: str, request: RollbackRequest) -> store.Rollback:
+        """Undoes the deposit or withdrawal `target_id`, or keeps an id that was never seen from being used."""
+        async with self._pool.acquire() as conn:
+            return await store.roll_back(
+                conn, operator_id, target_id, request.transaction_id, request.fingerprint(target_id)
+            )
 
     async def balances(self, operator_id: UUID, player: str) -> list[store.Balance] | None:
         """A player's balances; None where the operator has no such player."""
         return await store.balances(self._pool, operator_id, player)
+
+    async def statement(
+        self, operator_id: UUID, player: str, currency: str | None, before: Place | None, limit: int
+    ) -> Page | None:
+        """A page of a player's statement; None where the operator has no such player."""
+        async with self._pool.acquire() as conn:
+            return await store.statement(conn, operator_id, player, currency, before, limit)
 
     async def credit_payouts(self, event: Event) -> None:
         """Handles `payouts.ready`: credits the round's winners, once however often the event comes."""
@@ -43,3 +61,10 @@ class WalletService:
         async with self._pool.acquire() as conn, conn.transaction():
             if await first_time(conn, CONSUMER, event.id):
                 await store.credit_round(conn, ready.round_id, ready.room)
+
+    async def refund_stakes(self, event: Event) -> None:
+        """Handles `round.voided`: refunds the round's stakes, once however often the event comes."""
+        voided = RoundVoided.decode(event.data)
+        async with self._pool.acquire() as conn, conn.transaction():
+            if await first_time(conn, CONSUMER, event.id):
+                await store.refund_round(conn, voided.round_id, voided.room)

@@ -18,12 +18,15 @@ from keno.infra.bus import Event
 from keno.reporting import audit, store
 from keno.reporting.audit import Audit, invariants
 from keno.reporting.service import ReportingService
+from keno.wallet.request import MovementKind, MovementRequest, RollbackRequest
 from keno.wallet.service import WalletService
 
 
 @pytest.fixture
 async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    """Three settled rounds, credited, and a fourth on sale with bets; a player of each of two operators."""
+    """Three settled rounds, a void one, all credited, and one on sale with bets; a player of each of two operators, and
+    one whose money moved in every other way.
+    """
     async with open_floor(pool, vault_pool, owner_pool) as opened:
         other = await opened.add_operator("EUR")
         await opened.fund("ann", 100_000, operator_id=other)
@@ -35,13 +38,35 @@ async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncp
             await opened.settle(number)
             await opened.hall.tick()
         await opened.place(opened.bet(), opened.bet(operator_id=other))
+        await opened.void(4)
+        await opened.hall.tick()
+        await opened.place(opened.bet(), opened.bet(operator_id=other))
+        await move_in_every_other_way(opened)
         for event in await sent(opened):
             if event.routing_key == "payouts.ready":
                 await WalletService(pool).credit_payouts(event)
+            if event.routing_key == "round.voided":
+                await WalletService(pool).refund_stakes(event)
             if event.routing_key == "round.settled":
                 await ReportingService(pool).record_round(event)
         await opened.add_room()
         yield opened
+
+
+async def move_in_every_other_way(floor: Floor) -> None:
+    """A deposit that is kept, one that is undone, a withdrawal, and a rollback of what never was."""
+    wallet = WalletService(floor.pool)
+    movements: list[tuple[MovementKind, MovementRequest]] = [
+        ("deposit", MovementRequest("kept", 900, "EUR")),
+        ("deposit", MovementRequest("undone", 500, "EUR")),
+        ("withdrawal", MovementRequest("taken", 400, "EUR")),
+    ]
+    for kind, request in movements:
+        moved = await wallet.move_money(kind, floor.operator_id, "bob", request)
+        assert moved.outcome == "accepted"
+    for target_id, transaction_id in (("undone", "undo"), ("never", "never mind")):
+        undone = await wallet.roll_back(floor.operator_id, target_id, RollbackRequest(transaction_id))
+        assert undone.outcome == "accepted"
 
 
 async def sent(floor: Floor) -> list[Event]:
@@ -73,7 +98,8 @@ def damages() -> list[Damage]:
 CHOSEN = """
     CREATE TEMP TABLE chosen AS
     SELECT won.id AS won, lost.id AS lost, won.account_id AS account, won.operator_id AS operator,
-        won.round_id AS round, open.id AS open, open.round_id AS on_sale
+        won.round_id AS round, open.id AS open, open.round_id AS on_sale, voided.id AS voided,
+        voided.round_id AS void_round
     FROM operators AS casino
     JOIN LATERAL (
         SELECT b.* FROM payouts AS p JOIN bets AS b ON b.id = p.bet_id WHERE b.operator_id = casino.id
@@ -84,6 +110,10 @@ CHOSEN = """
             AND NOT EXISTS (SELECT FROM payouts AS p WHERE p.bet_id = b.id) ORDER BY b.id LIMIT 1
     ) AS lost ON true
     JOIN LATERAL (SELECT * FROM bets AS b WHERE b.operator_id = casino.id ORDER BY b.id DESC LIMIT 1) AS open ON true
+    JOIN LATERAL (
+        SELECT b.* FROM bets AS b JOIN rounds AS r ON r.id = b.round_id AND r.phase = 'void'
+        WHERE b.operator_id = casino.id
+    ) AS voided ON true
     WHERE casino.name = 'casino'
 """
 THE_VERIFIER = "04_the_verifier_agrees"

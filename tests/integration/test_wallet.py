@@ -14,7 +14,7 @@ from support.money import Floor, open_floor
 from keno.infra.bus import Event
 from keno.infra.postgres import create_pool
 from keno.money import MINOR_MAX
-from keno.wallet.request import DepositRequest
+from keno.wallet.request import MovementRequest
 from keno.wallet.service import WalletService
 from keno.wallet.store import Movement
 
@@ -30,8 +30,8 @@ def wallet(floor: Floor) -> WalletService:
     return WalletService(floor.pool)
 
 
-def asked(transaction_id: str = "d", amount_minor: int = 500, currency: str = "EUR") -> DepositRequest:
-    return DepositRequest(transaction_id, amount_minor, currency)
+def asked(transaction_id: str = "d", amount_minor: int = 500, currency: str = "EUR") -> MovementRequest:
+    return MovementRequest(transaction_id, amount_minor, currency)
 
 
 async def played(floor: Floor) -> None:
@@ -49,7 +49,7 @@ async def payouts_ready(floor: Floor, **changes: object) -> Event:
 
 
 async def test_a_deposit_opens_the_account_and_is_in_the_ledger(floor: Floor, wallet: WalletService) -> None:
-    moved = await wallet.deposit(floor.operator_id, "eve", asked())
+    moved = await wallet.move_money("deposit", floor.operator_id, "eve", asked())
     assert (moved.outcome, moved.balance_minor) == ("accepted", 500)
     assert await floor.balance("eve") == 500
     entry = await floor.owner_pool.fetchrow(
@@ -66,10 +66,10 @@ async def test_a_deposit_opens_the_account_and_is_in_the_ledger(floor: Floor, wa
 
 
 async def test_the_same_deposit_again_is_the_stored_one(floor: Floor, wallet: WalletService) -> None:
-    first = await wallet.deposit(floor.operator_id, "eve", asked())
+    first = await wallet.move_money("deposit", floor.operator_id, "eve", asked())
     await floor.place(floor.bet("eve"))
     before = await floor.books()
-    again = await wallet.deposit(floor.operator_id, "eve", asked())
+    again = await wallet.move_money("deposit", floor.operator_id, "eve", asked())
     assert again == Movement("duplicate", first.wallet_transaction_id, first.created_ms, 400)
     assert await floor.books() == before
 
@@ -77,7 +77,7 @@ async def test_the_same_deposit_again_is_the_stored_one(floor: Floor, wallet: Wa
 async def test_another_deposit_under_the_same_id_is_a_conflict_and_changes_nothing(
     floor: Floor, wallet: WalletService
 ) -> None:
-    await wallet.deposit(floor.operator_id, "eve", asked())
+    await wallet.move_money("deposit", floor.operator_id, "eve", asked())
     before = await floor.books()
     for player, request in [
         ("eve", asked(amount_minor=501)),
@@ -85,13 +85,15 @@ async def test_another_deposit_under_the_same_id_is_a_conflict_and_changes_nothi
         ("ann", asked()),
         ("a stranger", asked()),
     ]:
-        assert (await wallet.deposit(floor.operator_id, player, request)).outcome == "conflict"
+        assert (await wallet.move_money("deposit", floor.operator_id, player, request)).outcome == "conflict"
         assert await floor.books() == before, (player, request)
 
 
 async def test_ids_of_deposits_are_the_operators_own(floor: Floor, wallet: WalletService) -> None:
     other = await floor.add_operator("EUR")
-    outcomes = [(await wallet.deposit(each, "eve", asked())).outcome for each in (floor.operator_id, other)]
+    outcomes = [
+        (await wallet.move_money("deposit", each, "eve", asked())).outcome for each in (floor.operator_id, other)
+    ]
     assert outcomes == ["accepted", "accepted"]
 
 
@@ -100,21 +102,26 @@ async def test_a_currency_the_operator_does_not_have_is_refused_and_nothing_is_s
 ) -> None:
     before = await floor.books()
     for operator_id, code in [(floor.operator_id, "BTC"), (floor.operator_id, "XXX"), (uuid.uuid4(), "EUR")]:
-        moved = await wallet.deposit(operator_id, "eve", asked(currency=code))
+        moved = await wallet.move_money("deposit", operator_id, "eve", asked(currency=code))
         assert moved == Movement("currency_not_offered", None, None, None)
     assert await floor.books() == before
 
 
 async def test_the_largest_deposit_is_taken(floor: Floor, wallet: WalletService) -> None:
-    assert (await wallet.deposit(floor.operator_id, "eve", asked(amount_minor=MINOR_MAX))).balance_minor == MINOR_MAX
+    assert (
+        await wallet.move_money("deposit", floor.operator_id, "eve", asked(amount_minor=MINOR_MAX))
+    ).balance_minor == MINOR_MAX
 
 
 async def test_deposits_at_the_same_time_all_arrive_and_those_of_one_id_once(
     floor: Floor, wallet: WalletService
 ) -> None:
     moved = await asyncio.gather(
-        *(wallet.deposit(floor.operator_id, "eve", asked(f"d{number % 10}")) for number in range(40)),
-        *(wallet.deposit(floor.operator_id, f"new {number}", asked("fought over")) for number in range(10)),
+        *(wallet.move_money("deposit", floor.operator_id, "eve", asked(f"d{number % 10}")) for number in range(40)),
+        *(
+            wallet.move_money("deposit", floor.operator_id, f"new {number}", asked("fought over"))
+            for number in range(10)
+        ),
     )
     assert Counter(each.outcome for each in moved[:40]) == {"accepted": 10, "duplicate": 30}
     assert Counter(each.outcome for each in moved[40:]) == {"accepted": 1, "conflict": 9}

@@ -1,5 +1,5 @@
 -- What can be done to a database behind the back of its rules, and which invariants then do not hold: those named, and no others.
--- The table `chosen` names a won and a lost bet of a settled round, that round, the round on sale and a bet in it.
+-- The table `chosen` names a won and a lost bet of a settled round, that round, the round on sale and a bet in it, and a void round and a bet in it.
 
 -- damage: a deposit came from the cash of another currency
 -- breaks: 01_postings_stay_in_one_book
@@ -35,8 +35,8 @@ WHERE bet_id = (SELECT won FROM chosen);
 -- damage: a win is booked to another round, and so are the counts
 -- breaks: 03_a_bet_ends_in_one_way 04_the_verifier_agrees 05_names_are_of_things_that_exist
 UPDATE round_credits AS c SET credits_count = c.credits_count + CASE WHEN c.round_id = chosen.round THEN -1 ELSE 1 END
-FROM chosen WHERE c.round_id IN (chosen.round, (SELECT max(o.round_id) FROM round_credits AS o));
-UPDATE payouts SET round_id = (SELECT max(c.round_id) FROM round_credits AS c) WHERE bet_id = (SELECT won FROM chosen);
+FROM chosen WHERE c.round_id IN (chosen.round, (SELECT max(t.round_id) FROM round_totals AS t));
+UPDATE payouts SET round_id = (SELECT max(t.round_id) FROM round_totals AS t) WHERE bet_id = (SELECT won FROM chosen);
 
 -- damage: a lost bet was paid
 -- breaks: 02_balances_are_sums 04_the_verifier_agrees 05_names_are_of_things_that_exist 10_the_house_gets_what_players_lose
@@ -64,6 +64,23 @@ SELECT open, on_sale, (SELECT b.account_id FROM bets AS b WHERE b.id = open), 1,
 -- damage: a round was credited before it was drawn
 -- breaks: 03_a_bet_ends_in_one_way
 INSERT INTO round_credits (round_id, credits_count) SELECT on_sale, 0 FROM chosen;
+
+-- damage: a refund is missing
+-- breaks: 03_a_bet_ends_in_one_way
+UPDATE accounts AS a SET balance_minor = a.balance_minor - b.stake_minor FROM bets AS b WHERE b.id = (SELECT voided FROM chosen) AND a.id = b.account_id;
+DELETE FROM wallet_transactions WHERE kind = 'refund' AND bet_id = (SELECT voided FROM chosen);
+
+-- damage: a stake was refunded twice
+-- breaks: 03_a_bet_ends_in_one_way
+DROP INDEX wallet_transactions_of_bet;
+INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
+SELECT operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id FROM wallet_transactions WHERE bet_id = (SELECT voided FROM chosen);
+UPDATE accounts AS a SET balance_minor = a.balance_minor + b.stake_minor FROM bets AS b WHERE b.id = (SELECT voided FROM chosen) AND a.id = b.account_id;
+
+-- damage: a refund is less than the stake
+-- breaks: 03_a_bet_ends_in_one_way
+UPDATE wallet_transactions SET amount_minor = amount_minor - 1 WHERE bet_id = (SELECT voided FROM chosen);
+UPDATE accounts AS a SET balance_minor = a.balance_minor - 1 FROM bets AS b WHERE b.id = (SELECT voided FROM chosen) AND a.id = b.account_id;
 
 -- damage: a payout was raised, and all that follows from it
 -- breaks: 04_the_verifier_agrees
@@ -94,7 +111,7 @@ UPDATE bets SET round_id = 1000000000 WHERE id = (SELECT open FROM chosen);
 UPDATE bets SET account_id = 1000000000 WHERE id = (SELECT open FROM chosen);
 
 -- damage: the house of a currency is gone
--- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once
+-- breaks: 01_postings_stay_in_one_book 02_balances_are_sums 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist
 DELETE FROM accounts WHERE kind = 'house' AND currency = 'EUR' AND operator_id = (SELECT operator FROM chosen);
 
 -- damage: a deposit came from an account that does not exist
@@ -114,6 +131,46 @@ INSERT INTO round_credits (round_id, credits_count) VALUES (1000000000, 0);
 INSERT INTO wallet_transactions (operator_id, kind, debit_account_id, credit_account_id, amount_minor, bet_id)
 SELECT l.operator_id, 'refund', l.credit_account_id, l.debit_account_id, l.amount_minor, 1000000000 FROM ledger AS l
 WHERE l.kind = 'bet' AND l.bet_id = (SELECT lost FROM chosen);
+
+-- damage: the refunds of a round were not counted right
+-- breaks: 05_names_are_of_things_that_exist
+UPDATE round_credits SET credits_count = credits_count + 1 WHERE round_id = (SELECT void_round FROM chosen);
+
+-- damage: a rollback names a movement that does not exist
+-- breaks: 05_a_rollback_undoes_its_movement 05_names_are_of_things_that_exist
+UPDATE rollbacks SET wallet_transaction_id = 1000000000 WHERE target_id = 'undone';
+
+-- damage: a rollback took more than its deposit gave
+-- breaks: 05_a_rollback_undoes_its_movement
+UPDATE wallet_transactions SET amount_minor = amount_minor + 1 WHERE kind = 'rollback';
+UPDATE accounts AS a SET balance_minor = a.balance_minor - 1 FROM wallet_transactions AS w WHERE w.kind = 'rollback' AND a.id = w.debit_account_id;
+
+-- damage: a movement was rolled back twice
+-- breaks: 05_a_rollback_undoes_its_movement
+ALTER TABLE rollbacks DROP CONSTRAINT rollbacks_pkey;
+INSERT INTO rollbacks (operator_id, target_id, transaction_id, wallet_transaction_id)
+SELECT operator_id, target_id, 'undo again', wallet_transaction_id FROM rollbacks WHERE target_id = 'undone';
+
+-- damage: a rollback is of nothing
+-- breaks: 05_a_rollback_undoes_its_movement
+DELETE FROM rollbacks WHERE target_id = 'undone';
+
+-- damage: a movement came after its tombstone
+-- breaks: 05_a_rollback_undoes_its_movement
+UPDATE wallet_transactions SET transaction_id = 'never' WHERE transaction_id = 'taken';
+
+-- damage: a bet came after its tombstone
+-- breaks: 05_a_rollback_undoes_its_movement
+UPDATE bets SET transaction_id = 'never' WHERE id = (SELECT open FROM chosen);
+
+-- damage: an id names two movements
+-- breaks: 06_transaction_ids_are_unique
+DROP INDEX wallet_transactions_by_caller;
+UPDATE wallet_transactions SET transaction_id = 'kept' WHERE transaction_id = 'taken';
+
+-- damage: a movement has the id of a rollback that left a tombstone
+-- breaks: 06_transaction_ids_are_unique
+UPDATE wallet_transactions SET transaction_id = 'never mind' WHERE transaction_id = 'taken';
 
 -- damage: an id names two bets
 -- breaks: 06_transaction_ids_are_unique
@@ -197,6 +254,12 @@ UPDATE accounts AS a SET balance_minor = a.balance_minor - won.minor
 FROM (SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p WHERE p.round_id = (SELECT round FROM chosen) GROUP BY 1) AS won
 WHERE a.id = won.account_id;
 
+-- damage: the refunds of a round are missing
+-- breaks: 11_handled_events_took_effect 11_void_rounds_are_told
+UPDATE accounts AS a SET balance_minor = a.balance_minor - w.amount_minor FROM wallet_transactions AS w WHERE w.kind = 'refund' AND a.id = w.credit_account_id;
+DELETE FROM wallet_transactions WHERE kind = 'refund';
+DELETE FROM round_credits WHERE round_id = (SELECT void_round FROM chosen);
+
 -- damage: an event waits for an hour
 -- breaks: 11_nothing_waits_too_long
 UPDATE outbox SET created_ms = created_ms - 3600000 WHERE id = (SELECT min(id) FROM outbox);
@@ -209,6 +272,15 @@ UPDATE accounts AS a SET balance_minor = a.balance_minor - won.minor
 FROM (SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p WHERE p.round_id = (SELECT round FROM chosen) GROUP BY 1) AS won
 WHERE a.id = won.account_id;
 UPDATE rounds SET ended_ms = ended_ms - 3600000 WHERE id = (SELECT round FROM chosen);
+
+-- damage: the stakes of a void round wait for an hour
+-- breaks: 11_nothing_waits_too_long
+UPDATE accounts AS a SET balance_minor = a.balance_minor - w.amount_minor FROM wallet_transactions AS w WHERE w.kind = 'refund' AND a.id = w.credit_account_id;
+DELETE FROM wallet_transactions WHERE kind = 'refund';
+DELETE FROM round_credits WHERE round_id = (SELECT void_round FROM chosen);
+DELETE FROM inbox WHERE consumer = 'wallet';
+DELETE FROM outbox WHERE routing_key = 'wallet.refunded';
+UPDATE rounds SET ended_ms = ended_ms - 3600000 WHERE id = (SELECT void_round FROM chosen);
 
 -- damage: a round is stuck
 -- breaks: 11_nothing_waits_too_long
@@ -225,6 +297,18 @@ DELETE FROM outbox WHERE id = (SELECT min(id) FROM outbox WHERE routing_key = 'r
 -- breaks: 11_settled_rounds_are_told
 INSERT INTO outbox (routing_key, aggregate, payload)
 SELECT routing_key, aggregate, payload FROM outbox WHERE routing_key = 'payouts.ready';
+
+-- damage: the end of a void round was not told
+-- breaks: 11_void_rounds_are_told
+DELETE FROM outbox WHERE routing_key = 'round.voided';
+
+-- damage: a refund was not told
+-- breaks: 11_void_rounds_are_told
+DELETE FROM outbox WHERE routing_key = 'wallet.refunded';
+
+-- damage: a round was voided for another reason than was told
+-- breaks: 11_void_rounds_are_told
+UPDATE rounds SET void_reason = void_reason + 1 WHERE id = (SELECT void_round FROM chosen);
 
 -- damage: a bet is in another operator's name
 -- breaks: 01_postings_stay_in_one_book 12_tenants_are_apart

@@ -20,6 +20,7 @@ from keno.game import rules
 from keno.game.numbers import picks_mask
 from keno.game.profiles import shipped_paytable
 from keno.game.rules import CurrencyRules, RoomRules
+from keno.infra.bus import Event
 from keno.infra.postgres import Executor
 from keno.money import currency
 from keno.reporting.audit import Audit
@@ -112,8 +113,9 @@ class Floor:
         """Deposits for a player."""
         operator_id = operator_id or self.operator_id
         transaction_id = f"fund {next(self._numbers)}"
-        return await wallet_store.deposit(
+        return await wallet_store.move_money(
             self.pool,
+            "deposit",
             operator_id,
             player,
             keno1.account_hash(operator_id.bytes, player),
@@ -176,6 +178,22 @@ class Floor:
         while await self.hall.settler.step() == 0:
             pass
 
+    async def void(self, number: int = 1, room: Room | None = None, reason: int = 1) -> None:
+        """Takes a round on sale to its lock and voids it."""
+        hall, room = self.hall, room or self.room
+        await hall.at_lock(room, number)
+        await hall.scheduler.step()
+        await hall.vault.step()
+        await hall.void(room, number, reason)
+
+    async def events(self, routing_key: str) -> list[Event]:
+        """The events of a kind, as they leave the outbox."""
+        rows = await self.owner_pool.fetch("SELECT * FROM outbox WHERE routing_key = $1 ORDER BY id", routing_key)
+        return [
+            Event(row["event_id"], row["routing_key"], row["aggregate"], row["created_ms"], row["payload"].encode())
+            for row in rows
+        ]
+
     async def until_waiting(self, pid: int) -> None:
         """Returns once a session waits for a lock."""
         async with asyncio.timeout(30):
@@ -202,6 +220,7 @@ class Floor:
             "accounts",
             "bets",
             "wallet_transactions",
+            "rollbacks",
             "payouts",
             "round_credits",
             "round_totals",

@@ -29,6 +29,7 @@ from keno.game import rules
 from keno.game.numbers import picks_mask
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.game.rules import CurrencyRules, RoomRules
+from keno.rounds import store as rounds_store
 from keno.rounds.schedule import Schedule
 from keno.rounds.scheduler import Scheduler
 from keno.rounds.service import GUARD_MS, RoomService, default_limits
@@ -136,8 +137,8 @@ class Hall:
             "INSERT INTO operators (name, currencies) VALUES ($1, '{EUR}') RETURNING id", name
         )
         account = keno1.account_hash(operator_id.bytes, "ann")
-        await wallet_store.deposit(
-            self.app_pool, operator_id, "ann", account, "EUR", 10**9, f"deposit {name}", bytes(16)
+        await wallet_store.move_money(
+            self.app_pool, "deposit", operator_id, "ann", account, "EUR", 10**9, f"deposit {name}", bytes(16)
         )
         return operator_id
 
@@ -171,14 +172,14 @@ class Hall:
         await self.vault.step()
 
     async def void(self, room: Room, number: int, reason: int) -> None:
-        """Voids a round whose seed has been released, by the one way the database leaves."""
-        await self.app_pool.execute(
-            "UPDATE rounds SET phase = 'void', drawn_ms = now_ms(), ended_ms = now_ms(), void_reason = $3, "
-            "seed = (SELECT seed FROM seed_releases WHERE round_id = id) WHERE room_id = $1 AND number = $2",
-            room.id,
-            number,
-            reason,
+        """Voids a sealed round whose seed has been released."""
+        row = await self.row(room, number)
+        seed = await self.app_pool.fetchval("SELECT seed FROM seed_releases WHERE round_id = $1", row["id"])
+        lease = await self.owner_pool.fetchrow(
+            "SELECT l.shard, l.epoch FROM leases AS l JOIN rooms AS r ON r.shard = l.shard WHERE r.id = $1", room.id
         )
+        assert lease is not None, "the room has a scheduler"
+        assert await rounds_store.void_rounds(self.app_pool, *lease.values(), [(row["id"], seed, reason)]) == 1
 
     async def play(self, room: Room, numbers: Sequence[int]) -> None:
         """Plays rounds to their end; the first of them is on sale."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keno.bets.request import decode
 from keno.money import MINOR_MAX
 from keno.requests import ID_MAX, RequestError
-from keno.wallet.request import decode_deposit
+from keno.wallet.request import decode_movement
 
 ROOM = "018f4b5e-7c11-4c3a-9a51-0d8a3f1c2b4d"
 BET: dict[str, Any] = {
@@ -216,7 +216,7 @@ almost_deposits = objects.map(lambda changes: {**DEPOSIT, **changes})
 
 
 def read_or_refuse(content: bytes) -> None:
-    for reader in (decode, decode_deposit):
+    for reader in (decode, decode_movement):
         try:
             reader(content)
         except RequestError as error:
@@ -262,14 +262,14 @@ def test_a_bet_that_is_read_fits_the_database(value: dict[str, Any]) -> None:
 @pytest.mark.parametrize("field", ["transaction_id", "amount_minor", "currency"])
 def test_a_deposit_without_a_field_is_refused(field: str) -> None:
     with pytest.raises(RequestError) as caught:
-        decode_deposit(without(DEPOSIT, field))
+        decode_movement(without(DEPOSIT, field))
     assert (caught.value.code, caught.value.field) == ("missing_field", field)
 
 
 @pytest.mark.parametrize("amount", [0, -1, MINOR_MAX + 1, 10**30, 1.0, True, "100", None])
 def test_a_deposit_of_no_amount_is_refused(amount: Any) -> None:
     with pytest.raises(RequestError) as caught:
-        decode_deposit(body(DEPOSIT, amount_minor=amount))
+        decode_movement(body(DEPOSIT, amount_minor=amount))
     assert (caught.value.code, caught.value.field) == ("invalid_amount", "amount_minor")
 
 
@@ -283,17 +283,17 @@ def test_a_deposit_of_no_amount_is_refused(amount: Any) -> None:
 )
 def test_a_malformed_deposit_is_refused_by_its_field(changes: dict[str, Any], code: str, field: str) -> None:
     with pytest.raises(RequestError) as caught:
-        decode_deposit(body(DEPOSIT, **changes))
+        decode_movement(body(DEPOSIT, **changes))
     assert (caught.value.code, caught.value.field) == (code, field)
 
 
 def test_the_fingerprint_of_a_deposit_tells_players_amounts_and_currencies_apart() -> None:
-    request = decode_deposit(body(DEPOSIT))
+    request = decode_movement(body(DEPOSIT))
     prints = {
-        request.fingerprint("alice"),
-        request.fingerprint("bob"),
-        decode_deposit(body(DEPOSIT, amount_minor=101)).fingerprint("alice"),
-        decode_deposit(body(DEPOSIT, currency="USD")).fingerprint("alice"),
+        request.fingerprint("deposit", "alice"),
+        request.fingerprint("deposit", "bob"),
+        decode_movement(body(DEPOSIT, amount_minor=101)).fingerprint("deposit", "alice"),
+        decode_movement(body(DEPOSIT, currency="USD")).fingerprint("deposit", "alice"),
     }
     assert len(prints) == 4
-    assert decode_deposit(body(DEPOSIT, transaction_id="d-2")).fingerprint("alice") in prints
+    assert decode_movement(body(DEPOSIT, transaction_id="d-2")).fingerprint("deposit", "alice") in prints

@@ -9,7 +9,8 @@ UNION ALL
 SELECT 'payout', p.bet_id FROM payouts AS p LEFT JOIN bets AS b ON b.id = p.bet_id AND b.round_id = p.round_id WHERE b.id IS NULL
 UNION ALL
 SELECT 'credit', c.round_id FROM round_credits AS c LEFT JOIN rounds AS r ON r.id = c.round_id
-WHERE r.id IS NULL OR c.credits_count <> (SELECT count(*) FROM payouts AS p WHERE p.round_id = c.round_id)
+WHERE r.id IS NULL OR c.credits_count <> CASE r.phase WHEN 'void' THEN (SELECT count(*) FROM bets AS b WHERE b.round_id = c.round_id)
+    ELSE (SELECT count(*) FROM payouts AS p WHERE p.round_id = c.round_id) END
 UNION ALL
 SELECT 'wallet transaction', w.id
 FROM wallet_transactions AS w
@@ -17,3 +18,9 @@ LEFT JOIN accounts AS debit ON debit.id = w.debit_account_id
 LEFT JOIN accounts AS credit ON credit.id = w.credit_account_id
 LEFT JOIN bets AS b ON b.id = w.bet_id
 WHERE debit.id IS NULL OR credit.id IS NULL OR (w.bet_id IS NOT NULL AND b.id IS NULL)
+UNION ALL
+SELECT 'rollback', r.wallet_transaction_id
+FROM rollbacks AS r
+LEFT JOIN wallet_transactions AS w ON w.id = r.wallet_transaction_id
+LEFT JOIN operators AS o ON o.id = r.operator_id
+WHERE o.id IS NULL OR (r.wallet_transaction_id IS NOT NULL AND w.id IS NULL)
