@@ -1,5 +1,5 @@
 -- Acceptance judges what the bets of a batch have in common once, and looks up each row by its index whatever the planner knows.
--- depends: 0008_wallet_movements
+-- depends: 0010_events
 
 -- migrate: apply
 DROP FUNCTION place_bets, judge_bets, debit_covered_bets, debit_bets_in_turn, rounds_meant;

@@ -1,10 +1,11 @@
 """SQL of bets: acceptance (the database function `place_bets`), look-up, and the settlement of a round."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from keno.bets.outcome import Outcome
+from keno.game.settlement import RoundTotals
 from keno.infra.postgres import Connection, Executor
 
 
@@ -114,7 +115,7 @@ async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet
         JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
         JOIN accounts AS account ON account.id = b.account_id
         JOIN players AS player ON player.id = account.player_id
-        LEFT JOIN payouts AS p ON p.bet_id = b.id
+        LEFT JOIN payouts AS p ON p.bet_id = b.id AND r.phase = 'settled'
         LEFT JOIN round_credits AS c ON c.round_id = p.round_id
         WHERE b.id = $2 AND b.operator_id = $1
         """,
@@ -124,90 +125,178 @@ async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet
     return StoredBet(*row.values()) if row else None
 
 
+# ---- settlement: all in the transaction of the settler, which holds the rounds ----
+
+_BET_COLUMNS = "round_id, id, operator_id, account_id, picks, stake_minor, terms"
+_PAYOUT_COLUMNS = ("bet_id", "round_id", "account_id", "hits", "payout_minor", "cut_minor")
+
+
 @dataclass(frozen=True, slots=True)
 class DrawnRound:
-    """A round to settle. `numbers` are 20 bytes."""
+    """A round to settle. `numbers` are 20 bytes; `bets_count` is what the lock committed to."""
 
     round_id: int
     rules: bytes
     numbers: bytes
+    bets_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenBet:
-    """What settlement needs of a bet."""
-
-    bet_id: int
-    picks: bytes
-    stake_minor: int
-    currency: str
-    paytable: bytes
+async def hold_small_rounds(conn: Connection, rounds_max: int, bets_max: int) -> list[DrawnRound]:
+    """The oldest drawn rounds that no other settler has, at most so many and of so many bets together."""
+    rows = await conn.fetch("SELECT * FROM hold_small_rounds($1, $2)", rounds_max, bets_max)
+    return [DrawnRound(*row.values()) for row in rows]
 
 
-async def hold_drawn_round(conn: Connection) -> DrawnRound | None:
-    """A drawn round that no other settler has, held until the transaction ends."""
+async def hold_large_round(conn: Connection, bets_min: int) -> DrawnRound | None:
+    """The oldest drawn round that no other settler has and that has so many bets or was begun in chunks."""
     row = await conn.fetchrow(
         """
-        SELECT id, rules_hash, numbers FROM rounds WHERE phase = 'drawn'
-        ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-        """
+        SELECT r.id, r.rules_hash, r.numbers, r.bets_count FROM rounds AS r
+        WHERE r.phase = 'drawn'
+            AND (r.bets_count >= $1 OR EXISTS (SELECT FROM settlement_chunks AS c WHERE c.round_id = r.id))
+            AND NOT EXISTS (SELECT FROM rounds_set_aside AS a WHERE a.round_id = r.id AND a.retry_ms > now_ms())
+        ORDER BY r.id LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED
+        """,
+        bets_min,
     )
     return DrawnRound(*row.values()) if row else None
 
 
-async def open_bets(conn: Connection, round_id: int) -> list[OpenBet]:
-    """The bets of a round in ascending id."""
-    rows = await conn.fetch(
+async def bets_of_rounds(conn: Connection, round_ids: Sequence[int]) -> bytes:
+    """The bets of rounds as the binary COPY that `RoundSettlement` takes."""
+    query = f"SELECT {_BET_COLUMNS} FROM bets WHERE round_id = ANY ($1) ORDER BY round_id, id"  # noqa: S608 - a constant
+    return await _copy_out(conn, query, list(round_ids))
+
+
+async def next_chunk(conn: Connection, round_id: int, bets_max: int) -> tuple[int, int] | None:
+    """The first and the last bet of a round's next chunk; None where chunks cover all its bets."""
+    row = await conn.fetchrow(
         """
-        SELECT b.id, b.picks, b.stake_minor, t.currency, t.paytable_hash
-        FROM bets AS b
-        JOIN rounds AS r ON r.id = b.round_id
-        JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
-        WHERE b.round_id = $1 ORDER BY b.id
+        SELECT min(id), max(id) FROM (
+            SELECT id FROM bets WHERE round_id = $1 AND id > (
+                SELECT coalesce(max(c.last_bet_id), 0) FROM settlement_chunks AS c WHERE c.round_id = $1
+            ) ORDER BY id LIMIT $2
+        ) AS chunk HAVING count(*) > 0
         """,
         round_id,
+        bets_max,
     )
-    return [OpenBet(*row.values()) for row in rows]
+    return (row[0], row[1]) if row else None
 
 
-async def settle_round(conn: Connection, round_id: int, winners: Sequence[tuple[int, int, int, int]]) -> None:
-    """Stores the payouts of (bet id, hits, payout, cut), the round's totals, its end and the events of it."""
-    columns: list[list[int]] = [list(column) for column in zip(*winners, strict=True)] or [[], [], [], []]
+async def bets_of_chunk(conn: Connection, round_id: int, first_bet_id: int, last_bet_id: int) -> bytes:
+    """A part of a round's bets as the binary COPY that `RoundSettlement` takes."""
+    query = f"SELECT {_BET_COLUMNS} FROM bets WHERE round_id = $1 AND id BETWEEN $2 AND $3 ORDER BY id"  # noqa: S608 - a constant
+    return await _copy_out(conn, query, round_id, first_bet_id, last_bet_id)
+
+
+async def _copy_out(conn: Connection, query: str, *values: object) -> bytes:
+    pieces: list[bytes] = []
+
+    async def take(piece: bytes) -> None:
+        pieces.append(piece)
+
+    await conn.copy_from_query(query, *values, output=take, format="binary")
+    return b"".join(pieces)
+
+
+async def store_payouts(conn: Connection, payouts: bytes) -> None:
+    """Stores the binary COPY that `RoundSettlement` returned."""
+
+    async def source() -> AsyncIterator[bytes]:
+        yield payouts
+
+    await conn.copy_to_table("payouts", source=source(), columns=_PAYOUT_COLUMNS, format="binary")
+
+
+async def record_chunk(conn: Connection, first_bet_id: int, last_bet_id: int, totals: Sequence[RoundTotals]) -> None:
+    """Notes that these bets of a round are settled, and what they add up to."""
     await conn.execute(
         """
-        INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor)
-        SELECT w.bet_id, $1, b.account_id, w.hits, w.payout_minor, w.cut_minor
-        FROM unnest($2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[])
-            AS w (bet_id, hits, payout_minor, cut_minor)
-        JOIN bets AS b ON b.id = w.bet_id
+        INSERT INTO settlement_chunks
+            (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor, first_bet_id, last_bet_id)
+        SELECT t.*, $8, $9
+        FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+            AS t
+        """,
+        *_columns(totals),
+        first_bet_id,
+        last_bet_id,
+    )
+
+
+async def totals_of_chunks(conn: Connection, round_id: int) -> list[RoundTotals]:
+    """What all chunks of a round add up to, by operator and terms."""
+    rows = await conn.fetch(
+        """
+        SELECT round_id, operator_id, terms, sum(bets_count)::bigint, sum(staked_minor)::bigint,
+            sum(paid_minor)::bigint, sum(cut_minor)::bigint
+        FROM settlement_chunks WHERE round_id = $1 GROUP BY round_id, operator_id, terms
         """,
         round_id,
-        *columns,
     )
+    return [RoundTotals(*row.values()) for row in rows]
+
+
+async def end_rounds(conn: Connection, round_ids: Sequence[int], totals: Sequence[RoundTotals]) -> None:
+    """Stores the totals of rounds whose payouts are stored, their end and the events of it."""
     await conn.execute(
         """
         INSERT INTO round_totals (round_id, operator_id, currency, bets_count, staked_minor, paid_minor, cut_minor)
-        SELECT $1, b.operator_id, account.currency, count(*), sum(b.stake_minor), coalesce(sum(p.payout_minor), 0),
-            coalesce(sum(p.cut_minor), 0)
-        FROM bets AS b JOIN accounts AS account ON account.id = b.account_id LEFT JOIN payouts AS p ON p.bet_id = b.id
-        WHERE b.round_id = $1 GROUP BY b.operator_id, account.currency
+        SELECT t.round_id, t.operator_id, by.currency, sum(t.bets_count), sum(t.staked_minor), sum(t.paid_minor),
+            sum(t.cut_minor)
+        FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+            AS t (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor)
+        JOIN rounds AS r ON r.id = t.round_id
+        JOIN rules_terms AS by ON by.rules_hash = r.rules_hash AND by.terms = t.terms
+        GROUP BY t.round_id, t.operator_id, by.currency
         """,
-        round_id,
+        *_columns(totals),
     )
     await conn.execute(
         """
         WITH settled AS (
-            UPDATE rounds SET phase = 'settled', ended_ms = now_ms() WHERE id = $1 AND phase = 'drawn' RETURNING *
+            UPDATE rounds SET phase = 'settled', ended_ms = now_ms() WHERE id = ANY ($1) AND phase = 'drawn' RETURNING *
         )
         INSERT INTO outbox (routing_key, aggregate, payload)
         SELECT event.routing_key, 'room:' || s.room_id,
             jsonb_build_object('v', 1, 'round', s.id::text, 'room', s.room_id, 'number', s.number) || event.detail
-        FROM settled AS s CROSS JOIN LATERAL (VALUES
-            ('round.settled', jsonb_build_object('seed', encode(s.seed, 'hex'), 'bets_count', s.bets_count)),
-            ('payouts.ready', jsonb_build_object('payouts_count', $2::bigint))
-        ) AS event (routing_key, detail)
-        WHERE event.routing_key = 'round.settled' OR $2 > 0
+        FROM settled AS s
+        CROSS JOIN LATERAL (SELECT count(*) AS payouts_count FROM payouts AS p WHERE p.round_id = s.id) AS paid
+        CROSS JOIN LATERAL (VALUES
+            (1, 'round.settled', jsonb_build_object('seed', encode(s.seed, 'hex'), 'bets_count', s.bets_count)),
+            (2, 'payouts.ready', jsonb_build_object('payouts_count', paid.payouts_count))
+        ) AS event (place, routing_key, detail)
+        WHERE event.routing_key = 'round.settled' OR paid.payouts_count > 0
+        ORDER BY s.id, event.place
         """,
-        round_id,
-        len(winners),
+        list(round_ids),
+    )
+
+
+def _columns(totals: Sequence[RoundTotals]) -> list[list[object]]:
+    return [list(column) for column in zip(*totals, strict=True)] or [[] for _ in RoundTotals._fields]
+
+
+async def set_aside(conn: Connection, failures: Sequence[tuple[int, str]]) -> None:
+    """Notes (round id, reason) of rounds that could not be settled, here and in the audit trail.
+
+    They are due again after a second, and after each further failure in twice the time, up to ten minutes.
+    """
+    await conn.execute(
+        """
+        WITH failed AS (
+            INSERT INTO rounds_set_aside AS aside (round_id, reason, retry_ms)
+            SELECT f.round_id, f.reason, now_ms() + 1000 FROM unnest($1::bigint[], $2::text[]) AS f (round_id, reason)
+            ON CONFLICT (round_id) DO UPDATE SET failures_count = aside.failures_count + 1, reason = excluded.reason,
+                retry_ms = now_ms() + least(1000 << least(aside.failures_count, 10), 600000)
+            RETURNING *
+        )
+        INSERT INTO audit_logs (actor, action, subject, detail)
+        SELECT 'settler', 'round.set_aside', 'round:' || round_id,
+            jsonb_build_object('reason', reason, 'failures', failures_count, 'retry_ms', retry_ms)
+        FROM failed ORDER BY round_id
+        """,
+        [round_id for round_id, _ in failures],
+        [reason for _, reason in failures],
     )

@@ -1,5 +1,4 @@
-"""Settling rounds by the Rust core: bets as they stream from PostgreSQL in, payouts as they stream back into it out; or
-columns of bets in, columns of hits, payouts and cuts out.
+"""Settling rounds by the Rust core: bets as they stream from PostgreSQL in, payouts as they stream back into it out.
 
 The rule of a bet: win = floor(stake x multiplier / scale), payout = min(win, win_max of its currency), and what the
 maximum cut off is recorded as its cut. The product is 128 bits wide and cannot overflow. The maximum here is the
@@ -8,46 +7,18 @@ published one of a single bet, which any verifier can recompute. Nothing here re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from struct import unpack
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
 from keno import _core
 from keno.errors import KenoError
-from keno.game.numbers import DRAWN, MASK_BYTES, NUMBERS
 from keno.game.paytable import Paytable
 from keno.game.rules import RoomRules, check
-
-AMOUNT_BYTES = 8  # little-endian signed 64-bit
 
 
 class SettlementError(KenoError):
     """What came in are not bets of these rounds, or the numbers are not a draw. Nothing counts as settled."""
-
-
-@dataclass(frozen=True, slots=True)
-class BetColumns:
-    """n bets as columns: `picks` 10 bytes each (masks), `stakes_minor` 8 bytes each (little-endian i64), `terms` 1 byte
-    each (`RoundTerms.index`). Raises `SettlementError` if the columns have different numbers of rows.
-    """
-
-    picks: bytes
-    stakes_minor: bytes
-    terms: bytes
-
-    def __post_init__(self) -> None:
-        count = len(self.terms)
-        if len(self.picks) != MASK_BYTES * count or len(self.stakes_minor) != AMOUNT_BYTES * count:
-            raise SettlementError(
-                f"{count} bets need {MASK_BYTES * count} bytes of picks and {AMOUNT_BYTES * count} of stakes, "
-                f"not {len(self.picks)} and {len(self.stakes_minor)}"
-            )
-
-    @property
-    def count(self) -> int:
-        return len(self.terms)
 
 
 class RoundTerms:
@@ -74,53 +45,11 @@ class RoundTerms:
         ]
 
     def index(self, paytable_hash: bytes, currency_code: str) -> int:
-        """The byte that names this pair in `BetColumns.terms`. Raises `SettlementError` if it is not offered."""
+        """The number that names this pair in `terms` of a bet. Raises `SettlementError` if it is not offered."""
         found = self._indexes.get((paytable_hash, currency_code))
         if found is None:
             raise SettlementError(f"the room offers no paytable {paytable_hash.hex()} in {currency_code!r}")
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The outcome of n bets as columns, in the order of the bets: `hits` 1 byte each, `payouts_minor` and `cuts_minor`
-    8 bytes each (little-endian i64).
-    """
-
-    hits: bytes
-    payouts_minor: bytes
-    cuts_minor: bytes
-
-    @property
-    def count(self) -> int:
-        return len(self.hits)
-
-    def payout_values_minor(self) -> tuple[int, ...]:
-        return unpack(f"<{self.count}q", self.payouts_minor)
-
-    def cut_values_minor(self) -> tuple[int, ...]:
-        return unpack(f"<{self.count}q", self.cuts_minor)
-
-    def winners(self) -> Iterator[tuple[int, int, int, int]]:
-        """(row of the bet, hits, payout_minor, cut_minor) of each bet that is paid anything, ascending by row."""
-        for row, payout_minor in enumerate(self.payout_values_minor()):
-            if payout_minor:
-                (cut_minor,) = unpack("<q", self.cuts_minor[AMOUNT_BYTES * row : AMOUNT_BYTES * (row + 1)])
-                yield row, self.hits[row], payout_minor, cut_minor
-
-
-def settle(bets: BetColumns, terms: RoundTerms, numbers: bytes) -> Settlement:
-    """Settles `bets` by the drawn `numbers` (20 bytes, in any order).
-
-    All or nothing: a single bet that cannot be settled (no picks, no stake, unknown terms) raises `SettlementError`.
-    """
-    if len(set(numbers)) != DRAWN or len(numbers) != DRAWN or not all(1 <= number <= NUMBERS for number in numbers):
-        raise SettlementError(f"a draw is {DRAWN} distinct numbers in 1..{NUMBERS}, not {list(numbers)}")
-    try:
-        settled = _core.settle(bets.picks, bets.stakes_minor, bets.terms, terms.core_terms, numbers)
-    except _core.CoreError as error:
-        raise SettlementError(str(error)) from None
-    return Settlement(settled.hits, settled.payouts, settled.cuts)
 
 
 class RoundTotals(NamedTuple):

@@ -90,7 +90,8 @@ async def round_figures(conn: Executor, round_ids: Sequence[int], currency: str)
             count(p.bet_id) FILTER (WHERE c.round_id IS NULL)
         FROM unnest($1::bigint[]) AS r (id)
         LEFT JOIN (bets AS b JOIN accounts AS a ON a.id = b.account_id AND a.currency = $2) ON b.round_id = r.id
-        LEFT JOIN payouts AS p ON p.bet_id = b.id
+        LEFT JOIN rounds AS ended ON ended.id = r.id AND ended.phase = 'settled'
+        LEFT JOIN payouts AS p ON p.bet_id = b.id AND p.round_id = ended.id
         LEFT JOIN round_credits AS c ON c.round_id = r.id
         GROUP BY r.id
         """,

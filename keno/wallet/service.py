@@ -5,6 +5,7 @@ from uuid import UUID
 import asyncpg
 
 from keno.fairness import keno1
+from keno.infra import failpoints
 from keno.infra.bus import Event
 from keno.infra.store import first_time
 from keno.notify.events import PayoutsReady, RoundVoided
@@ -61,6 +62,7 @@ class WalletService:
         async with self._pool.acquire() as conn, conn.transaction():
             if await first_time(conn, CONSUMER, event.id):
                 await store.credit_round(conn, ready.round_id, ready.room)
+        failpoints.reach("wallet.committed")
 
     async def refund_stakes(self, event: Event) -> None:
         """Handles `round.voided`: refunds the round's stakes, once however often the event comes."""

@@ -83,6 +83,7 @@ _UPDATES = {
         "rooms": "rules_hash status",
         "rounds": "beacon_round beacon_sig bets_count bets_root drawn_ms ended_ms lease_epoch lock_hash locked_ms "
         "numbers phase prev_lock result seed void_reason",
+        "rounds_set_aside": "failures_count reason retry_ms",
     },
     "keno_vault": {"epochs": "epoch_key"},
 }
@@ -176,6 +177,7 @@ _APPEND_ONLY = {
     "rules_currencies": "stake_max_minor",
     "rules_paytables": "position",
     "seed_releases": "seed",
+    "settlement_chunks": "paid_minor",
     "wallet_transactions": "amount_minor",
 }
 

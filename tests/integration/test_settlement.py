@@ -15,6 +15,7 @@ from keno.bets import store
 from keno.bets.settler import Settler
 from keno.bets.store import BetRow
 from keno.fairness import keno1
+from keno.game.settlement import RoundTotals
 from keno.infra.keywrap import unwrap
 from keno.infra.postgres import Connection, create_pool
 
@@ -144,12 +145,8 @@ async def test_a_settled_round_cannot_be_settled_again(floor: Floor) -> None:
     await floor.place(*singles(floor))
     await floor.settle()
     round_id, before = await floor.round_id(), await floor.books()
-    (winner, *_) = await floor.owner_pool.fetchrow("SELECT bet_id, hits, payout_minor, cut_minor FROM payouts") or ()
-    for winners in ([(winner, 1, 376, 0)], []):
-        async with floor.pool.acquire() as conn:
-            with pytest.raises(asyncpg.UniqueViolationError):
-                async with conn.transaction():
-                    await store.settle_round(conn, round_id, winners)
+    async with floor.pool.acquire() as conn, conn.transaction():
+        await store.end_rounds(conn, [round_id], [])
     assert await floor.hall.settler.step() > 0
     assert await floor.books() == before
 
@@ -164,7 +161,7 @@ async def test_settlers_at_the_same_time_settle_each_round_once(floor: Floor, da
 
     async def settle_all() -> int:
         async with await create_pool(database.app_url, connections_max=1) as pool:
-            settler, settled = Settler(pool), 0
+            settler, settled = Settler(pool, chunk_bets=100), 0  # the bets of one round fit
             for _ in range(12):
                 settled += await settler.step() == 0
             return settled
@@ -181,17 +178,17 @@ async def test_a_settler_that_fails_at_the_end_leaves_the_round_drawn_for_the_ne
 ) -> None:
     await floor.place(*singles(floor))
     await floor.draw()
-    before, settle_round = await floor.books(), store.settle_round
+    before, end_rounds = await floor.books(), store.end_rounds
 
-    async def settle_and_fail(conn: Connection, round_id: int, winners: Sequence[tuple[int, int, int, int]]) -> None:
-        await settle_round(conn, round_id, winners)
+    async def settle_and_fail(conn: Connection, round_ids: Sequence[int], totals: Sequence[RoundTotals]) -> None:
+        await end_rounds(conn, round_ids, totals)
         if crash == "bug":
             raise ZeroDivisionError
         pid = await conn.fetchval("SELECT pg_backend_pid()")
         await floor.owner_pool.execute("SELECT pg_terminate_backend($1, 5000)", pid)
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "settle_round", settle_and_fail)
+        patched.setattr(store, "end_rounds", settle_and_fail)
         with pytest.raises((ZeroDivisionError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await floor.hall.settler.step()
     assert (await floor.hall.row(floor.room, 1))["phase"] == "drawn"

@@ -14,7 +14,7 @@ from keno.game.odds import hit_probability
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.game.rtp import describe
 from keno.game.rules import CurrencyRules, build
-from keno.game.settlement import BetColumns, RoundTerms, settle
+from keno.game.settlement import RoundTerms
 
 ROUNDS = 150_000
 STAKE_MINOR = 100
@@ -39,13 +39,13 @@ def test_played_rounds_hit_and_return_what_the_mathematics_says(name: str) -> No
     terms = RoundTerms(rules, [paytable])
     # One bet a pick count, each with its own numbers: 1; 2 3; 4 5 6; ...
     picks = [list(range(p * (p - 1) // 2 + 1, p * (p + 1) // 2 + 1)) for p in range(1, 11)]
-    bets = BetColumns(b"".join(map(picks_mask, picks)), pack("<10q", *[STAKE_MINOR] * 10), bytes(10))
+    bets = b"".join(map(picks_mask, picks)), pack("<10q", *[STAKE_MINOR] * 10), bytes(10)
 
     seeds = shake_256(f"keno simulation {name}".encode()).digest(32 * ROUNDS)
     numbers = _core.draw_many(seeds, bytes(32 * ROUNDS), bytes(32 * ROUNDS))
-    settled = [settle(bets, terms, numbers[20 * row : 20 * row + 20]) for row in range(ROUNDS)]
+    settled = [_core.settle(*bets, terms.core_terms, numbers[20 * row : 20 * row + 20]) for row in range(ROUNDS)]
     hits = np.frombuffer(b"".join(one.hits for one in settled), dtype=np.uint8).reshape(ROUNDS, 10)
-    payouts = np.frombuffer(b"".join(one.payouts_minor for one in settled), dtype="<i8").reshape(ROUNDS, 10)
+    payouts = np.frombuffer(b"".join(one.payouts for one in settled), dtype="<i8").reshape(ROUNDS, 10)
 
     for row in describe(paytable):
         observed = np.bincount(hits[:, row.picks - 1], minlength=row.picks + 1)

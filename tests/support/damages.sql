@@ -247,6 +247,19 @@ DELETE FROM round_totals WHERE round_id = (SELECT round FROM chosen);
 -- breaks: 10_the_house_gets_what_players_lose
 UPDATE payouts SET cut_minor = 5 WHERE bet_id = (SELECT won FROM chosen);
 
+-- damage: a chunk states less than its bets staked
+-- breaks: 10_chunks_add_up
+INSERT INTO settlement_chunks SELECT b.round_id, min(b.id), max(b.id), b.operator_id, b.terms, count(*), sum(b.stake_minor) - 1,
+    sum(p.payout_minor), sum(p.cut_minor)
+FROM bets AS b LEFT JOIN payouts AS p ON p.bet_id = b.id WHERE b.id IN (SELECT won FROM chosen) GROUP BY b.round_id, b.operator_id, b.terms;
+
+-- damage: a bet is in two chunks
+-- breaks: 10_chunks_add_up
+INSERT INTO settlement_chunks SELECT b.round_id, b.id, b.id + n, b.operator_id, b.terms, 1 + (other.id IS NOT NULL)::integer, b.stake_minor + coalesce(other.stake_minor, 0),
+    p.payout_minor + coalesce(q.payout_minor, 0), 0
+FROM chosen JOIN bets AS b ON b.id = chosen.won JOIN payouts AS p ON p.bet_id = b.id CROSS JOIN (VALUES (0), (1)) AS length (n)
+LEFT JOIN bets AS other ON other.id = b.id + 1 AND n = 1 LEFT JOIN payouts AS q ON q.bet_id = other.id;
+
 -- damage: a credit is missing
 -- breaks: 11_handled_events_took_effect
 DELETE FROM round_credits WHERE round_id = (SELECT round FROM chosen);

@@ -224,6 +224,7 @@ class Floor:
             "payouts",
             "round_credits",
             "round_totals",
+            "settlement_chunks",
             "outbox",
             "inbox",
         )
