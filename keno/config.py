@@ -11,6 +11,7 @@ KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 byte
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
+KENO_OUTBOX_RETENTION_H  Hours for which events that were sent are kept. Without it: 168, a week.
 """
 
 import os
@@ -38,6 +39,7 @@ class Config:
     port: int
     public_origins: tuple[str, ...]
     epoch_rounds: int
+    outbox_retention_h: int
 
     @property
     def embedded_database(self) -> bool:
@@ -66,6 +68,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         port=port,
         public_origins=origins,
         epoch_rounds=_integer(env, "KENO_EPOCH_ROUNDS", 256, 1, 100_000),
+        outbox_retention_h=_integer(env, "KENO_OUTBOX_RETENTION_H", 168, 1, 100_000),
     )
     if config.embedded_database and (config.vault_database_url or config.owner_database_url):
         raise ConfigError("KENO_VAULT_DATABASE_URL and KENO_OWNER_DATABASE_URL need KENO_DATABASE_URL beside them")
