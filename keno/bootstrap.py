@@ -21,7 +21,7 @@ from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
 from keno.identity.service import IdentityService
 from keno.infra import failpoints
-from keno.infra.bus import Bus
+from keno.infra.bus import Bus, DeadLetters
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.keyfiles import Keys, load_keys
 from keno.infra.local_bus import LocalBus
@@ -29,6 +29,7 @@ from keno.infra.migrate import migrate
 from keno.infra.outbox import Relay
 from keno.infra.postgres import create_pool
 from keno.infra.rabbit_bus import RabbitBus
+from keno.infra.rabbit_dead import RabbitDeadLetters
 from keno.infra.redis import create_redis
 from keno.reporting.audit import Audit
 from keno.reporting.service import ReportingService
@@ -45,6 +46,7 @@ class Platform:
     pool: asyncpg.Pool
     redis: Redis
     bus: Bus
+    dead_letters: DeadLetters
     keys: Keys
     identity: IdentityService
     rooms: RoomService
@@ -64,7 +66,7 @@ class Platform:
 
     def relay(self) -> Relay:
         """A relay of the outbox to the bus."""
-        return Relay(self.pool, self.bus)
+        return Relay(self.pool, self.bus, self.config.outbox_retention_h * 3_600_000)
 
     @asynccontextmanager
     async def vault(self) -> AsyncIterator[Vault]:
@@ -89,7 +91,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         pool = await stack.enter_async_context(await create_pool(config.database_url))
         redis = create_redis(config.redis_url)
         stack.push_async_callback(redis.aclose)
-        bus: Bus = LocalBus() if config.amqp_url is None else RabbitBus(config.amqp_url, config.amqp_namespace)
+        bus, dead_letters = _bus(config, pool)
         stack.push_async_callback(bus.close)
         evidence = EvidenceService(pool, keys.privacy)
         bets = BetService(pool, keys.privacy)
@@ -99,6 +101,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             pool=pool,
             redis=redis,
             bus=bus,
+            dead_letters=dead_letters,
             keys=keys,
             identity=IdentityService(pool, redis, keys.platform),
             rooms=RoomService(pool),
@@ -106,8 +109,16 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             wallet=WalletService(pool),
             reporting=ReportingService(pool),
             evidence=evidence,
-            audit=Audit(pool, evidence),
+            audit=Audit(pool, evidence, dead_letters),
         )
+
+
+def _bus(config: Config, pool: asyncpg.Pool) -> tuple[Bus, DeadLetters]:
+    if config.amqp_url is None:
+        local = LocalBus(pool)
+        return local, local
+    where = config.amqp_url, config.amqp_namespace
+    return RabbitBus(*where), RabbitDeadLetters(*where)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The `keno` command. Exit codes: 0 good, 1 bad (the message says what), 2 wrong use."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,11 +17,13 @@ from keno.errors import ConfigError, KenoError
 from keno.fairness.keno1 import draw_numbers
 from keno.game import paytable, rtp, rules
 from keno.game.profiles import rtp_profile, shipped_paytable
+from keno.infra.bus import DeadEvent
 from keno.infra.migrate import migrate
 from keno.infra.telemetry import configure_logging
+from keno.reporting.store import log_action
 from keno.rounds.service import GUARD_MS, default_limits
 from keno.up import run_all, run_gateway
-from workers.group import WORKERS, run_workers
+from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
 app = App(name="keno", help="A provably fair keno game server.", result_action="sys_exit")
@@ -28,6 +31,7 @@ run = app.command(App(name="run", help="Run one process."))
 operator = app.command(App(name="operator", help="Operators and their keys."))
 room = app.command(App(name="room", help="Rooms."))
 tables = app.command(App(name="paytable", help="Paytables."))
+dead = app.command(App(name="dead", help="Events that a consumer could not take."))
 
 _ACTOR = "command line"
 Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
@@ -156,6 +160,42 @@ async def close_room(name: str) -> int:
     return 0
 
 
+@dead.command(name="list")
+async def list_dead_events(*, json: bool = False) -> int:
+    """Show the dead events, the longest dead first; it moves none of them."""
+    async with platform(config.load()) as services:
+        found = await services.dead_letters.dead()
+    for each in found:
+        print(msgspec.json.encode(each).decode() if json else _dead_line(each))  # noqa: T201
+    if not found and not json:
+        print("no event is dead")  # noqa: T201
+    return 0
+
+
+@dead.command(name="replay")
+async def replay_dead_events(*ids: str, all: bool = False) -> int:
+    """Give dead events, by their ids or all of them, back to the consumers they died of."""
+    if bool(ids) == all:
+        _complain("name the events to replay, or give --all")
+        return 2
+    async with platform(config.load()) as services:
+        subscribe_all(services)
+        asked = [each for each in await services.dead_letters.dead() if all or each.id in ids]
+        replayed = await services.dead_letters.replay(None if all else ids)
+        for each in replayed:
+            await log_action(
+                services.pool, _ACTOR, "event.replayed", each.id, {"consumer": each.consumer, "reason": each.reason}
+            )
+            print(f"replayed {_dead_line(each)}")  # noqa: T201
+    unknown = set(ids) - {each.id for each in asked}
+    for each_id in sorted(unknown):
+        _complain(f"no dead event has the id {each_id}")
+    failed = [each for each in asked if each not in replayed]
+    for each in failed:
+        _complain(f"still dead: {_dead_line(each)}")
+    return 1 if unknown or failed else 0
+
+
 @tables.command(name="rtp")
 def paytable_rtp(file: Annotated[Path, Parameter(validator=validators.Path(exists=True, dir_okay=False))]) -> int:
     """Print what a paytable returns, exactly."""
@@ -208,6 +248,13 @@ async def demo(*, rounds: Annotated[int | None, Parameter(validator=validators.N
     configure_logging(level="warning")
     async with stop_on_signals() as stop:
         return 0 if await run_demo(config.load(), rounds, Path("demo-evidence"), stop) else 1
+
+
+def _dead_line(event: DeadEvent) -> str:
+    at = datetime.fromtimestamp(event.dead_ms / 1000, UTC).isoformat(timespec="seconds")
+    return (
+        f"{event.id} of {event.consumer or 'nobody'}, {event.routing_key} of {event.aggregate}, at {at}: {event.reason}"
+    )
 
 
 def _bytes(option: str, text: str, length: int) -> bytes:

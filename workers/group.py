@@ -36,6 +36,12 @@ async def run_workers(platform: Platform, names: Sequence[str], stop: asyncio.Ev
         await stop.wait()
 
 
+def subscribe_all(platform: Platform) -> None:
+    """Gives the platform's bus all handlers, for who starts no worker: a bus within the process replays with them."""
+    for consumer in CONSUMING.values():
+        consumer.subscribe(platform)
+
+
 async def _run(work: Awaitable[None], stop: asyncio.Event) -> None:
     try:
         await work

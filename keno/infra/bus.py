@@ -6,7 +6,9 @@ RabbitBus joins processes, LocalBus serves a process that has everything in it; 
   must act once asks the inbox (`keno.infra.store.first_time`) in the transaction of its effect.
 - A consumer gets the events of one aggregate one after another, in the order in which they were published; those of
   different aggregates at the same time. A redelivery after a lost connection can repeat events, so can a publisher
-  that lost its confirmation: the inbox leaves the first of each, which are in order.
+  that lost its confirmation: the inbox leaves the first of each, which are in order. Two things break that order, and
+  both are reported: a broker that refuses one of the events in flight and takes those behind it, and the replay of a
+  dead event. So an effect may not depend on another round's; each is complete in itself.
 - A handler that fails gets the event again after a pause, while the later ones of the aggregate wait. Transient
   failures (`keno.infra.transient`) last as long as they last; after ATTEMPTS_MAX others the event is dead: put aside,
   reported, and no longer in the way.
@@ -16,7 +18,7 @@ RabbitBus joins processes, LocalBus serves a process that has everything in it; 
 Not here: transactions and exactly-once effects (outbox and inbox do that), requests with an answer.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -64,3 +66,30 @@ class Bus(Protocol):
 
     async def close(self) -> None:
         """Lets running handlers end, drops what waits for another attempt; the broker will deliver that again."""
+
+
+class DeadEvent(msgspec.Struct, frozen=True):
+    """An event that a consumer could not take. `id` is that of the event, or of a message that is none; `consumer` is
+    empty where nobody can say whose it was.
+    """
+
+    id: str
+    consumer: str
+    routing_key: str
+    aggregate: str
+    dead_ms: int
+    reason: str
+
+
+class DeadLetters(Protocol):
+    """The dead events of a bus, which wait for somebody who has mended their handler."""
+
+    async def dead(self) -> list[DeadEvent]:
+        """All of them, the longest dead first; none is lost or moved by it. Raises BusError."""
+
+    async def replay(self, ids: Collection[str] | None = None) -> list[DeadEvent]:
+        """Gives events, by default all, to the consumers they died of once more; those that are dead no longer.
+
+        An event leaves the dead only after it is safe elsewhere; who is interrupted between has it in both, and the
+        inbox makes the second harmless. Raises BusError.
+        """

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import Enum, auto
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import structlog
@@ -28,6 +29,13 @@ class Ending(Enum):
     UNFINISHED = auto()
 
 
+class Delivery(NamedTuple):
+    """How a delivery ended and, of one that did not succeed, the last failure."""
+
+    ending: Ending
+    failure: str = ""
+
+
 class Consumer:
     """One handler and its events."""
 
@@ -44,40 +52,38 @@ class Consumer:
         """No further attempts: deliveries in progress end UNFINISHED when theirs fails."""
         self._closing.set()
 
-    async def deliver(self, event: Event) -> Ending:
+    async def deliver(self, event: Event) -> Delivery:
         """Hands the event over when those of its aggregate that came before have ended."""
         async with self._turn(event.aggregate):
             failures = transient_failures = 0
+            failure: Exception | None = None
             pause_s = _PAUSE_MIN_S
             while not self._closing.is_set() and transient_failures != self._transient_failures_max:
-                transient = await self._attempt(event)
-                if transient is None:
-                    return Ending.HANDLED
+                failure = await self._attempt(event)
+                if failure is None:
+                    return Delivery(Ending.HANDLED)
+                transient = is_transient(failure)
                 transient_failures += transient
                 failures += not transient
                 if failures == ATTEMPTS_MAX:
-                    _log.error("event.dead", consumer=self.name, event_id=str(event.id), routing_key=event.routing_key)
-                    return Ending.DEAD
+                    self._log("error", "event.dead", event, failure=repr(failure))
+                    return Delivery(Ending.DEAD, repr(failure))
                 await self._pause(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
-            return Ending.UNFINISHED
+            return Delivery(Ending.UNFINISHED, repr(failure))
 
-    async def _attempt(self, event: Event) -> bool | None:
-        """None when the handler took it, else whether its failure was transient."""
+    async def _attempt(self, event: Event) -> Exception | None:
+        """What the handler failed with."""
         try:
             await self._handler(event)
         except Exception as failure:  # noqa: BLE001 - one event that breaks a handler must not stop those after it
-            transient = is_transient(failure)
-            _log.warning(
-                "event.attempt_failed",
-                consumer=self.name,
-                event_id=str(event.id),
-                routing_key=event.routing_key,
-                transient=transient,
-                exc_info=failure,
-            )
-            return transient
+            self._log("warning", "event.attempt_failed", event, transient=is_transient(failure), exc_info=failure)
+            return failure
         return None
+
+    def _log(self, level: str, what: str, event: Event, **details: object) -> None:
+        about = {"consumer": self.name, "event_id": str(event.id), "routing_key": event.routing_key}
+        getattr(_log, level)(what, **about, **details)
 
     @asynccontextmanager
     async def _turn(self, aggregate: str) -> AsyncIterator[None]:

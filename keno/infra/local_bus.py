@@ -1,23 +1,25 @@
 """The event bus of a process that runs everything: `publish` hands events to the handlers and waits for them.
 
-So whoever marks an event as sent after `publish` marks what has taken effect. Dead events are kept in memory and in the
-log only; their outbox row stands without a row in the inbox, which the audit finds.
+So whoever marks an event as sent after `publish` marks what has taken effect, or is dead and kept in `dead_events`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from keno.infra.bus import ATTEMPTS_MAX, BusError, Event, Handler
+from keno.infra import store
+from keno.infra.bus import ATTEMPTS_MAX, BusError, DeadEvent, Event, Handler
 from keno.infra.delivery import Consumer, Ending
+from keno.infra.postgres import Executor
 
 
 class LocalBus:
-    """A `Bus` within one event loop."""
+    """A `Bus` within one event loop, and its `DeadLetters`: `replay` has the handlers subscribed here try again."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: Executor) -> None:
+        """`pool` keeps the dead."""
+        self._pool = pool
         self._subscribed: list[tuple[Consumer, tuple[str, ...]]] = []
         self._declared: dict[str, tuple[str, ...]] = {}
-        self.dead: list[tuple[str, Event]] = []
 
     def declare(self, consumer: str, routing_keys: Sequence[str]) -> None:
         self._declared[consumer] = tuple(routing_keys)
@@ -37,13 +39,33 @@ class LocalBus:
             for consumer, keys in self._subscribed:
                 if any(matches(key, event.routing_key) for key in keys):
                     lanes.setdefault((consumer.name, event.aggregate), (consumer, []))[1].append(event)
-        finished = await asyncio.gather(*(self._deliver(consumer, lane) for consumer, lane in lanes.values()))
+        finished = await asyncio.gather(
+            *(self._deliver(consumer, lane) for consumer, lane in lanes.values()), return_exceptions=True
+        )
+        for each in finished:
+            if isinstance(each, BaseException):
+                raise each
         if not all(finished):
             raise BusError("not all events could be handled")
 
     async def close(self) -> None:
         for consumer, _ in self._subscribed:
             consumer.close()
+
+    async def dead(self) -> list[DeadEvent]:
+        return [_dead_event(row) for row in await store.dead_events(self._pool)]
+
+    async def replay(self, ids: Collection[str] | None = None) -> list[DeadEvent]:
+        consumers = {consumer.name: consumer for consumer, _ in self._subscribed}
+        replayed = []
+        for row in await store.dead_events(self._pool):
+            if row.consumer not in consumers or (ids is not None and str(row.event_id) not in ids):
+                continue
+            event = Event(row.event_id, row.routing_key, row.aggregate, row.time_ms, row.data)
+            if await self._hand_over(consumers[row.consumer], event) is Ending.HANDLED:
+                await store.mark_replayed(self._pool, row.consumer, row.event_id)
+                replayed.append(_dead_event(row))
+        return replayed
 
     def _refuse_unhandled(self, events: Sequence[Event]) -> None:
         handled = {consumer.name for consumer, _ in self._subscribed}
@@ -54,12 +76,28 @@ class LocalBus:
     async def _deliver(self, consumer: Consumer, lane: Sequence[Event]) -> bool:
         """Whether all were handled or are dead; none after one that is neither was tried, so none overtook it."""
         for event in lane:
-            ending = await consumer.deliver(event)
-            if ending is Ending.UNFINISHED:
+            if await self._hand_over(consumer, event) is Ending.UNFINISHED:
                 return False
-            if ending is Ending.DEAD:
-                self.dead.append((consumer.name, event))
         return True
+
+    async def _hand_over(self, consumer: Consumer, event: Event) -> Ending:
+        ending, failure = await consumer.deliver(event)
+        if ending is Ending.DEAD:
+            await store.bury(
+                self._pool,
+                consumer.name,
+                event.id,
+                event.routing_key,
+                event.aggregate,
+                event.time_ms,
+                event.data,
+                failure,
+            )
+        return ending
+
+
+def _dead_event(row: store.DeadRow) -> DeadEvent:
+    return DeadEvent(str(row.event_id), row.consumer, row.routing_key, row.aggregate, row.dead_ms, row.reason)
 
 
 def matches(pattern: str, routing_key: str) -> bool:

@@ -8,22 +8,27 @@
 Events travel as CloudEvents in binary mode (`keno.infra.cloudevents`). aio-pika reconnects; what it leaves to us: a
 publish can hang over a reconnect (so each has a limit), and an unroutable one counts as delivered (so a return raises).
 
-Not here: replaying the dead; they keep their routing key and an `x-death` header that names their queue.
+All events of a `publish` are in flight at once, written in their order on one channel. The broker takes them in that
+order, so when the connection is cut it has a first part of them, and all of them published again lose no order. That
+holds only as long as none is written on the channel that follows a cut one, which is why the channel is held here.
+
+Not here: the dead (`keno.infra.rabbit_dead`); they keep an `x-death` header that names their queue.
 """
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from typing import cast
 
 import aio_pika
 import structlog
 from aio_pika.abc import (
     AbstractChannel,
-    AbstractExchange,
     AbstractIncomingMessage,
     AbstractQueue,
     AbstractRobustConnection,
 )
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aiormq.channel import Channel as UnderlayChannel
 from pamqp.common import FieldValue
 
 from keno.infra import cloudevents
@@ -38,7 +43,7 @@ _CONNECT_TIMEOUT_S = 10.0
 _RECONNECT_PAUSE_S = 1.0
 _CONFIRM_TIMEOUT_S = 10.0
 _DRAIN_TIMEOUT_S = 10.0
-_UNREACHABLE = (AMQPError, ChannelInvalidStateError, OSError)
+UNREACHABLE = (AMQPError, ChannelInvalidStateError, OSError)
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +58,7 @@ class RabbitBus:
         self._declared: dict[str, set[str]] = {}
         self._consumers: list[Consumer] = []
         self._connection: AbstractRobustConnection | None = None
-        self._events: AbstractExchange | None = None
+        self._channel: AbstractChannel | None = None
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._deliveries: set[asyncio.Task[None]] = set()
 
@@ -71,26 +76,29 @@ class RabbitBus:
                     self._url, timeout=_CONNECT_TIMEOUT_S, reconnect_interval=_RECONNECT_PAUSE_S
                 )
                 channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-                self._events = await self._declare_topology(channel)
+                await self._declare_topology(channel)
+                self._channel = channel
                 for consumer in self._consumers:
                     await self._consume(self._connection, consumer)
-        except _UNREACHABLE as failure:
+        except UNREACHABLE as failure:
             await self.close()
             raise BusError(f"the broker can't be used: {failure!r}") from failure
 
     async def publish(self, events: Sequence[Event]) -> None:
-        if self._events is None:
+        if self._channel is None:
             raise BusError("the bus is not started")
-        lanes: dict[str, list[Event]] = {}
-        for event in events:
-            lanes.setdefault(event.aggregate, []).append(event)
-        results = await asyncio.gather(
-            *(self._publish_in_order(self._events, lane) for lane in lanes.values()), return_exceptions=True
-        )
-        failures = [result for result in results if result is not None]
-        for failure in failures:
-            if not isinstance(failure, _UNREACHABLE):
-                raise failure
+        try:
+            async with asyncio.timeout(_CONFIRM_TIMEOUT_S):
+                channel = cast(UnderlayChannel, await self._channel.get_underlay_channel())
+                results = await asyncio.gather(
+                    *(self._publish(channel, event) for event in events), return_exceptions=True
+                )
+        except UNREACHABLE as failure:
+            raise BusError(f"{len(events)} events were not confirmed: {failure!r}") from failure
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for each in failures:
+            if not isinstance(each, UNREACHABLE):
+                raise each
         if failures:
             raise BusError(f"not all of {len(events)} events were confirmed: {failures[0]!r}") from failures[0]
 
@@ -104,16 +112,22 @@ class RabbitBus:
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=_DRAIN_TIMEOUT_S)
         await _if_reachable(self._connection.close())
-        self._connection = self._events = None
+        self._connection = self._channel = None
         self._consuming.clear()
 
-    async def _publish_in_order(self, exchange: AbstractExchange, lane: Sequence[Event]) -> None:
-        # One confirmed after another: if one fails, no later one of its aggregate has overtaken it.
-        for event in lane:
-            async with asyncio.timeout(_CONFIRM_TIMEOUT_S):
-                await exchange.publish(cloudevents.encode(event), event.routing_key, mandatory=True)
+    async def _publish(self, channel: UnderlayChannel, event: Event) -> None:
+        if channel.is_closed:
+            raise ChannelInvalidStateError("the connection was lost")
+        await channel.basic_publish(
+            event.data,
+            exchange=self._name("events"),
+            routing_key=event.routing_key,
+            properties=cloudevents.encode(event).properties,
+            mandatory=True,
+            wait=False,
+        )
 
-    async def _declare_topology(self, channel: AbstractChannel) -> AbstractExchange:
+    async def _declare_topology(self, channel: AbstractChannel) -> None:
         await self._declare_side_queue(channel, "dead", {})
         await self._declare_side_queue(channel, "unrouted", {"x-max-length": _UNROUTED_MAX, "x-overflow": "drop-head"})
         events = await channel.declare_exchange(
@@ -126,7 +140,6 @@ class RabbitBus:
             queue = await self._declare_queue(channel, consumer)
             for routing_key in sorted(routing_keys):
                 await queue.bind(events, routing_key)
-        return events
 
     async def _declare_side_queue(self, channel: AbstractChannel, what: str, limits: dict[str, FieldValue]) -> None:
         exchange = await channel.declare_exchange(self._name(what), aio_pika.ExchangeType.FANOUT, durable=True)
@@ -177,7 +190,7 @@ async def _settle(consumer: Consumer, message: AbstractIncomingMessage) -> None:
         )
         ending = Ending.DEAD
     else:
-        ending = await consumer.deliver(event)
+        ending, _ = await consumer.deliver(event)
     if ending is Ending.HANDLED:
         await _if_reachable(message.ack())
     elif ending is Ending.DEAD:
@@ -189,5 +202,5 @@ async def _if_reachable(work: Awaitable[object]) -> None:
     """For acknowledgements and farewells: when the connection is gone, the broker acts as if it had never had them."""
     try:
         await work
-    except _UNREACHABLE as failure:
+    except UNREACHABLE as failure:
         _log.info("broker.unreachable", failure=repr(failure))

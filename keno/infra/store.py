@@ -1,4 +1,4 @@
-"""SQL of the outbox, which events leave by, and of the inbox, which makes their effects happen once.
+"""SQL of the outbox, which events leave by, of the inbox, which makes their effects happen once, and of dead events.
 
 Not here: writing events; each is a row that the statement which made it true inserts itself.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from keno.infra.postgres import Connection
+from keno.infra.postgres import Connection, Executor
 
 _RELAY_LOCK = -7310
 # While a relay waits for the broker its transaction is idle; this ends one whose process hangs.
@@ -49,8 +49,13 @@ async def unsent(conn: Connection, limit: int) -> list[OutboxRow]:
 
 
 async def mark_sent(conn: Connection, ids: Sequence[int]) -> None:
-    """Marks events as sent, once; the row stays."""
+    """Marks events as sent, once; the rows stay until they are forgotten."""
     await conn.execute("UPDATE outbox SET sent_ms = now_ms() WHERE id = ANY ($1::bigint[])", ids)
+
+
+async def forget_sent(conn: Executor, retention_ms: int, limit: int) -> int:
+    """Deletes events that were sent and are older than that, some of the oldest; the number of them."""
+    return int(await conn.fetchval("SELECT forget_sent_events($1, $2)", retention_ms, limit))
 
 
 async def first_time(conn: Connection, consumer: str, event_id: UUID) -> bool:
@@ -61,3 +66,55 @@ async def first_time(conn: Connection, consumer: str, event_id: UUID) -> bool:
         event_id,
     )
     return entered is not None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRow:
+    """An event that a consumer in this process could not take, and why."""
+
+    consumer: str
+    event_id: UUID
+    routing_key: str
+    aggregate: str
+    time_ms: int
+    data: bytes
+    reason: str
+    dead_ms: int
+
+
+async def bury(
+    conn: Executor, consumer: str, event_id: UUID, routing_key: str, aggregate: str, time_ms: int, data: bytes, why: str
+) -> None:
+    """Keeps a dead event; one that died again is dead since now."""
+    await conn.execute(
+        """
+        INSERT INTO dead_events (consumer, event_id, routing_key, aggregate, time_ms, data, reason)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (consumer, event_id) DO UPDATE SET reason = excluded.reason, dead_ms = now_ms(), replayed_ms = NULL
+        """,
+        consumer,
+        event_id,
+        routing_key,
+        aggregate,
+        time_ms,
+        data,
+        why,
+    )
+
+
+async def dead_events(conn: Executor) -> list[DeadRow]:
+    """The events that are dead, the longest first."""
+    rows = await conn.fetch(
+        """
+        SELECT consumer, event_id, routing_key, aggregate, time_ms, data, reason, dead_ms
+        FROM dead_events WHERE replayed_ms IS NULL ORDER BY dead_ms, event_id, consumer
+        """
+    )
+    return [DeadRow(**row) for row in rows]
+
+
+async def mark_replayed(conn: Executor, consumer: str, event_id: UUID) -> None:
+    """Says that a dead event was handled after all."""
+    await conn.execute(
+        "UPDATE dead_events SET replayed_ms = now_ms() WHERE consumer = $1 AND event_id = $2", consumer, event_id
+    )

@@ -2,7 +2,8 @@
 
 The queries stand in `invariants/`, one a file, numbered by subject; the first line of each says in words
 what it demands. What the database cannot compute (that draws follow from seeds and payouts from paytables) is left to
-the independent verifier, which reads the rounds' evidence in a process of its own. The audit changes nothing.
+the independent verifier, which reads the rounds' evidence in a process of its own; dead events are asked of their bus.
+The audit changes nothing.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from pathlib import Path
 import asyncpg
 
 from keno.fairness.service import EvidenceService
+from keno.infra.bus import BusError, DeadLetters
 from keno.reporting import store
 
 _INVARIANTS = Path(__file__).parent / "invariants"
@@ -56,20 +58,32 @@ def _read(path: Path) -> Invariant:
 class Audit:
     """Checks the whole database."""
 
-    def __init__(self, pool: asyncpg.Pool, evidence: EvidenceService) -> None:
+    def __init__(self, pool: asyncpg.Pool, evidence: EvidenceService, dead_letters: DeadLetters) -> None:
         self._pool = pool
         self._evidence = evidence
+        self._dead_letters = dead_letters
 
     async def findings(self) -> AsyncIterator[Finding]:
         """One finding an invariant, as they are checked."""
         for invariant in invariants():
             broken_by = await store.rows_breaking(self._pool, invariant.sql, _ROWS_SHOWN_MAX)
             yield Finding(invariant.name, invariant.statement, broken_by)
+        yield Finding("11_no_event_is_dead", "Every event was handled, or waits to be.", await self._dead_events())
         yield Finding(
             "04_the_verifier_agrees",
             "The independent verifier confirms the evidence of every settled round, with each payout.",
             await self._verify_rounds(),
         )
+
+    async def _dead_events(self) -> list[str]:
+        try:
+            dead = await self._dead_letters.dead()
+        except BusError as failure:
+            return [str(failure)]
+        return [
+            f"event={each.id}, consumer={each.consumer}, routing_key={each.routing_key}, reason={each.reason}"
+            for each in dead[:_ROWS_SHOWN_MAX]
+        ]
 
     async def _verify_rounds(self) -> list[str]:
         round_ids = await store.ended_round_ids(self._pool)

@@ -6,13 +6,15 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import aio_pika
+import asyncpg
 import pytest
 from support.loop_thread import LoopThread
 
 from keno.infra import delivery
-from keno.infra.bus import Bus
+from keno.infra.bus import Bus, DeadLetters
 from keno.infra.local_bus import LocalBus
 from keno.infra.rabbit_bus import RabbitBus
+from keno.infra.rabbit_dead import RabbitDeadLetters
 
 _CONSUMERS = ("wallet", "reporting")
 
@@ -87,15 +89,23 @@ async def _remove(url: str, namespace: str) -> None:
 
 
 @pytest.fixture(params=["local", "rabbit"])
-async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
+async def bus(request: pytest.FixtureRequest, pool: asyncpg.Pool) -> AsyncIterator[Bus]:
     """A bus of each kind, not started yet. What holds for both is tested once, with this."""
     made: Bus
     if request.param == "local":
-        made = LocalBus()
+        made = LocalBus(pool)
     else:
         made = RabbitBus(request.getfixturevalue("amqp_url"), request.getfixturevalue("rabbit_namespace"))
     yield made
     await made.close()
+
+
+@pytest.fixture
+def dead_letters(bus: Bus, request: pytest.FixtureRequest) -> DeadLetters:
+    """The dead of `bus`."""
+    if isinstance(bus, LocalBus):
+        return bus
+    return RabbitDeadLetters(request.getfixturevalue("amqp_url"), request.getfixturevalue("rabbit_namespace"))
 
 
 @pytest.fixture

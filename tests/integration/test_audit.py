@@ -15,6 +15,9 @@ from support.rounds import PRIVACY_KEY
 
 from keno.fairness.service import EvidenceService
 from keno.infra.bus import Event
+from keno.infra.local_bus import LocalBus
+from keno.infra.outbox import Relay
+from keno.infra.rabbit_dead import RabbitDeadLetters
 from keno.reporting import audit, store
 from keno.reporting.audit import Audit, invariants
 from keno.reporting.service import ReportingService
@@ -117,6 +120,7 @@ CHOSEN = """
     WHERE casino.name = 'casino'
 """
 THE_VERIFIER = "04_the_verifier_agrees"
+THE_DEAD = "11_no_event_is_dead"
 
 
 @asynccontextmanager
@@ -135,8 +139,9 @@ async def damaged(floor: Floor, damage: Damage) -> AsyncIterator[asyncpg.pool.Po
 
 
 async def test_a_database_that_was_played_on_has_no_finding(floor: Floor) -> None:
-    findings = [each async for each in Audit(floor.pool, floor.hall.evidence).findings()]
-    assert [each.invariant for each in findings] == [*(each.name for each in invariants()), THE_VERIFIER]
+    audit_of_all = Audit(floor.pool, floor.hall.evidence, LocalBus(floor.pool))
+    findings = [each async for each in audit_of_all.findings()]
+    assert [each.invariant for each in findings] == [*(each.name for each in invariants()), THE_DEAD, THE_VERIFIER]
     assert all(each.statement.endswith(".") for each in findings)
     assert [each for each in findings if each.broken_by] == []
 
@@ -215,3 +220,45 @@ async def test_the_figures_of_an_hour_are_the_totals_of_its_rounds_however_often
             with pytest.raises(msgspec.DecodeError):
                 await ReportingService(floor.pool).record_round(msgspec.structs.replace(event, data=b'{"v": 2}'))
     assert [tuple(row) for row in await floor.owner_pool.fetch(figures)] == before
+
+
+@pytest.mark.usefixtures("quick_attempts")
+async def test_a_dead_event_is_found_until_it_was_replayed(floor: Floor) -> None:
+    async def broken(_: Event) -> None:
+        raise ValueError("a bug")
+
+    told = next(each for each in await sent(floor) if each.routing_key == "payouts.ready")
+    bus = LocalBus(floor.pool)
+    bus.subscribe("wallet", ["payouts.ready"], broken)
+    await bus.publish([told])
+    assert await floor.broken() == {
+        THE_DEAD: [f"event={told.id}, consumer=wallet, routing_key=payouts.ready, reason=ValueError('a bug')"]
+    }
+
+    mended = LocalBus(floor.pool)
+    mended.subscribe("wallet", ["payouts.ready"], WalletService(floor.pool).credit_payouts)
+    await mended.replay()
+    assert await floor.broken() == {}
+
+
+async def test_a_broker_that_cannot_be_asked_for_its_dead_is_a_finding(floor: Floor) -> None:
+    nowhere = RabbitDeadLetters("amqp://guest:guest@127.0.0.1:1/")
+    findings = Audit(floor.pool, floor.hall.evidence, nowhere).findings()
+    assert [each.invariant async for each in findings if each.broken_by] == [THE_DEAD]
+
+
+async def test_events_that_were_forgotten_are_not_missed_and_those_after_them_are(floor: Floor) -> None:
+    # As if the first round had ended two hours before the others, by a clock that stands.
+    await floor.hall.tamper("UPDATE outbox SET sent_ms = created_ms")
+    ended_ms = await floor.owner_pool.fetchval("SELECT min(ended_ms) FROM rounds WHERE phase = 'settled'")
+    await floor.hall.tamper("UPDATE outbox SET created_ms = created_ms - 7200000 WHERE created_ms <= $1", ended_ms)
+    await floor.hall.tamper("UPDATE rounds SET ended_ms = ended_ms - 7200000 WHERE ended_ms <= $1", ended_ms)
+    count = "SELECT count(*) FROM outbox"
+    before = await floor.owner_pool.fetchval(count)
+
+    assert not await Relay(floor.pool, LocalBus(floor.pool), retention_ms=3_600_000).forget()
+
+    assert await floor.owner_pool.fetchval(count) < before
+    assert await floor.broken() == {}
+    await floor.hall.tamper("DELETE FROM outbox WHERE routing_key = 'round.settled'")
+    assert (await floor.broken()).keys() == {"11_settled_rounds_are_told"}

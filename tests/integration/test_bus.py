@@ -1,44 +1,16 @@
 """What `keno.infra.bus` promises, held against both buses; then what only the broker can show."""
 
 import asyncio
-import uuid
-from collections.abc import Callable
 
 import aio_pika
+import asyncpg
 import pytest
+from support.events import PATIENCE_S, Recorder, event, next_message, until
 
 from keno.infra import cloudevents, rabbit_bus
 from keno.infra.bus import ATTEMPTS_MAX, Bus, BusError, Event
 from keno.infra.local_bus import LocalBus, matches
 from keno.infra.rabbit_bus import RabbitBus
-
-_PATIENCE_S = 30
-
-
-def event(routing_key: str = "round.settled", aggregate: str = "room:1", data: bytes = b"{}") -> Event:
-    return Event(uuid.uuid4(), routing_key, aggregate, 1_790_000_000_123, data)
-
-
-class Recorder:
-    """A handler that remembers what it got, and fails for as long as `failure` gives an error."""
-
-    def __init__(self, failure: Callable[[Event], Exception | None] = lambda _: None) -> None:
-        self.attempts: list[Event] = []
-        self.handled: list[Event] = []
-        self._failure = failure
-
-    async def __call__(self, arrived: Event) -> None:
-        self.attempts.append(arrived)
-        failure = self._failure(arrived)
-        if failure:
-            raise failure
-        self.handled.append(arrived)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - the conditions are plain lists, filled by handlers
-            await asyncio.sleep(0.01)
 
 
 async def test_an_event_reaches_every_consumer_that_asked_for_it_unchanged(bus: Bus) -> None:
@@ -91,7 +63,7 @@ async def test_one_aggregate_does_not_wait_for_another(bus: Bus) -> None:
     bus.subscribe("wallet", ["#"], handler)
     await bus.start()
 
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         await bus.publish([event(aggregate="room:slow"), event(aggregate="room:quick")])
         await other_came.wait()
 
@@ -108,29 +80,6 @@ async def test_a_failing_handler_gets_the_event_again_before_any_later_one_of_it
 
     await until(lambda: len(recorder.handled) == 2)
     assert recorder.attempts == [first, first, first, second]
-
-
-@pytest.mark.usefixtures("quick_attempts")
-async def test_a_poisonous_event_ends_dead_and_lets_those_behind_it_pass(
-    bus: Bus, request: pytest.FixtureRequest
-) -> None:
-    poison, harmless = event("round.settled", data=b'{"poison":true}'), event()
-    recorder = Recorder(lambda arrived: ValueError("it never works") if arrived.id == poison.id else None)
-    bus.subscribe("wallet", ["#"], recorder)
-    await bus.start()
-
-    await bus.publish([poison, harmless])
-
-    await until(lambda: recorder.handled == [harmless])
-    assert recorder.attempts == [poison] * ATTEMPTS_MAX + [harmless]
-    if isinstance(bus, LocalBus):
-        assert bus.dead == [("wallet", poison)]
-    else:
-        url, namespace = request.getfixturevalue("amqp_url"), request.getfixturevalue("rabbit_namespace")
-        dead = await _next_message(url, f"{namespace}.dead")
-        assert cloudevents.decode(dead) == poison
-        assert dead.routing_key == poison.routing_key
-        assert dead.headers["x-death"][0]["queue"] == f"{namespace}.wallet"
 
 
 async def test_an_event_that_nobody_asked_for_is_no_error(bus: Bus) -> None:
@@ -164,8 +113,10 @@ async def test_close_lets_a_running_handler_end(bus: Bus) -> None:
 
 
 @pytest.mark.usefixtures("quick_attempts")
-async def test_the_local_bus_refuses_what_could_not_take_effect_and_lets_nothing_overtake_it() -> None:
-    bus = LocalBus()
+async def test_the_local_bus_refuses_what_could_not_take_effect_and_lets_nothing_overtake_it(
+    pool: asyncpg.Pool,
+) -> None:
+    bus = LocalBus(pool)
     recorder = Recorder(lambda arrived: ConnectionResetError() if arrived.routing_key == "a" else None)
     bus.subscribe("wallet", ["#"], recorder)
     first = event("a")
@@ -174,11 +125,11 @@ async def test_the_local_bus_refuses_what_could_not_take_effect_and_lets_nothing
         await bus.publish([first, event("b")])
 
     assert recorder.attempts == [first] * ATTEMPTS_MAX
-    assert bus.dead == []
+    assert await bus.dead() == []
 
 
-async def test_the_local_bus_refuses_an_event_of_a_consumer_that_runs_elsewhere() -> None:
-    bus = LocalBus()
+async def test_the_local_bus_refuses_an_event_of_a_consumer_that_runs_elsewhere(pool: asyncpg.Pool) -> None:
+    bus = LocalBus(pool)
     bus.declare("wallet", ["payouts.*"])
 
     await bus.publish([event("round.settled")])
@@ -228,7 +179,7 @@ async def test_an_unrouted_event_is_put_aside_where_people_find_it(amqp_url: str
 
     await bus.publish([lost])
 
-    assert cloudevents.decode(await _next_message(amqp_url, f"{rabbit_namespace}.unrouted")) == lost
+    assert cloudevents.decode(await next_message(amqp_url, f"{rabbit_namespace}.unrouted")) == lost
     await bus.close()
 
 
@@ -317,33 +268,8 @@ async def test_a_broker_that_cannot_be_reached_is_a_bus_error() -> None:
     await bus.close()
 
 
-async def test_a_message_that_is_no_event_ends_dead(amqp_url: str, rabbit_namespace: str) -> None:
-    recorder = Recorder()
-    bus = RabbitBus(amqp_url, rabbit_namespace)
-    bus.subscribe("wallet", ["#"], recorder)
-    await bus.start()
-    async with await aio_pika.connect(amqp_url) as connection:
-        exchange = await (await connection.channel()).get_exchange(f"{rabbit_namespace}.events")
-        await exchange.publish(aio_pika.Message(b"no event"), "round.settled")
-
-    assert (await _next_message(amqp_url, f"{rabbit_namespace}.dead")).body == b"no event"
-    assert recorder.attempts == []
-    await bus.close()
-
-
-async def _next_message(url: str, queue_name: str) -> aio_pika.abc.AbstractIncomingMessage:
-    async with asyncio.timeout(_PATIENCE_S), await aio_pika.connect(url) as connection:
-        queue = await (await connection.channel()).get_queue(queue_name)
-        while True:
-            message = await queue.get(fail=False)
-            if message is not None:
-                await message.ack()
-                return message
-            await asyncio.sleep(0.05)
-
-
 async def _publish_until_confirmed(bus: Bus, sent: Event) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await bus.publish([sent])

@@ -74,6 +74,7 @@ _ALL = "*"
 _UPDATES = {
     "keno_app": {
         "accounts": "balance_minor",
+        "dead_events": "dead_ms reason replayed_ms",
         "leases": _ALL,
         "operator_keys": "revoked_ms",
         "operators": "currencies status",
@@ -87,7 +88,7 @@ _UPDATES = {
     },
     "keno_vault": {"epochs": "epoch_key"},
 }
-_NO_INSERTS_BY_APP = {"_pogo_migration", "_pogo_version", "epochs", "rng_seeds", "seed_releases"}
+_NO_INSERTS_BY_APP = {"_pogo_migration", "_pogo_version", "epochs", "outbox_horizon", "rng_seeds", "seed_releases"}
 _INSERTS_BY_VAULT = {"audit_logs", "epochs", "rng_seeds", "seed_releases"}
 _NOT_READ_BY_APP = {"_pogo_migration", "_pogo_version", "rng_seeds"}
 

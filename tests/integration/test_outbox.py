@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from keno.infra import store
+from keno.infra import outbox, store
 from keno.infra.bus import BusError, Event
 from keno.infra.local_bus import LocalBus
 from keno.infra.outbox import Relay
 
+RETENTION_MS = 7_200_000
 _INSERT = """
     INSERT INTO outbox (routing_key, aggregate, payload)
     SELECT 'round.settled', 'room:' || n % 2, jsonb_build_object('v', 1, 'n', n)
@@ -23,8 +24,8 @@ _INSERT = """
 class RecordingBus(LocalBus):
     """Takes everything, or fails, or waits, and remembers what it was given."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        super().__init__(pool)
         self.published: list[Event] = []
         self.failing = False
         self.asked = asyncio.Event()
@@ -45,8 +46,8 @@ async def _unsent_count(pool: asyncpg.Pool) -> int:
 
 async def test_committed_events_are_published_in_order_and_marked_as_sent(pool: asyncpg.Pool) -> None:
     ids = [row["event_id"] for row in await pool.fetch(_INSERT, 5)]
-    bus = RecordingBus()
-    relay = Relay(pool, bus, batch_events_max=3)
+    bus = RecordingBus(pool)
+    relay = Relay(pool, bus, RETENTION_MS, batch_events_max=3)
 
     assert [await relay.step() for _ in range(3)] == [3, 2, 0]
 
@@ -63,8 +64,8 @@ async def test_committed_events_are_published_in_order_and_marked_as_sent(pool: 
 
 
 async def test_an_event_whose_transaction_is_open_or_rolled_back_is_not_published(pool: asyncpg.Pool) -> None:
-    bus = RecordingBus()
-    relay = Relay(pool, bus)
+    bus = RecordingBus(pool)
+    relay = Relay(pool, bus, RETENTION_MS)
     async with pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
@@ -78,8 +79,8 @@ async def test_an_event_whose_transaction_is_open_or_rolled_back_is_not_publishe
 
 async def test_events_that_the_bus_did_not_confirm_stay_unsent_and_are_published_again(pool: asyncpg.Pool) -> None:
     await pool.fetch(_INSERT, 3)
-    bus = RecordingBus()
-    relay = Relay(pool, bus)
+    bus = RecordingBus(pool)
+    relay = Relay(pool, bus, RETENTION_MS)
     bus.failing = True
     with pytest.raises(BusError):
         await relay.step()
@@ -92,30 +93,30 @@ async def test_events_that_the_bus_did_not_confirm_stay_unsent_and_are_published
 
 async def test_only_one_relay_works_at_a_time_so_that_none_overtakes(pool: asyncpg.Pool) -> None:
     await pool.fetch(_INSERT, 2)
-    bus = RecordingBus()
+    bus = RecordingBus(pool)
     bus.answer.clear()
-    first = asyncio.create_task(Relay(pool, bus, batch_events_max=1).step())
+    first = asyncio.create_task(Relay(pool, bus, RETENTION_MS, batch_events_max=1).step())
     await bus.asked.wait()
 
-    assert await Relay(pool, bus).step() == 0
+    assert await Relay(pool, bus, RETENTION_MS).step() == 0
 
     bus.answer.set()
     assert await first == 1
-    assert await Relay(pool, bus).step() == 1
+    assert await Relay(pool, bus, RETENTION_MS).step() == 1
 
 
 async def test_a_relay_that_dies_before_it_marks_leaves_its_events_to_the_next(pool: asyncpg.Pool) -> None:
     (row,) = await pool.fetch(_INSERT, 1)
-    bus = RecordingBus()
+    bus = RecordingBus(pool)
     bus.answer.clear()
-    dying = asyncio.create_task(Relay(pool, bus).step())
+    dying = asyncio.create_task(Relay(pool, bus, RETENTION_MS).step())
     await bus.asked.wait()
     dying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dying
 
     bus.answer.set()
-    assert await Relay(pool, bus).step() == 1
+    assert await Relay(pool, bus, RETENTION_MS).step() == 1
     assert [event.id for event in bus.published] == [row["event_id"]]
 
 
@@ -163,12 +164,40 @@ async def test_an_effect_happens_once_however_often_its_event_is_sent(pool: asyn
             if next(fails, False):
                 raise ConnectionResetError("after the effect, before its commit")
 
-    bus = LocalBus()
+    bus = LocalBus(pool)
     bus.subscribe("reporting", ["round.*"], handler)
     rows = await pool.fetch("SELECT event_id FROM outbox")
-    relay = Relay(pool, bus)
+    relay = Relay(pool, bus, RETENTION_MS)
     assert await relay.step() == 4
     again = [Event(row["event_id"], "round.settled", "room:1", 0, b"{}") for row in rows]
     await bus.publish(again)
 
     assert await pool.fetchval("SELECT count(*) FROM admin_actions") == 4
+
+
+_SENT_AGO = """
+    INSERT INTO outbox (routing_key, aggregate, payload, created_ms, sent_ms)
+    SELECT 'round.settled', 'room:1', '{"v": 1}', now_ms() - $2, CASE WHEN $3 THEN now_ms() END
+    FROM generate_series(1, $1::integer)
+"""
+
+
+async def test_sent_events_are_forgotten_once_they_are_past_their_retention_a_part_at_a_time(
+    pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "FORGET_EVENTS_MAX", 3)
+    await pool.execute(_SENT_AGO, 1, 2 * RETENTION_MS, False)
+    await pool.execute(_SENT_AGO, 5, 2 * RETENTION_MS, True)
+    await pool.execute(_SENT_AGO, 4, RETENTION_MS // 2, True)
+    relay = Relay(pool, RecordingBus(pool), RETENTION_MS)
+
+    assert [await relay.forget() for _ in range(3)] == [True, False, False]
+
+    assert await pool.fetchval("SELECT count(*) FROM outbox WHERE sent_ms IS NOT NULL") == 4
+    assert await _unsent_count(pool) == 1, "what was not sent is kept however old it is"
+
+
+async def test_no_service_can_make_the_outbox_forget_its_last_hour(pool: asyncpg.Pool) -> None:
+    await pool.execute(_SENT_AGO, 3, 3_000_000, True)
+    assert not await Relay(pool, RecordingBus(pool), 0).forget()
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 3

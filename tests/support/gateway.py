@@ -159,6 +159,7 @@ async def open_gateway(
         port=8080,
         public_origins=(origin,),
         epoch_rounds=16,
+        outbox_retention_h=1,
     )
     load_keys(config.keys_dir, create=True)
     async with bootstrap.platform(config) as platform:

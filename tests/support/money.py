@@ -21,6 +21,7 @@ from keno.game.numbers import picks_mask
 from keno.game.profiles import shipped_paytable
 from keno.game.rules import CurrencyRules, RoomRules
 from keno.infra.bus import Event
+from keno.infra.local_bus import LocalBus
 from keno.infra.postgres import Executor
 from keno.money import currency
 from keno.reporting.audit import Audit
@@ -235,7 +236,7 @@ class Floor:
 
     async def broken(self) -> dict[str, list[str]]:
         """What the audit finds: the invariants that do not hold, with what breaks them."""
-        audit = Audit(self.pool, self.hall.evidence)
+        audit = Audit(self.pool, self.hall.evidence, LocalBus(self.pool))
         return {found.invariant: found.broken_by async for found in audit.findings() if found.broken_by}
 
     async def stored_bets(self, transaction_ids: Sequence[str]) -> list[tuple[str, int, int]]:
