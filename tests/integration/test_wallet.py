@@ -14,7 +14,7 @@ from support.money import Floor, open_floor
 from keno.infra.bus import Event
 from keno.infra.postgres import create_pool
 from keno.money import MINOR_MAX
-from keno.wallet.request import MovementRequest
+from keno.wallet.request import MovementRequest, RollbackRequest
 from keno.wallet.service import WalletService
 from keno.wallet.store import Movement
 
@@ -276,7 +276,8 @@ async def test_the_ledger_can_be_added_to_and_nothing_else(floor: Floor, wallet:
     await floor.fund("bob", 100_000)
     await played(floor)
     await wallet.credit_payouts(await payouts_ready(floor))
-    for table in ("wallet_transactions", "bets", "payouts", "round_credits", "round_totals"):
+    await wallet.roll_back(floor.operator_id, "never came", RollbackRequest("r"))
+    for table in ("wallet_transactions", "rollbacks", "bets", "payouts", "round_credits", "round_totals"):
         for statement in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):  # noqa: S608
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await floor.pool.execute(statement)
@@ -284,6 +285,7 @@ async def test_the_ledger_can_be_added_to_and_nothing_else(floor: Floor, wallet:
                 await floor.owner_pool.execute(statement)
     for statement in (
         "UPDATE wallet_transactions SET amount_minor = 1",
+        "UPDATE rollbacks SET wallet_transaction_id = 1",
         "UPDATE bets SET stake_minor = 1",
         "UPDATE payouts SET payout_minor = 1",
         "UPDATE round_credits SET credits_count = 1",
