@@ -122,7 +122,7 @@ class RabbitBus:
             event.data,
             exchange=self._name("events"),
             routing_key=event.routing_key,
-            properties=cloudevents.encode(event).properties,
+            properties=cloudevents.encode(event),
             mandatory=True,
             wait=False,
         )
