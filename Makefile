@@ -14,7 +14,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos bench-core lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos bench-core bench-events lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-12s %s\n' "$$name" "$$does"; done
@@ -47,6 +47,9 @@ chaos: setup  ## kill, pause, crash and cut while players bet: make chaos [FAULT
 
 bench-core: setup  ## benchmarks of the Rust core
 	$(BIN)/python -m benchmarks.core
+
+bench-events: setup  ## benchmarks of events, from the outbox to a handler
+	$(BIN)/python -m benchmarks.events
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
 lock: $(VENV)/.python  ## compile requirements.lock from pyproject.toml

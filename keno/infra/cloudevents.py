@@ -6,8 +6,8 @@ Source: the AMQP protocol binding for CloudEvents, version 1.0.2, whose attribut
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import aio_pika
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage, DeliveryMode
+from pamqp.commands import Basic
 
 from keno.infra.bus import Event
 
@@ -17,17 +17,17 @@ _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def encode(event: Event) -> aio_pika.Message:
-    """A persistent message; its routing key goes beside it."""
+def encode(event: Event) -> Basic.Properties:
+    """The properties of a persistent message; its body is `event.data`, and its routing key goes beside it."""
+    event_id = str(event.id)
     time = (_UNIX_EPOCH + event.time_ms * _MILLISECOND).isoformat(timespec="milliseconds")
-    return aio_pika.Message(
-        event.data,
+    return Basic.Properties(
         content_type="application/json",
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        message_id=str(event.id),
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=event_id,
         headers={
             "cloudEvents:specversion": "1.0",
-            "cloudEvents:id": str(event.id),
+            "cloudEvents:id": event_id,
             "cloudEvents:source": _SOURCE,
             "cloudEvents:type": _TYPE_PREFIX + event.routing_key,
             "cloudEvents:subject": event.aggregate,

@@ -97,7 +97,8 @@ class RabbitBus:
             raise BusError(f"{len(events)} events were not confirmed: {failure!r}") from failure
         failures = [result for result in results if isinstance(result, BaseException)]
         for each in failures:
-            if not isinstance(each, UNREACHABLE):
+            # aiormq cancels what waits on a connection that it gives up; had we been cancelled, we would not be here.
+            if not isinstance(each, (*UNREACHABLE, asyncio.CancelledError)):
                 raise each
         if failures:
             raise BusError(f"not all of {len(events)} events were confirmed: {failures[0]!r}") from failures[0]
@@ -122,7 +123,7 @@ class RabbitBus:
             event.data,
             exchange=self._name("events"),
             routing_key=event.routing_key,
-            properties=cloudevents.encode(event).properties,
+            properties=cloudevents.encode(event),
             mandatory=True,
             wait=False,
         )

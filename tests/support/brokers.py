@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,8 +53,10 @@ class SharedBroker:
             if state is None:
                 if not (_SCRIPTS / "rabbitmq-server").exists():
                     _install()
-                state = {"holders": 0, **self._start()}
-                await self._wait(state["url"])
+                ports = _free_ports(3)
+                pid = _start(self._folder, ports)
+                state = {"holders": 0, "url": _url(ports[0]), "pid": pid, "epmd_port": ports[2]}
+                await _wait(self._folder, state["url"])
             state["holders"] += 1
             self._state.write_text(json.dumps(state))
             return str(state["url"])
@@ -68,13 +70,7 @@ class SharedBroker:
                 return
             self._state.unlink()
             os.kill(state["pid"], signal.SIGTERM)
-            # Erlang's name server outlives its node.
-            environment = {**os.environ, "ERL_EPMD_PORT": str(state["epmd_port"])}
-            for _ in range(_STOP_TIMEOUT_S):
-                asked = subprocess.run([_epmd(), "-kill"], env=environment, check=False, capture_output=True)
-                if asked.returncode == 0:
-                    break
-                time.sleep(1)
+            _end_name_server(state["epmd_port"])
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -82,40 +78,100 @@ class SharedBroker:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    async def _wait(self, url: str) -> None:
-        for _ in range(_BOOT_TIMEOUT_S):
-            if await _answers(url):
-                return
-            await asyncio.sleep(1)
-        raise RuntimeError("RabbitMQ did not start:\n" + (self._folder / "output").read_text(errors="replace"))
 
-    def _start(self) -> dict[str, str | int]:
-        port, distribution_port, epmd_port = _free_ports(3)
-        url = f"amqp://guest:guest@127.0.0.1:{port}/"
-        plugins = self._folder / "enabled_plugins"
-        plugins.write_text("[].\n")
-        configuration = self._folder / "rabbitmq.conf"
-        configuration.write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self._folder),
-            "RABBITMQ_NODENAME": f"keno{port}@localhost",
-            "RABBITMQ_DIST_PORT": str(distribution_port),
-            "ERL_EPMD_PORT": str(epmd_port),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
-            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
-            "RABBITMQ_PID_FILE": str(self._folder / "pid"),
-            "RABBITMQ_CONFIG_FILE": str(configuration),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
-            "RABBITMQ_CONF_ENV_FILE": str(self._folder / "no-environment"),
-        }
-        # The wrapper in PATH insists on the system's user and folders; this is the script behind it. A shell starts it,
-        # because whoever stops it is perhaps not whoever started it.
-        command = ["sh", "-c", '"$0" >"$1" 2>&1 & echo $!', _SCRIPTS / "rabbitmq-server", self._folder / "output"]
-        started = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, start_new_session=True)
-        return {"url": url, "pid": int(started.stdout), "epmd_port": epmd_port}
+class OwnBroker:
+    """A broker of one test, which may be stopped and started again on its data and ports."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (_SCRIPTS / "rabbitmq-server").exists():
+            _install()
+        self._folder = folder
+        self._ports = _free_ports(3)
+        self._pid: int | None = None
+        folder.mkdir()
+
+    @property
+    def url(self) -> str:
+        return _url(self._ports[0])
+
+    async def start(self) -> None:
+        self._pid = _start(self._folder, self._ports)
+        await _wait(self._folder, self.url)
+
+    def stop(self) -> None:
+        """Ends the node as its operators would, and returns when it has gone."""
+        if self._pid is None:
+            return
+        os.kill(self._pid, signal.SIGTERM)
+        for _ in range(10 * _STOP_TIMEOUT_S):
+            if not _runs(self._pid):
+                break
+            time.sleep(0.1)
+        self._pid = None
+
+    def remove(self) -> None:
+        self.stop()
+        _end_name_server(self._ports[2])
+        shutil.rmtree(self._folder)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # whoever inherited it may be slow to ask for its end
+
+
+async def _wait(folder: Path, url: str) -> None:
+    for _ in range(_BOOT_TIMEOUT_S * 4):
+        if await _answers(url):
+            return
+        await asyncio.sleep(0.25)
+    raise RuntimeError("RabbitMQ did not start:\n" + (folder / "output").read_text(errors="replace"))
+
+
+def _url(port: int) -> str:
+    return f"amqp://guest:guest@127.0.0.1:{port}/"
+
+
+def _start(folder: Path, ports: Sequence[int]) -> int:
+    """Starts a node, the leader of a process group of its own; returns the id of its process."""
+    port, distribution_port, epmd_port = ports
+    plugins = folder / "enabled_plugins"
+    plugins.write_text("[].\n")
+    configuration = folder / "rabbitmq.conf"
+    configuration.write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "RABBITMQ_NODENAME": f"keno{port}@localhost",
+        "RABBITMQ_DIST_PORT": str(distribution_port),
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_CONFIG_FILE": str(configuration),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "no-environment"),
+    }
+    # The wrapper in PATH insists on the system's user and folders; this is the script behind it. A shell starts it,
+    # because whoever stops it is perhaps not whoever started it.
+    command = ["sh", "-c", '"$0" >"$1" 2>&1 & echo $!', _SCRIPTS / "rabbitmq-server", folder / "output"]
+    started = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, start_new_session=True)
+    return int(started.stdout)
+
+
+def _end_name_server(epmd_port: int) -> None:
+    # Erlang's name server outlives its node, and refuses to go before it has seen it go.
+    environment = {**os.environ, "ERL_EPMD_PORT": str(epmd_port)}
+    for _ in range(_STOP_TIMEOUT_S):
+        asked = subprocess.run([_epmd(), "-kill"], env=environment, check=False, capture_output=True)
+        if asked.returncode == 0:
+            break
+        time.sleep(1)
 
 
 def _epmd() -> str:
