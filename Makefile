@@ -12,10 +12,10 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test bench-core lock clean
+.PHONY: help setup demo test lint rust-test py-test bench-core bench-settlement lock clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-12s %s\n' "$$name" "$$does"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
 
 setup: $(VENV)/.extension  ## make the virtual environment and build the Rust extension
 
@@ -42,6 +42,9 @@ py-test: setup  ## tests of the Python services
 
 bench-core: setup  ## benchmarks of the Rust core
 	$(BIN)/python -m benchmarks.core
+
+bench-settlement: setup  ## benchmark of settlement, on the PostgreSQL of the tests
+	$(BIN)/python -m benchmarks.settlement
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
 lock: $(VENV)/.python  ## compile requirements.lock from pyproject.toml
