@@ -153,7 +153,7 @@ asyncio.run(main())
 @pytest.mark.parametrize(
     ("name", "nth", "when", "bets_settled"),
     [
-        ("bets_of_chunk", 1, "after", 0),
+        ("bets_after", 1, "after", 0),
         ("store_payouts", 2, "after", 30),
         ("record_chunk", 2, "after", 30),
         ("hold_large_round", 3, "before", 60),
