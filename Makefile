@@ -14,10 +14,10 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos bench-core bench-events lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos bench-core bench-events bench-settlement lock clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-12s %s\n' "$$name" "$$does"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
 
 setup: $(VENV)/.extension  ## make the virtual environment and build the Rust extension
 
@@ -50,6 +50,8 @@ bench-core: setup  ## benchmarks of the Rust core
 
 bench-events: setup  ## benchmarks of events, from the outbox to a handler
 	$(BIN)/python -m benchmarks.events
+bench-settlement: setup  ## benchmark of settlement, on the PostgreSQL of the tests
+	$(BIN)/python -m benchmarks.settlement
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
 lock: $(VENV)/.python  ## compile requirements.lock from pyproject.toml

@@ -228,3 +228,7 @@ class SettlementStream:
     @property
     def winners_count(self) -> int:
         """How many payouts `feed` and `finish` have returned so far."""
+
+    @property
+    def last_bet_id(self) -> int | None:
+        """The last bet that was fed; None before there is one."""

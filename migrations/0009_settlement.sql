@@ -18,7 +18,8 @@ CREATE TABLE settlement_chunks (
     PRIMARY KEY (round_id, last_bet_id, operator_id, terms)
 );
 COMMENT ON TABLE settlement_chunks IS
-    'what was done of a large round, written with its payouts: a chunk of its bets by ascending id, a row for each operator and terms. '
+    'what was done of a large round, written with its payouts: its bets between two ids, from where the chunk before ended, a row for each '
+    'operator and terms. '
     'The payouts are nobody''s until the round is settled.';
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON settlement_chunks FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 

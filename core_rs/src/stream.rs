@@ -89,6 +89,11 @@ impl SettlementStream {
         self.sheet.winners_count
     }
 
+    /// The last bet that was read, if any was.
+    pub fn last_bet_id(&self) -> Option<i64> {
+        self.sheet.current.map(|_| self.sheet.last_bet_id)
+    }
+
     fn step(
         &mut self,
         work: impl FnOnce(&mut Reader, &mut Sheet) -> Result<(), CoreError>,

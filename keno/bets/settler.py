@@ -74,11 +74,7 @@ class Settler:
                 return _IDLE_S
             try:
                 async with conn.transaction():
-                    chunk = await store.next_chunk(conn, held.round_id, self._chunk_bets)
-                    if chunk:
-                        await self._settle_bets(conn, held, *chunk)
-                    else:
-                        await _end(conn, [held], await store.totals_of_chunks(conn, held.round_id))
+                    await self._settle_next_bets(conn, held)
             except _CANNOT_BE_SETTLED as error:
                 await self._set_aside(conn, [(held.round_id, str(error))])
         failpoints.reach("settlement.committed")
@@ -101,10 +97,14 @@ class Settler:
         await _pay(conn, settlement, await store.bets_of_rounds(conn, [each.round_id for each in rounds]))
         await _end(conn, rounds, settlement.totals())
 
-    async def _settle_bets(self, conn: Connection, drawn: DrawnRound, first_bet_id: int, last_bet_id: int) -> None:
+    async def _settle_next_bets(self, conn: Connection, drawn: DrawnRound) -> None:
+        settled_to = await store.last_bet_in_chunks(conn, drawn.round_id)
         settlement = await self._settlement(conn, [drawn])
-        await _pay(conn, settlement, await store.bets_of_chunk(conn, drawn.round_id, first_bet_id, last_bet_id))
-        await store.record_chunk(conn, first_bet_id, last_bet_id, settlement.totals())
+        await _pay(conn, settlement, await store.bets_after(conn, drawn.round_id, settled_to, self._chunk_bets))
+        if settlement.last_bet_id is None:
+            await _end(conn, [drawn], await store.totals_of_chunks(conn, drawn.round_id))
+        else:
+            await store.record_chunk(conn, settled_to + 1, settlement.last_bet_id, settlement.totals())
 
     async def _set_aside(self, conn: Connection, failures: Sequence[tuple[int, str]]) -> None:
         await store.set_aside(conn, failures)

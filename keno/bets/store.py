@@ -127,7 +127,6 @@ async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet
 
 # ---- settlement: all in the transaction of the settler, which holds the rounds ----
 
-_BET_COLUMNS = "round_id, id, operator_id, account_id, picks, stake_minor, terms"
 _PAYOUT_COLUMNS = ("bet_id", "round_id", "account_id", "hits", "payout_minor", "cut_minor")
 
 
@@ -164,39 +163,24 @@ async def hold_large_round(conn: Connection, bets_min: int) -> DrawnRound | None
 
 async def bets_of_rounds(conn: Connection, round_ids: Sequence[int]) -> bytes:
     """The bets of rounds as the binary COPY that `RoundSettlement` takes."""
-    query = f"SELECT {_BET_COLUMNS} FROM bets WHERE round_id = ANY ($1) ORDER BY round_id, id"  # noqa: S608 - a constant
-    return await _copy_out(conn, query, list(round_ids))
+    listed = ",".join(f"{round_id:d}" for round_id in round_ids)
+    return await _copy_bets(conn, f"round_id = ANY ('{{{listed}}}'::bigint[]) ORDER BY round_id, id")
 
 
-async def next_chunk(conn: Connection, round_id: int, bets_max: int) -> tuple[int, int] | None:
-    """The first and the last bet of a round's next chunk; None where chunks cover all its bets."""
-    row = await conn.fetchrow(
-        """
-        SELECT min(id), max(id) FROM (
-            SELECT id FROM bets WHERE round_id = $1 AND id > (
-                SELECT coalesce(max(c.last_bet_id), 0) FROM settlement_chunks AS c WHERE c.round_id = $1
-            ) ORDER BY id LIMIT $2
-        ) AS chunk HAVING count(*) > 0
-        """,
-        round_id,
-        bets_max,
-    )
-    return (row[0], row[1]) if row else None
+async def bets_after(conn: Connection, round_id: int, bet_id: int, bets_max: int) -> bytes:
+    """The next bets of a round after one, by ascending id, as the binary COPY that `RoundSettlement` takes."""
+    return await _copy_bets(conn, f"round_id = {round_id:d} AND id > {bet_id:d} ORDER BY id LIMIT {bets_max:d}")
 
 
-async def bets_of_chunk(conn: Connection, round_id: int, first_bet_id: int, last_bet_id: int) -> bytes:
-    """A part of a round's bets as the binary COPY that `RoundSettlement` takes."""
-    query = f"SELECT {_BET_COLUMNS} FROM bets WHERE round_id = $1 AND id BETWEEN $2 AND $3 ORDER BY id"  # noqa: S608 - a constant
-    return await _copy_out(conn, query, round_id, first_bet_id, last_bet_id)
-
-
-async def _copy_out(conn: Connection, query: str, *values: object) -> bytes:
+async def _copy_bets(conn: Connection, those: str) -> bytes:
+    # COPY takes no parameters. What asyncpg does about that is three round trips more.
+    query = f"SELECT round_id, id, operator_id, account_id, picks, stake_minor, terms FROM bets WHERE {those}"  # noqa: S608 - our own numbers
     pieces: list[bytes] = []
 
     async def take(piece: bytes) -> None:
         pieces.append(piece)
 
-    await conn.copy_from_query(query, *values, output=take, format="binary")
+    await conn.copy_from_query(query, output=take, format="binary")
     return b"".join(pieces)
 
 
@@ -209,8 +193,16 @@ async def store_payouts(conn: Connection, payouts: bytes) -> None:
     await conn.copy_to_table("payouts", source=source(), columns=_PAYOUT_COLUMNS, format="binary")
 
 
+async def last_bet_in_chunks(conn: Connection, round_id: int) -> int:
+    """Up to which bet a round is settled; 0 where it is not begun. Ask when the round is held, not before."""
+    last_bet_id: int = await conn.fetchval(
+        "SELECT coalesce(max(last_bet_id), 0) FROM settlement_chunks WHERE round_id = $1", round_id
+    )
+    return last_bet_id
+
+
 async def record_chunk(conn: Connection, first_bet_id: int, last_bet_id: int, totals: Sequence[RoundTotals]) -> None:
-    """Notes that these bets of a round are settled, and what they add up to."""
+    """Notes that the bets of a round between these ids are settled, and what they add up to."""
     await conn.execute(
         """
         INSERT INTO settlement_chunks

@@ -118,3 +118,8 @@ class RoundSettlement:
     def winners_count(self) -> int:
         """How many payouts have been returned so far."""
         return self._stream.winners_count
+
+    @property
+    def last_bet_id(self) -> int | None:
+        """The last bet that was fed; None before there is one."""
+        return self._stream.last_bet_id

@@ -153,7 +153,7 @@ asyncio.run(main())
 @pytest.mark.parametrize(
     ("name", "nth", "when", "bets_settled"),
     [
-        ("bets_of_chunk", 1, "after", 0),
+        ("bets_after", 1, "after", 0),
         ("store_payouts", 2, "after", 30),
         ("record_chunk", 2, "after", 30),
         ("hold_large_round", 3, "before", 60),
@@ -225,20 +225,16 @@ async def test_settlers_at_the_same_time_settle_each_chunk_once(floor: Floor, da
     assert await floor.broken() == {}
 
 
-ITS_ROUND = "(SELECT round_id FROM bets WHERE id = $1)"
-# What is done to a round behind the back of the rules, by one of its bets, and what is said of it.
+# What is done to a round behind the back of the rules, and what is said of it.
 DAMAGES = {
-    "terms": ("UPDATE bets SET terms = 77 WHERE id = $1", "terms"),
-    "a bet more": (f"UPDATE rounds SET bets_count = 79 WHERE id = {ITS_ROUND}", "locked with 79 bets and has 80"),
+    "terms": ("UPDATE bets SET terms = 77 WHERE id = (SELECT max(id) FROM bets WHERE round_id = $1)", "terms"),
+    "a bet more": ("UPDATE rounds SET bets_count = 79 WHERE id = $1", "was locked with 79 bets and has 80"),
     "a payout": (
-        f"INSERT INTO payouts SELECT id, round_id, account_id, 1, 0, 1 FROM bets WHERE round_id = {ITS_ROUND}",
+        "INSERT INTO payouts SELECT id, round_id, account_id, 1, 0, 1 FROM bets WHERE round_id = $1",
         "duplicate key",
     ),
-    "rules": (f"UPDATE rounds SET rules_hash = sha256('other') WHERE id = {ITS_ROUND}", "are not published"),
-    "numbers": (
-        f"UPDATE rounds SET numbers = decode(repeat('07', 20), 'hex') WHERE id = {ITS_ROUND}",
-        "number 7 occurs twice",
-    ),
+    "rules": ("UPDATE rounds SET rules_hash = sha256('other') WHERE id = $1", "are not published"),
+    "numbers": ("UPDATE rounds SET numbers = decode(repeat('07', 20), 'hex') WHERE id = $1", "number 7 occurs twice"),
 }
 
 
@@ -254,8 +250,7 @@ async def test_a_round_that_cannot_be_settled_is_set_aside_and_holds_up_no_other
     round_ids = await drawn(floor, *rooms)
     bad = round_ids[1]
     statement, reason = DAMAGES[damage]
-    bet_id = await floor.owner_pool.fetchval("SELECT max(id) FROM bets WHERE round_id = $1", bad)
-    await floor.hall.tamper(statement, bet_id)
+    await floor.hall.tamper(statement, bad)
 
     settler = Settler(floor.pool, chunk_bets=chunk_bets)
     while await settler.step() == 0:

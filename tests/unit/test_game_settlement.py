@@ -209,3 +209,11 @@ def test_a_pair_that_the_room_does_not_offer_has_no_index() -> None:
 def test_terms_are_not_made_from_rules_that_fail_their_check() -> None:
     with pytest.raises(RulesError):
         RoundTerms(RULES, [shipped_paytable("92")])
+
+
+def test_it_tells_the_last_bet_it_was_fed() -> None:
+    assert run([]).last_bet_id is None
+    settlement = run([bet([1], 100, bet_id=place) for place in (3, 5, 8)])
+    assert settlement.last_bet_id == 8
+    settlement.finish()
+    assert settlement.last_bet_id == 8

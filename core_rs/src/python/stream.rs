@@ -50,4 +50,9 @@ impl SettlementStream {
     fn winners_count(&self) -> u64 {
         self.0.winners_count()
     }
+
+    #[getter]
+    fn last_bet_id(&self) -> Option<i64> {
+        self.0.last_bet_id()
+    }
 }
