@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROUNDS ?=
 JOBS ?= 2
+FULL ?=
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
@@ -12,7 +13,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test bench-core lock clean
+.PHONY: help setup demo test lint rust-test py-test bench-core bench-bets lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-12s %s\n' "$$name" "$$does"; done
@@ -42,6 +43,9 @@ py-test: setup  ## tests of the Python services
 
 bench-core: setup  ## benchmarks of the Rust core
 	$(BIN)/python -m benchmarks.core
+
+bench-bets: setup  ## benchmark of the acceptance of bets beside pgbench: make bench-bets [FULL=1]
+	$(BIN)/python -m benchmarks.bets $(if $(FULL),--full)
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
 lock: $(VENV)/.python  ## compile requirements.lock from pyproject.toml
