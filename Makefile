@@ -44,14 +44,16 @@ py-test: setup  ## tests of the Python services
 bench-core: setup  ## benchmarks of the Rust core
 	$(BIN)/python -m benchmarks.core
 
-bench-bets: setup  ## benchmark of the acceptance of bets beside pgbench: make bench-bets [FULL=1]
+bench-bets: setup $(VENV)/.requirements-bench  ## bets beside pgbench and FastAPI: make bench-bets [FULL=1]
 	$(BIN)/python -m benchmarks.bets $(if $(FULL),--full)
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
-lock: $(VENV)/.python  ## compile requirements.lock from pyproject.toml
+lock: $(VENV)/.python  ## compile both lock files from pyproject.toml
 	test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/python -m pip install --quiet 'uv>=0.8'; }
 	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--extra embedded --extra dev --output-file requirements.lock pyproject.toml
+	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--constraint requirements.lock --extra bench --output-file requirements-bench.lock pyproject.toml
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) target .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
@@ -67,6 +69,11 @@ $(VENV)/.python:
 
 $(VENV)/.requirements: $(VENV)/.python requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+# What only the peers of the benchmarks need.
+$(VENV)/.requirements-bench: $(VENV)/.requirements requirements-bench.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements-bench.lock
 	@touch $@
 
 # Editable: the package is imported from this folder, the extension is built into keno/, `keno` and `keno-verify` stand in $(BIN).

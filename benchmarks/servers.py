@@ -25,6 +25,14 @@ _PREFIX = "keno_bets_bench_"
 _USUAL_REDIS = "redis://127.0.0.1:6379/0"
 _POLL_S = 0.02
 _READS_A_LISTING = 10
+_OWNER_SETTINGS = {
+    # The audit joins all bets with the whole ledger: to be hashed, where the planner expects one row and would loop.
+    "enable_nestloop": "off",
+    "work_mem": "256MB",
+    "jit": "off",
+    # What a killed benchmark was asking for ends with it.
+    "client_connection_check_interval": "1s",
+}
 
 
 @dataclass(frozen=True)
@@ -125,8 +133,7 @@ async def database(servers: Servers) -> AsyncIterator[Database]:
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
     url = urlsplit(servers.database_url)._replace(path=f"/{name}").geturl()
-    # The audit joins all bets with the whole ledger: to be hashed, where the planner expects one row and would loop.
-    owner = await asyncpg.connect(url, server_settings={"work_mem": "256MB", "jit": "off", "enable_nestloop": "off"})
+    owner = await asyncpg.connect(url, server_settings=_OWNER_SETTINGS)
     try:
         yield Database(url, owner)
     finally:

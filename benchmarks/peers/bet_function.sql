@@ -67,6 +67,8 @@ BEGIN
     IF FOUND THEN
         IF earlier.fingerprint = p_fingerprint THEN
             outcome := 1; bet_id := earlier.id; round_id := earlier.round_id; accepted_ms := earlier.accepted_ms;
+            SELECT a.account_hash INTO account_hash FROM accounts AS a WHERE a.id = earlier.account_id;
+            SELECT r.number, r.paytable_hash INTO round_number, paytable_hash FROM rounds AS r WHERE r.id = earlier.round_id;
         ELSE
             outcome := 2;
         END IF;

@@ -37,8 +37,8 @@ class Pgbench:
         self.database = database
         self._players = players
         self._program = program
-        self._operator = operator
-        self._room = room
+        self.operator = operator
+        self.room = room
         self._runs = 0
         self.placed = 0
 
@@ -48,8 +48,8 @@ class Pgbench:
         script = _SCRIPT.format(
             transaction=_RANDOM if random_ids else _ORDERED,
             players=self._players,
-            operator=self._operator,
-            room=self._room,
+            operator=self.operator,
+            room=self.room,
         )
         with tempfile.NamedTemporaryFile("w", suffix=".pgbench") as file:
             file.write(script)
