@@ -6,6 +6,7 @@ ROUNDS ?=
 JOBS ?= 2
 FAULTS ?= 100
 SEED ?= $(shell date +%s)
+FULL ?=
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
@@ -14,7 +15,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos bench-core bench-events bench-settlement lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos bench-core bench-events bench-settlement bench-bets lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -52,12 +53,16 @@ bench-events: setup  ## benchmarks of events, from the outbox to a handler
 	$(BIN)/python -m benchmarks.events
 bench-settlement: setup  ## benchmark of settlement, on the PostgreSQL of the tests
 	$(BIN)/python -m benchmarks.settlement
+bench-bets: setup $(VENV)/.requirements-bench  ## bets beside pgbench and FastAPI: make bench-bets [FULL=1]
+	$(BIN)/python -m benchmarks.bets $(if $(FULL),--full)
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
-lock: $(VENV)/.python  ## compile requirements.lock from pyproject.toml
+lock: $(VENV)/.python  ## compile both lock files from pyproject.toml
 	test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/python -m pip install --quiet 'uv>=0.8'; }
 	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--extra embedded --extra dev --output-file requirements.lock pyproject.toml
+	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--constraint requirements.lock --extra bench --output-file requirements-bench.lock pyproject.toml
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) target .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
@@ -73,6 +78,11 @@ $(VENV)/.python:
 
 $(VENV)/.requirements: $(VENV)/.python requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+# What only the peers of the benchmarks need.
+$(VENV)/.requirements-bench: $(VENV)/.requirements requirements-bench.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements-bench.lock
 	@touch $@
 
 # Editable: the package is imported from this folder, the extension is built into keno/, `keno` and `keno-verify` stand in $(BIN).

@@ -63,8 +63,7 @@ def compare_cost(
 ) -> Row:
     """A row about cost: lower is better. `per_second` is how many `unit` a second has (1e9 for ns)."""
     ours, peer = (seconds * per_second for seconds in alternate(*sides, runs=runs))
-    ratio = peer / ours
-    return Row(what, unit, ours, peer, peer_name, ratio, target, None if target is None else ratio >= target)
+    return compare_costs(what, unit, ours, peer, peer_name, target)
 
 
 def compare_limit(what: str, unit: str, ours: float, limit: float, limit_name: str) -> Row:
@@ -72,14 +71,36 @@ def compare_limit(what: str, unit: str, ours: float, limit: float, limit_name: s
     return Row(what, unit, ours, limit, limit_name, ours / limit, 1.0, ours >= limit)
 
 
-def publish(name: str, method: str, rows: list[Row], packages: tuple[str, ...] = ()) -> Path:
-    """Prints the table and writes `benchmarks/results/NAME.json`; returns its path."""
+def compare_rate(what: str, unit: str, ours: float, peer: float, peer_name: str, target: float | None) -> Row:
+    """A row about two rates that were measured in turn: higher is better."""
+    ratio = ours / peer
+    return Row(what, unit, ours, peer, peer_name, ratio, target, None if target is None else ratio >= target)
+
+
+def compare_costs(what: str, unit: str, ours: float, peer: float, peer_name: str, target: float | None) -> Row:
+    """A row about two costs that were measured in turn: lower is better."""
+    ratio = peer / ours
+    return Row(what, unit, ours, peer, peer_name, ratio, target, None if target is None else ratio >= target)
+
+
+def publish(
+    name: str,
+    method: str,
+    rows: list[Row],
+    packages: tuple[str, ...] = (),
+    versions: Mapping[str, str] | None = None,
+) -> Path:
+    """Prints the table and writes `benchmarks/results/NAME.json`; returns its path. `versions` are those of servers."""
     _print_table(rows)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     report: Mapping[str, object] = {
         "machine": machine(),
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in packages},
+            **(versions or {}),
+        },
         "method": method,
         "rows": [asdict(row) for row in rows],
     }

@@ -1,0 +1,243 @@
+"""Bets over HTTP: the gateway in a process of its own beside the usual stack in another, on the same servers."""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from statistics import median
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from benchmarks import http_load, report
+from benchmarks.bets_house import House, house, ordered_id
+from benchmarks.http_load import Load
+from benchmarks.peers import pgbench
+from benchmarks.peers.pgbench import Pgbench
+from benchmarks.report import Row
+from benchmarks.servers import ServerCpu, Servers, process_cpu_seconds
+from keno.identity.service import IdentityService
+from keno.identity.signature import HmacSecret, sign
+from keno.infra.keyfiles import load_keys
+from keno.infra.postgres import create_pool
+
+PEER = "FastAPI, SQLAlchemy"
+PLAYERS = 1_000
+BATCH = 1_000
+_START_S = 60.0
+_random = random.Random(11)
+
+
+@dataclass
+class Side:
+    """A service that takes bets, its process, and whose books they go to."""
+
+    books: House | Pgbench
+    operator_key: tuple[str, HmacSecret]
+    room: UUID
+    port: int
+    process: asyncio.subprocess.Process
+
+    def request(self, path: str, body: bytes) -> bytes:
+        """A signed request as it goes over the wire."""
+        headers = sign(
+            self.operator_key[1],
+            self.operator_key[0],
+            method="POST",
+            target_uri=f"http://127.0.0.1:{self.port}{path}",
+            body=body,
+            created_s=int(time.time()),
+            nonce=secrets.token_urlsafe(16),
+        )
+        fields = {
+            "Host": f"127.0.0.1:{self.port}",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+        }
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in (fields | headers).items()), "", ""]
+        return "\r\n".join(lines).encode() + body
+
+    def bet(self) -> dict[str, object]:
+        """A new bet."""
+        return {
+            "transaction_id": ordered_id(),
+            "player": str(_random.randint(1, PLAYERS)),
+            "picks": _random.sample(range(1, 81), _random.randint(1, 10)),
+            "stake_minor": 100 * _random.randint(1, 100),
+            "currency": "EUR",
+            "room": str(self.room),
+        }
+
+    def singles(self, number: int) -> list[bytes]:
+        """Requests of one bet each."""
+        return [self.request("/v1/bets", json.dumps(self.bet()).encode()) for _ in range(number)]
+
+    def batches(self, number: int) -> list[bytes]:
+        """Requests of BATCH bets each."""
+        return [
+            self.request("/v1/bets/batch", json.dumps({"bets": [self.bet() for _ in range(BATCH)]}).encode())
+            for _ in range(number)
+        ]
+
+    async def measure(self, requests: list[bytes], bets: int, connections: int, rate: float | None = None) -> "Run":
+        """Sends the requests; SystemExit where not all of the `bets` were accepted."""
+        service_before = process_cpu_seconds(self.process.pid)
+        async with ServerCpu(self.books.database.owner) as cpu:
+            load = await http_load.run(self.port, requests, _accepted, connections=connections, rate=rate)
+        service_us = (process_cpu_seconds(self.process.pid) - service_before) / bets * 1e6
+        if load.accepted != bets:
+            raise SystemExit(f"port {self.port}: {load.accepted} of {bets} bets were accepted over HTTP")
+        if isinstance(self.books, House):
+            self.books.acknowledged += bets
+        else:
+            self.books.placed += bets
+        return Run(load, service_us, cpu.seconds / bets * 1e6)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Microseconds of processor time a bet, in the service and in the database."""
+
+    load: Load
+    service_us: float
+    database_us: float
+
+
+def _accepted(head: bytes, body: bytes) -> int:
+    status = head[9:12]
+    if status == b"201":
+        return 1
+    return body.count(b'"status":201') if status == b"200" else 0
+
+
+async def rows(found: Servers, requests: int, runs: int) -> tuple[list[Row], list[str]]:
+    """The table of both endpoints, and what is wrong in anybody's books."""
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(_ours(found))
+        peer = await stack.enter_async_context(_peer(found))
+        singles, batches, paced = _sides(ours, peer), _sides(ours, peer), _sides(ours, peer)
+        for turn in count():
+            for side in (ours, peer):
+                single = await side.measure(side.singles(requests), requests, http_load.CONNECTIONS)
+                number = 4 if side is peer else 16
+                batch = await side.measure(side.batches(number), number * BATCH, 4)
+                half = await side.measure(side.singles(requests), requests, http_load.CONNECTIONS, single.load.rate / 2)
+                # The first turn fills caches and makes plans.
+                if turn:
+                    singles[side.port].append(single)
+                    batches[side.port].append(batch)
+                    paced[side.port].append(half)
+            if turn == 0:
+                for side in (ours, peer):
+                    await side.books.database.owner.execute("VACUUM ANALYZE")
+            if turn == runs:
+                break
+        objections = [*await ours.books.objections(), *await peer.books.objections()]
+
+    def compared(what: str, of: dict[int, list[Run]], cost: Callable[[Run], float], target: float | None) -> Row:
+        mine, theirs = (median(cost(run) for run in of[side.port]) for side in (ours, peer))
+        unit = "ms" if "load" in what else "us of CPU/bet"
+        return report.compare_costs(what, unit, mine, theirs, PEER, target)
+
+    rates = [median(run.load.rate for run in singles[side.port]) for side in (ours, peer)]
+    p99 = median(run.load.percentile_ms(0.99) for run in paced[ours.port])
+    table = [
+        compared("a bet a request, service + database", singles, lambda run: run.service_us + run.database_us, 8),
+        report.compare_rate("a bet a request, full load", "requests/s", rates[0], rates[1], PEER, None),
+        compared("a bet a request, service", singles, lambda run: run.service_us, None),
+        compared("1,000 bets a request, service", batches, lambda run: run.service_us, 15),
+        compared(
+            "1,000 bets a request, service + database", batches, lambda run: run.service_us + run.database_us, None
+        ),
+        compared("p50 at half of its own full load", paced, lambda run: run.load.percentile_ms(0.5), None),
+        compared("p99 at half of its own full load", paced, lambda run: run.load.percentile_ms(0.99), None),
+        report.compare_costs("p99 at half load", "ms", p99, 30.0, "limit", 1.0),
+    ]
+    return table, objections
+
+
+def _sides(*sides: Side) -> dict[int, list[Run]]:
+    return {side.port: [] for side in sides}
+
+
+@asynccontextmanager
+async def _ours(found: Servers) -> AsyncIterator[Side]:
+    key_id = f"bench-{secrets.token_hex(4)}"
+    with tempfile.TemporaryDirectory(prefix="keno-bench-") as folder:
+        keys = load_keys(Path(folder), create=True)
+        async with house(found, PLAYERS) as books, Redis.from_url(found.redis_url) as redis:
+            async with await create_pool(books.database.app_url, connections_max=1) as pool:
+                identity = IdentityService(pool, redis, keys.platform)
+                secret = HmacSecret(await identity.add_hmac_key(books.operator_id, key_id, actor="benchmark"))
+            port = _free_port()
+            environment = {
+                "KENO_DATABASE_URL": books.database.app_url,
+                "KENO_REDIS_URL": found.redis_url,
+                "KENO_KEYS_DIR": folder,
+                "KENO_PORT": str(port),
+            }
+            command = [sys.executable, "-m", "keno", "run", "gateway"]
+            async with _process(command, environment, port) as process:
+                yield Side(books, (key_id, secret), books.room_id, port, process)
+
+
+@asynccontextmanager
+async def _peer(found: Servers) -> AsyncIterator[Side]:
+    key_id, secret = f"bench-{secrets.token_hex(4)}", secrets.token_bytes(32)
+    async with pgbench.peer(found, PLAYERS) as books:
+        port = _free_port()
+        environment = {
+            "PEER_DATABASE_URL": books.database.owner_url,
+            "PEER_REDIS_URL": found.redis_url,
+            "PEER_OPERATOR": str(books.operator),
+            "PEER_KEY_ID": key_id,
+            "PEER_SECRET": secret.hex(),
+        }
+        command = [sys.executable, "-m", "benchmarks.peers.fastapi_bets", str(port)]
+        async with _process(command, environment, port) as process:
+            yield Side(books, (key_id, HmacSecret(secret)), books.room, port, process)
+
+
+@asynccontextmanager
+async def _process(
+    command: list[str], environment: dict[str, str], port: int
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A service for the length of the block, from when it listens."""
+    process = await asyncio.create_subprocess_exec(*command, env=os.environ | environment, stdout=sys.stderr)
+    try:
+        async with asyncio.timeout(_START_S):
+            while not await _listens(port):
+                if process.returncode is not None:
+                    raise SystemExit(f"{' '.join(command[1:])} ended with status {process.returncode}")
+                await asyncio.sleep(0.05)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,199 @@
+"""The peer of the gateway: the usual stack, written well. `python -m benchmarks.peers.fastapi_bets PORT` serves it.
+
+FastAPI on uvicorn with uvloop and httptools; the general RFC 9421 library; one round trip to Redis for nonce and limit;
+SQLAlchemy on asyncpg with the bet as one call of `bet_function.sql` in one transaction. A batch is its bets one after
+the other, a transaction each, on one connection. Answers have the fields of ours. Settings come from the environment.
+"""
+
+import os
+import sys
+import time
+from datetime import timedelta
+from hashlib import blake2b, sha256
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from http_message_signatures import HTTPMessageVerifier
+from http_message_signatures.algorithms import HMAC_SHA256
+from http_message_signatures.exceptions import HTTPMessageSignaturesException
+from http_message_signatures.resolvers import MappingKeyResolver
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+WINDOW_S = 60
+REQUESTS_A_SECOND_MAX = 1_000_000
+COMPONENTS = ("@method", "@target-uri", "content-digest")
+
+PLACE = text(
+    "SELECT * FROM place_bet(:operator, :transaction_id, :fingerprint, :room, :player, :picks, :stake_minor, "
+    ":currency, NULL)"
+)
+
+
+class Bet(BaseModel):
+    """A bet as a caller asks for it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    transaction_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,64}$")]
+    player: Annotated[str, Field(min_length=1, max_length=64)]
+    picks: Annotated[list[Annotated[int, Field(ge=1, le=80)]], Field(min_length=1, max_length=10)]
+    stake_minor: Annotated[int, Field(ge=1)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z0-9]{3,8}$")]
+    room: Annotated[UUID, Field(strict=False)]
+
+
+class Batch(BaseModel):
+    """Bets that came together."""
+
+    bets: Annotated[list[Bet], Field(min_length=1, max_length=1_000)]
+
+
+class Message:
+    """A request as the library wants it."""
+
+    def __init__(self, request: Request) -> None:
+        self.method = request.method
+        self.url = str(request.url)
+        self.headers = {name: value for name, value in request.headers.items() if name.startswith(("sig", "content-d"))}
+
+
+class Peer:
+    """The operator that may bet, and the servers behind."""
+
+    def __init__(self, operator: UUID, key_id: str, secret: bytes, database_url: str, redis_url: str) -> None:
+        self.operator = operator
+        self.key_id = key_id
+        keys = MappingKeyResolver(public_keys={key_id: secret}, private_keys={})
+        self.verifier = HTTPMessageVerifier(signature_algorithm=HMAC_SHA256, key_resolver=keys)
+        url = database_url.replace("postgresql://", "postgresql+asyncpg://")
+        self.engine = create_async_engine(url, pool_size=8, max_overflow=0)
+        self.redis = Redis.from_url(redis_url)
+
+    async def let_in(self, request: Request, body: bytes) -> bool:
+        """Whether the operator signed the request, with a new nonce, and within its limit."""
+        try:
+            signed = self.verifier.verify(
+                Message(request), max_age=timedelta(seconds=WINDOW_S), require_components=COMPONENTS, body=body
+            )[0]
+        except HTTPMessageSignaturesException:
+            return False
+        second = f"peer:limit:{self.key_id}:{int(time.time())}"
+        async with self.redis.pipeline(transaction=False) as pipe:
+            pipe.set(f"peer:nonce:{self.key_id}:{signed.parameters['nonce']}", b"", nx=True, ex=2 * WINDOW_S)
+            pipe.incr(second)
+            pipe.expire(second, 2)
+            new, count, _ = await pipe.execute()
+        return bool(new) and count <= REQUESTS_A_SECOND_MAX
+
+    async def place(self, connection: AsyncConnection, bet: Bet) -> tuple[int, dict[str, Any]]:
+        """One bet in one transaction: a status and a body."""
+        mask = 0
+        for number in bet.picks:
+            mask |= 1 << number - 1
+        if mask.bit_count() != len(bet.picks):
+            return 422, {"code": "invalid_picks"}
+        content = f"{bet.player}|{mask}|{bet.stake_minor}|{bet.currency}|{bet.room}".encode()
+        async with connection.begin():
+            result = await connection.execute(
+                PLACE,
+                {
+                    "operator": self.operator,
+                    "transaction_id": bet.transaction_id,
+                    "fingerprint": blake2b(content, digest_size=16).digest(),
+                    "room": bet.room,
+                    "player": bet.player,
+                    "picks": mask.to_bytes(10, "big"),
+                    "stake_minor": bet.stake_minor,
+                    "currency": bet.currency,
+                },
+            )
+            row = result.one()
+        if row.outcome > 1:
+            return 409, {"code": f"outcome_{row.outcome}"}
+        leaf = b"".join(
+            (
+                bytes(16),
+                row.bet_id.to_bytes(16, "big"),
+                self.operator.bytes,
+                row.account_hash,
+                mask.to_bytes(10, "big"),
+                bet.stake_minor.to_bytes(8, "big"),
+                bet.currency.encode().ljust(8, b"\0"),
+                row.paytable_hash,
+            )
+        )
+        return 201, {
+            "bet_id": str(row.bet_id),
+            "transaction_id": bet.transaction_id,
+            "round": {"id": str(row.round_id), "number": row.round_number},
+            "room": str(bet.room),
+            "player": bet.player,
+            "picks": sorted(bet.picks),
+            "stake_minor": bet.stake_minor,
+            "currency": bet.currency,
+            "paytable": row.paytable_hash.hex(),
+            "accepted_ms": row.accepted_ms,
+            "receipt": {"leaf": leaf.hex(), "leaf_hash": sha256(b"\0" + leaf).hexdigest()},
+        }
+
+
+def create_app(peer: Peer) -> FastAPI:
+    """The two endpoints."""
+    app = FastAPI(openapi_url=None)
+
+    @app.post("/v1/bets")
+    async def place(request: Request) -> Response:
+        body = await request.body()
+        if not await peer.let_in(request, body):
+            return _json(401, {"code": "signature_invalid"})
+        try:
+            bet = Bet.model_validate_json(body)
+        except ValidationError:
+            return _json(422, {"code": "invalid_request"})
+        async with peer.engine.connect() as connection:
+            return _json(*await peer.place(connection, bet))
+
+    @app.post("/v1/bets/batch")
+    async def place_many(request: Request) -> Response:
+        body = await request.body()
+        if not await peer.let_in(request, body):
+            return _json(401, {"code": "signature_invalid"})
+        try:
+            batch = Batch.model_validate_json(body)
+        except ValidationError:
+            return _json(422, {"code": "invalid_request"})
+        async with peer.engine.connect() as connection:
+            placed = [await peer.place(connection, bet) for bet in batch.bets]
+        results = [{"status": status, "bet" if status == 201 else "problem": answer} for status, answer in placed]
+        return _json(200, {"results": results})
+
+    return app
+
+
+def _json(status: int, value: Any) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def main() -> None:
+    env = os.environ
+    peer = Peer(
+        UUID(env["PEER_OPERATOR"]),
+        env["PEER_KEY_ID"],
+        bytes.fromhex(env["PEER_SECRET"]),
+        env["PEER_DATABASE_URL"],
+        env["PEER_REDIS_URL"],
+    )
+    config = uvicorn.Config(
+        create_app(peer), port=int(sys.argv[1]), loop="uvloop", http="httptools", log_level="error", access_log=False
+    )
+    uvicorn.Server(config).run()
+
+
+if __name__ == "__main__":
+    main()
