@@ -51,8 +51,10 @@ bench-core: setup  ## benchmarks of the Rust core
 
 bench-events: setup  ## benchmarks of events, from the outbox to a handler
 	$(BIN)/python -m benchmarks.events
+
 bench-settlement: setup  ## benchmark of settlement, on the PostgreSQL of the tests
 	$(BIN)/python -m benchmarks.settlement
+
 bench-bets: setup $(VENV)/.requirements-bench  ## bets beside pgbench and FastAPI: make bench-bets [FULL=1]
 	$(BIN)/python -m benchmarks.bets $(if $(FULL),--full)
 
