@@ -1,9 +1,25 @@
--- Acceptance judges what the bets of a batch have in common once, and looks up each row by its index whatever the planner knows.
+-- Acceptance judges what the bets of a batch have in common once, looks up each row by its index, and limits what a player bets in a round.
 -- depends: 0010_events
 
 -- migrate: apply
 DROP FUNCTION place_bets, judge_bets, debit_covered_bets, debit_bets_in_turn, rounds_meant;
 DROP TYPE bet_batch;
+
+-- Null is no limit. A player's own limit and the operator's hold both.
+CREATE TABLE operator_limits (
+    operator_id uuid NOT NULL REFERENCES operators,
+    currency text COLLATE "C" NOT NULL,
+    round_bets_max integer CHECK (round_bets_max >= 0),
+    round_stake_max_minor bigint CHECK (round_stake_max_minor >= 0),
+    PRIMARY KEY (operator_id, currency)
+);
+COMMENT ON TABLE operator_limits IS 'what each player of an operator may bet in one round: how many bets, and how much in all of them together';
+ALTER TABLE accounts
+    ADD round_bets_max integer CHECK (round_bets_max >= 0),
+    ADD round_stake_max_minor bigint CHECK (round_stake_max_minor >= 0);
+COMMENT ON COLUMN accounts.round_bets_max IS 'this player''s own limit, as in operator_limits';
+GRANT SELECT, INSERT, UPDATE ON operator_limits TO keno_app;
+GRANT UPDATE (round_bets_max, round_stake_max_minor) ON accounts TO keno_app;
 
 -- What bets of a batch can have in common: an operator's room or round, a currency and a paytable. Element i of each array is of offer i.
 -- The outcomes are those of keno/bets/outcome.py, here by what does not differ between its bets; where it is not 0, the rest may be empty.
@@ -18,7 +34,9 @@ CREATE TYPE bet_offers AS (
     stake_steps_minor bigint[],
     round_numbers bigint[],
     room_ids uuid[],
-    paytable_hashes bytea[]
+    paytable_hashes bytea[],
+    round_bets_max integer[],
+    round_stakes_max_minor bigint[]
 );
 
 -- A batch on its way through place_bets(): element i of each array is of bet i; `offers` has the place of its offer.
@@ -32,7 +50,10 @@ CREATE TYPE bet_batch AS (
     outcomes smallint[],
     account_ids bigint[],
     account_hashes bytea[],
-    bet_ids bigint[]
+    bet_ids bigint[],
+    round_bets_max integer[],
+    round_stakes_max_minor bigint[],
+    limited boolean
 );
 
 -- The round of each offer: the one it names, or the one on sale in the room it names; null where there is none.
@@ -58,11 +79,12 @@ DECLARE
 BEGIN
     SELECT p_operator_ids, p_currencies, array_agg(j.outcome ORDER BY j.ord), array_agg(j.round_id ORDER BY j.ord), array_agg(j.terms ORDER BY j.ord),
         array_agg(j.stake_min_minor ORDER BY j.ord), array_agg(j.stake_max_minor ORDER BY j.ord), array_agg(j.stake_step_minor ORDER BY j.ord),
-        array_agg(j.round_number ORDER BY j.ord), array_agg(j.room_id ORDER BY j.ord), array_agg(j.paytable_hash ORDER BY j.ord)
+        array_agg(j.round_number ORDER BY j.ord), array_agg(j.room_id ORDER BY j.ord), array_agg(j.paytable_hash ORDER BY j.ord),
+        array_agg(j.round_bets_max ORDER BY j.ord), array_agg(j.round_stake_max_minor ORDER BY j.ord)
     INTO offers
     FROM (
         SELECT a.ord, round.id AS round_id, round.number AS round_number, room.id AS room_id, offered.paytable_hash,
-            limits.stake_min_minor, limits.stake_max_minor, limits.stake_step_minor,
+            limits.stake_min_minor, limits.stake_max_minor, limits.stake_step_minor, own.round_bets_max, own.round_stake_max_minor,
             (offered.terms_base + limits.position)::smallint AS terms,
             CASE
                 WHEN room.id IS NULL OR room.operator_id <> a.operator_id THEN 3
@@ -81,20 +103,25 @@ BEGIN
         LEFT JOIN rules_paytables AS offered ON offered.rules_hash = round.rules_hash
             AND CASE WHEN a.paytable_hash IS NULL THEN offered.position = 0 ELSE offered.paytable_hash = a.paytable_hash END
         LEFT JOIN accounts AS house ON house.operator_id = a.operator_id AND house.currency = a.currency AND house.kind = 'house'
+        LEFT JOIN operator_limits AS own ON own.operator_id = a.operator_id AND own.currency = a.currency
     ) AS j;
     RETURN offers;
 END
 $$;
 
--- Judges every bet by all but its balance. What is wrong has a number, and the lowest is the answer.
+-- Judges every bet by all but its balance and limits. What is wrong has a number, and the lowest is the answer.
 -- The look-ups stand in subqueries with a limit, which the planner cannot turn into a scan of all bets or players.
 CREATE FUNCTION judge_bets(batch bet_batch, offers bet_offers, player_references text[]) RETURNS bet_batch
     LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    SELECT array_agg(j.operator_id), array_agg(j.outcome), array_agg(j.account_id), array_agg(j.account_hash)
-    INTO batch.operator_ids, batch.outcomes, batch.account_ids, batch.account_hashes
+    SELECT array_agg(j.operator_id), array_agg(j.outcome), array_agg(j.account_id), array_agg(j.account_hash), array_agg(j.round_bets_max),
+        array_agg(j.round_stake_max_minor), bool_or(j.round_bets_max IS NOT NULL OR j.round_stake_max_minor IS NOT NULL)
+    INTO batch.operator_ids, batch.outcomes, batch.account_ids, batch.account_hashes, batch.round_bets_max, batch.round_stakes_max_minor,
+        batch.limited
     FROM (
         SELECT a.operator_id, account.id AS account_id, player.account_hash,
+            least(account.round_bets_max, offers.round_bets_max[a.offer]) AS round_bets_max,
+            least(account.round_stake_max_minor, offers.round_stakes_max_minor[a.offer]) AS round_stake_max_minor,
             CASE
                 WHEN earlier.fingerprint = a.fingerprint THEN 1
                 WHEN earlier.fingerprint IS NOT NULL OR rolled_back.target_id IS NOT NULL THEN 2
@@ -122,7 +149,7 @@ BEGIN
             SELECT p.id, p.status, p.account_hash FROM players AS p WHERE p.operator_id = a.operator_id AND p.reference = a.player LIMIT 1
         ) AS player ON true
         LEFT JOIN LATERAL (
-            SELECT held.id FROM accounts AS held
+            SELECT held.id, held.round_bets_max, held.round_stake_max_minor FROM accounts AS held
             WHERE held.player_id = player.id AND held.currency = offers.currencies[a.offer] AND held.kind = 'player' LIMIT 1
         ) AS account ON true
         ORDER BY a.ord
@@ -159,40 +186,69 @@ EXCEPTION WHEN SQLSTATE 'KN001' THEN
 END
 $$;
 
--- Refuses, in the order of arrival, the bets that the balances left by the bets before them do not cover, and debits the others.
--- The money may be gone because another connection placed the very bet while this one waited for the account: then it is answered as that.
-CREATE FUNCTION debit_bets_in_turn(batch bet_batch) RETURNS bet_batch
+-- Refuses, in the order of arrival, the bets that would pass their player's limits in the round or that the balances left by the bets before
+-- them do not cover, and debits the others. An account that is held takes no bet of another connection: what has been bet is all there is.
+-- The money or the limit may be gone because another connection placed the very bet while this one waited: then it is answered as that.
+CREATE FUNCTION debit_bets_in_turn(batch bet_batch, offers bet_offers) RETURNS bet_batch
     LANGUAGE plpgsql AS $$
 DECLARE
+    hour_ms CONSTANT bigint := 3600000;
     bet record;
     account bigint;
     left_minor bigint;
+    -- What this batch has placed for the account, by the place of the round's first offer.
+    placed_count integer[];
+    placed_minor bigint[];
+    place integer;
+    refused smallint;
     earlier bytea;
 BEGIN
     PERFORM FROM accounts AS held
     WHERE held.id IN (SELECT a.account_id FROM unnest(batch.account_ids, batch.outcomes) AS a (account_id, outcome) WHERE a.outcome = 0)
     ORDER BY held.id FOR NO KEY UPDATE;
-    -- Only the accounts that do not cover all of their bets: one poor player costs the others of the batch little.
+    -- Only the accounts that are limited or do not cover all of their bets: a poor player costs the others of the batch little.
     FOR bet IN
-        SELECT a.*, held.balance_minor
+        SELECT a.*, held.balance_minor, before.bets_count, before.staked_minor
         FROM (
-            SELECT u.*, sum(u.stake_minor) OVER (PARTITION BY u.account_id) AS due_minor
-            FROM unnest(batch.operator_ids, batch.transaction_ids, batch.fingerprints, batch.account_ids, batch.stakes_minor, batch.outcomes)
-                WITH ORDINALITY AS u (operator_id, transaction_id, fingerprint, account_id, stake_minor, outcome, ord)
+            SELECT u.*, offers.round_ids[u.offer] AS round_id, sum(u.stake_minor) OVER (PARTITION BY u.account_id) AS due_minor,
+                u.bets_max IS NOT NULL OR u.stakes_max_minor IS NOT NULL AS limited
+            FROM unnest(batch.operator_ids, batch.transaction_ids, batch.fingerprints, batch.account_ids, batch.stakes_minor, batch.outcomes,
+                batch.offers, batch.round_bets_max, batch.round_stakes_max_minor) WITH ORDINALITY
+                AS u (operator_id, transaction_id, fingerprint, account_id, stake_minor, outcome, offer, bets_max, stakes_max_minor, ord)
             WHERE u.outcome = 0
         ) AS a
         CROSS JOIN LATERAL (SELECT h.balance_minor FROM accounts AS h WHERE h.id = a.account_id LIMIT 1) AS held
-        WHERE a.due_minor > held.balance_minor ORDER BY a.account_id, a.ord
+        LEFT JOIN LATERAL (
+            SELECT count(*) AS bets_count, coalesce(sum(b.stake_minor), 0) AS staked_minor
+            FROM rounds AS r
+            CROSS JOIN LATERAL generate_series(r.opened_ms / hour_ms, now_ms() / hour_ms) AS hour
+            JOIN bets AS b ON b.accepted_ms / 3600000 = hour AND b.account_id = a.account_id AND b.round_id = r.id
+            WHERE a.limited AND r.id = a.round_id
+        ) AS before ON true
+        WHERE a.limited OR a.due_minor > held.balance_minor ORDER BY a.account_id, a.ord
     LOOP
         IF bet.account_id IS DISTINCT FROM account THEN
             account := bet.account_id;
             left_minor := bet.balance_minor;
+            placed_count := array_fill(0, ARRAY[coalesce(cardinality(offers.round_ids), 0)]);
+            placed_minor := placed_count;
         END IF;
-        IF bet.stake_minor <= left_minor THEN
+        place := array_position(offers.round_ids, bet.round_id);
+        refused := CASE
+            WHEN bet.limited AND (bet.bets_count + placed_count[place] >= bet.bets_max
+                OR bet.staked_minor + placed_minor[place] + bet.stake_minor > bet.stakes_max_minor) THEN 11
+            WHEN bet.stake_minor > left_minor THEN 12
+            ELSE 0
+        END;
+        IF refused = 0 THEN
             left_minor := left_minor - bet.stake_minor;
+            IF bet.limited THEN
+                placed_count[place] := placed_count[place] + 1;
+                placed_minor[place] := placed_minor[place] + bet.stake_minor;
+            END IF;
         ELSE
             SELECT b.fingerprint INTO earlier FROM bets AS b WHERE b.operator_id = bet.operator_id AND b.transaction_id = bet.transaction_id;
-            batch.outcomes[bet.ord] := CASE WHEN earlier = bet.fingerprint THEN 1 WHEN earlier IS NOT NULL THEN 2 ELSE 12 END;
+            batch.outcomes[bet.ord] := CASE WHEN earlier = bet.fingerprint THEN 1 WHEN earlier IS NOT NULL THEN 2 ELSE refused END;
         END IF;
     END LOOP;
     IF NOT debit_covered_bets(batch) THEN
@@ -243,8 +299,8 @@ BEGIN
     at_ms := now_ms();
     offered := judge_offers(operator_ids, room_ids, meant, currencies, paytable_hashes, at_ms);
     batch := judge_bets(batch, offered, player_references);
-    IF NOT debit_covered_bets(batch) THEN
-        batch := debit_bets_in_turn(batch);
+    IF batch.limited OR NOT debit_covered_bets(batch) THEN
+        batch := debit_bets_in_turn(batch, offered);
     END IF;
 
     SELECT array_agg(CASE WHEN a.outcome = 0 THEN nextval('bets_id_seq') END) INTO batch.bet_ids FROM unnest(batch.outcomes) AS a (outcome);

@@ -221,7 +221,7 @@ async def test_batches_with_the_same_players_never_deadlock_and_never_overdraw(
 # asked by itself.
 IN_TURN = """
     SELECT outcomes FROM debit_bets_in_turn(ROW(NULL, $1::uuid[], $2::text[], $3::bytea[], NULL, $4::bigint[],
-        $5::smallint[], $6::bigint[], NULL, NULL)::bet_batch)
+        $5::smallint[], $6::bigint[], NULL, NULL, NULL, NULL, false)::bet_batch, NULL)
 """
 
 
