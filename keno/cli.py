@@ -178,6 +178,7 @@ async def replay_dead_events(*ids: str, all: bool = False) -> int:
     if bool(ids) == all:
         _complain("name the events to replay, or give --all")
         return 2
+    configure_logging(level="error")
     async with platform(config.load()) as services:
         subscribe_all(services)
         asked = [each for each in await services.dead_letters.dead() if all or each.id in ids]
