@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keno import config
+from keno.bets.limits import decode_limits
 from keno.bootstrap import platform
 from keno.demo.run import run_demo
 from keno.errors import ConfigError, KenoError
@@ -94,6 +95,21 @@ async def add_operator(name: str, *, currency: list[str]) -> int:
     async with platform(config.load()) as services:
         added = await services.identity.add_operator(name, currency, actor=_ACTOR)
     print(added.id)  # noqa: T201
+    return 0
+
+
+@operator.command(name="limit")
+async def limit_operator(
+    name: str, *, currency: str, round_bets_max: int | None = None, round_stake_max_minor: int | None = None
+) -> int:
+    """Limit what each of an operator's players may bet in a round, or lift the limits that are not given."""
+    asked = {"currency": currency, "round_bets_max": round_bets_max, "round_stake_max_minor": round_stake_max_minor}
+    limits = decode_limits(msgspec.json.encode(asked))
+    async with platform(config.load()) as services:
+        found = await services.identity.operator(name)
+        if found is None:
+            raise KenoError(f"there is no operator named {name}")
+        await services.bets.limit_operator(found.id, limits, actor=_ACTOR)
     return 0
 
 

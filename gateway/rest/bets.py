@@ -1,23 +1,28 @@
-"""Bets: place one or many, and look up."""
+"""Bets: place one or many, look up, and what a player may bet in a round."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from litestar import Response, get, post
+import msgspec
+from litestar import Response, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from gateway.answers import json_answer
 from gateway.auth.guard import SignedRequest
-from gateway.bodies import require_json
-from gateway.http import decimal_id, response
+from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
+from gateway.http import decimal_id, is_a, response
 from gateway.placing import place_batch, place_bet
 from gateway.problems import BATCH_BODY_BYTES_MAX, ProblemError
+from keno.bets.limits import PlayerLimits, decode_limits
 from keno.bets.service import BetService
 from keno.bets.store import StoredBet
 from keno.fairness import leaves
 from keno.game.numbers import mask_picks
+from keno.requests import PlayerReference
+
+_LIMITS_FIELDS: Final = quoted_fields(PlayerLimits)
 
 
 def routes(bets: BetService) -> list[HTTPRouteHandler]:
@@ -40,7 +45,17 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
             raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
         return response(json_answer(_bet(*found)))
 
-    return [place, place_many, look_up]
+    @put("/players/{player:str}/limits")
+    async def limit(request: SignedRequest, player: FromPath[str]) -> Response[bytes]:
+        require_json(request.headers.get("content-type"))
+        body = await request.body()
+        limits = decode_limits(body)
+        refuse_repeated_fields(body, _LIMITS_FIELDS)
+        if not is_a(PlayerReference, player) or not await bets.limit_player(request.user.id, player, limits):
+            raise ProblemError("player_not_found", f"you have no such player with an account in {limits.currency}")
+        return response(json_answer({"player": player, **msgspec.structs.asdict(limits)}))
+
+    return [place, place_many, look_up, limit]
 
 
 def _bet(bet: StoredBet, leaf: bytes) -> dict[str, Any]:

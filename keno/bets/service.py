@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from keno.bets import store
 from keno.bets.batcher import Batcher
+from keno.bets.limits import PlayerLimits
 from keno.bets.outcome import Outcome
 from keno.bets.request import BetRequest
 from keno.fairness import leaves
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
+from keno.reporting.store import log_admin_action
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,18 @@ class BetService:
             stored.paytable,
         )
         return stored, leaves.salted(self._privacy_key, unsalted)
+
+    async def limit_player(self, operator_id: UUID, player: str, limits: PlayerLimits) -> bool:
+        """Replaces what an operator's player may bet in a round; False where the player has no such account."""
+        return await store.limit_player(self._pool, operator_id, player, limits)
+
+    async def limit_operator(self, operator_id: UUID, limits: PlayerLimits, *, actor: str) -> None:
+        """Replaces what each player of an operator may bet in a round; a player's own limit holds beside it."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            await store.limit_operator(conn, operator_id, limits)
+            await log_admin_action(
+                conn, actor, "operator.limited", str(operator_id), None, msgspec.structs.asdict(limits)
+            )
 
     async def close(self) -> None:
         """Waits for the bets that are on their way."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from keno.bets.limits import PlayerLimits
 from keno.bets.outcome import Outcome
 from keno.game.settlement import RoundTotals
 from keno.infra.postgres import Connection, Executor
@@ -75,6 +76,46 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
         )
         for row in rows
     ]
+
+
+async def limit_player(conn: Executor, operator_id: UUID, player: str, limits: PlayerLimits) -> bool:
+    """Replaces a player's limits, with a row in the audit trail; False where there is no such account."""
+    status = await conn.execute(
+        """
+        WITH limited AS (
+            UPDATE accounts AS held SET round_bets_max = $4, round_stake_max_minor = $5
+            FROM players AS p
+            WHERE p.operator_id = $1 AND p.reference = $2 AND held.player_id = p.id AND held.currency = $3
+            RETURNING held.id
+        )
+        INSERT INTO audit_logs (actor, action, subject, detail)
+        SELECT $1::uuid::text, 'player.limited', limited.id::text,
+            jsonb_build_object('currency', $3::text, 'round_bets_max', $4::integer, 'round_stake_max_minor', $5::bigint)
+        FROM limited
+        """,
+        operator_id,
+        player,
+        limits.currency,
+        limits.round_bets_max,
+        limits.round_stake_max_minor,
+    )
+    return status == "INSERT 0 1"
+
+
+async def limit_operator(conn: Executor, operator_id: UUID, limits: PlayerLimits) -> None:
+    """Replaces the limits that hold for each of an operator's players."""
+    await conn.execute(
+        """
+        INSERT INTO operator_limits (operator_id, currency, round_bets_max, round_stake_max_minor)
+        VALUES ($1, $2, $3, $4)
+        ON CONFLICT (operator_id, currency) DO UPDATE
+        SET round_bets_max = excluded.round_bets_max, round_stake_max_minor = excluded.round_stake_max_minor
+        """,
+        operator_id,
+        limits.currency,
+        limits.round_bets_max,
+        limits.round_stake_max_minor,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,3 +104,14 @@ async def test_a_batch_that_is_no_batch_is_refused_whole(
     answer = await casino.send("POST", "/v1/bets/batch", body, JSON)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert await gateway.stored() == before
+
+
+async def test_an_operator_limits_its_player_and_sees_the_bets_beyond_refused(casino: Casino, room: Room) -> None:
+    limits = {"currency": "EUR", "round_bets_max": 1, "round_stake_max_minor": None}
+    answer = await casino.put("/v1/players/p-1/limits", limits)
+    assert (answer.status_code, answer.json()) == (200, {"player": "p-1", **limits})
+    results = (await casino.post("/v1/bets/batch", {"bets": [bet(room, "a"), bet(room, "b")]})).json()["results"]
+    assert [result["status"] for result in results] == [201, 403]
+    assert results[1]["problem"]["code"] == "limit_reached"
+    stranger = await casino.put("/v1/players/p-2/limits", limits)
+    assert (stranger.status_code, stranger.json()["code"]) == (404, "player_not_found")

@@ -73,6 +73,9 @@ class Casino:
     async def post(self, path: str, value: Any) -> httpx.Response:
         return await self.send("POST", path, json.dumps(value).encode(), JSON)
 
+    async def put(self, path: str, value: Any) -> httpx.Response:
+        return await self.send("PUT", path, json.dumps(value).encode(), JSON)
+
 
 @dataclass(frozen=True)
 class Gateway:

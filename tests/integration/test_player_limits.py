@@ -1,0 +1,143 @@
+"""What a player may bet in one round: so many bets, so much money, exactly, whoever else is betting."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from support.databases import Database
+from support.money import Floor, open_floor
+
+from keno.bets.limits import PlayerLimits, decode_limits
+from keno.bets.outcome import Outcome
+from keno.bets.store import limit_operator, limit_player, place_bets
+from keno.infra.postgres import create_pool
+from keno.requests import RequestError
+
+A, DUPLICATE, LIMITED, POOR = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.LIMIT_REACHED, Outcome.INSUFFICIENT_FUNDS
+
+
+@pytest.fixture
+async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
+    async with open_floor(pool, vault_pool, owner_pool) as opened:
+        yield opened
+
+
+async def limit(floor: Floor, bets: int | None = None, stake: int | None = None, player: str = "ann") -> None:
+    assert await limit_player(floor.pool, floor.operator_id, player, PlayerLimits("EUR", bets, stake))
+
+
+async def test_bets_beyond_the_count_are_refused_in_the_order_of_their_arrival(floor: Floor) -> None:
+    await limit(floor, bets=3)
+    assert await floor.outcomes(floor.bet(), floor.bet()) == [A, A]
+    assert await floor.outcomes(floor.bet(), floor.bet(), floor.bet()) == [A, LIMITED, LIMITED]
+    assert await floor.balance("ann") == 100_000 - 300
+    assert await floor.broken() == {}
+
+
+async def test_a_bet_that_would_pass_the_stake_is_refused_and_a_smaller_one_is_not(floor: Floor) -> None:
+    await limit(floor, stake=1_000)
+    stakes = (600, 500, 300, 200, 100)
+    assert await floor.outcomes(*(floor.bet(stake_minor=stake) for stake in stakes)) == [A, LIMITED, A, LIMITED, A]
+    assert await floor.outcomes(floor.bet()) == [LIMITED]
+    assert await floor.balance("ann") == 99_000
+
+
+async def test_a_limit_of_nothing_takes_no_bet_and_lifting_it_takes_them_again(floor: Floor) -> None:
+    await limit(floor, bets=0)
+    assert await floor.outcomes(floor.bet()) == [LIMITED]
+    await limit(floor)
+    assert await floor.outcomes(floor.bet()) == [A]
+
+
+async def test_other_players_of_the_batch_are_not_limited(floor: Floor) -> None:
+    await limit(floor, bets=1)
+    await floor.fund("bob", 200)
+    bets = [floor.bet(player) for player in ("ann", "bob", "ann", "bob", "bob")]
+    assert await floor.outcomes(*bets) == [A, A, LIMITED, A, POOR]
+
+
+async def test_a_bet_that_money_refused_does_not_use_up_the_limit(floor: Floor) -> None:
+    await floor.fund("bob", 300)
+    await limit(floor, bets=2, player="bob")
+    bets = [floor.bet("bob", stake_minor=stake) for stake in (400, 100, 400, 200, 100)]
+    assert await floor.outcomes(*bets) == [POOR, A, POOR, A, LIMITED]
+
+
+async def test_a_bet_beyond_limit_and_balance_is_refused_for_the_limit(floor: Floor) -> None:
+    await limit(floor, stake=1_000)
+    await floor.fund("bob", 100)
+    await limit(floor, stake=100, player="bob")
+    assert await floor.outcomes(floor.bet("bob", stake_minor=200)) == [LIMITED]
+
+
+async def test_every_round_is_counted_by_itself_even_within_a_batch(floor: Floor) -> None:
+    other = await floor.add_room()
+    await floor.hall.tick()
+    await limit(floor, bets=1)
+    here, there = {"room_id": floor.room.id}, {"room_id": other.id}
+    bets = [floor.bet(**place) for place in (here, there, here, there)]
+    assert await floor.outcomes(*bets) == [A, A, LIMITED, LIMITED]
+    # The round by its id is the same round as the one on sale in its room.
+    assert await floor.outcomes(floor.bet(round_id=await floor.round_id())) == [LIMITED]
+
+
+async def test_the_operators_limit_holds_for_each_player_and_the_lower_one_counts(floor: Floor) -> None:
+    await floor.fund("bob", 10_000)
+    await limit_operator(floor.pool, floor.operator_id, PlayerLimits("EUR", 2, None))
+    await limit(floor, bets=1)
+    bets = [floor.bet(player) for player in ("ann", "ann", "bob", "bob", "bob")]
+    assert await floor.outcomes(*bets) == [A, LIMITED, A, A, LIMITED]
+    await limit(floor, bets=5)
+    assert await floor.outcomes(floor.bet(), floor.bet()) == [A, LIMITED]
+
+
+async def test_a_repeated_bet_is_answered_as_the_first_time_though_the_limit_is_reached(floor: Floor) -> None:
+    await limit(floor, bets=1)
+    bet = floor.bet()
+    assert await floor.outcomes(bet) == [A]
+    assert await floor.outcomes(bet, floor.bet()) == [DUPLICATE, LIMITED]
+
+
+async def test_many_connections_together_never_pass_the_limit(floor: Floor, database: Database) -> None:
+    await limit(floor, bets=10, stake=1_500)
+    async with await create_pool(database.app_url, connections_max=4) as pool:
+
+        async def gateway(number: int) -> list[Outcome]:
+            return [
+                row.outcome
+                for batch in range(5)
+                for row in await place_bets(
+                    pool, [floor.bet(stake_minor=100, transaction_id=f"{number} {batch} {each}") for each in range(3)]
+                )
+            ]
+
+        outcomes = Counter(each for told in await asyncio.gather(*map(gateway, range(4))) for each in told)
+    assert outcomes == {A: 10, LIMITED: 50}
+    assert await floor.balance("ann") == 99_000
+    assert await floor.broken() == {}
+
+
+async def test_limiting_is_told_to_the_audit_trail_and_unknown_players_have_no_limits(floor: Floor) -> None:
+    before = await floor.owner_pool.fetchval("SELECT count(*) FROM audit_logs")
+    await limit(floor, bets=7)
+    limits = PlayerLimits("EUR", 7, None)
+    assert not await limit_player(floor.pool, floor.operator_id, "nobody", limits)
+    assert not await limit_player(floor.pool, await floor.add_operator("EUR"), "ann", limits)
+    assert await floor.owner_pool.fetchval("SELECT count(*) FROM audit_logs") == before + 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"currency": "EUR", "round_bets_max": -1, "round_stake_max_minor": null}',
+        b'{"currency": "EUR", "round_bets_max": "3", "round_stake_max_minor": null}',
+        b'{"currency": "EUR", "round_bets_max": null, "round_stake_max_minor": 9007199254740992}',
+        b'{"currency": "EUR", "round_bets_max": 3}',
+        b'{"currency": "EUR", "round_bets_max": 3, "round_stake_max_minor": 100, "day": 5}',
+    ],
+)
+def test_limits_that_are_none_are_refused(body: bytes) -> None:
+    with pytest.raises(RequestError):
+        decode_limits(body)
