@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -47,6 +47,8 @@ class Side:
     room: UUID
     port: int
     process: asyncio.subprocess.Process
+    stores: bool = True
+    """Whether bets reach the database; else it is left out."""
 
     def request(self, path: str, body: bytes) -> bytes:
         """A signed request as it goes over the wire."""
@@ -97,7 +99,9 @@ class Side:
         service_us = (process_cpu_seconds(self.process.pid) - service_before) / bets * 1e6
         if load.accepted != bets:
             raise SystemExit(f"port {self.port}: {load.accepted} of {bets} bets were accepted over HTTP")
-        if isinstance(self.books, House):
+        if not self.stores:
+            pass
+        elif isinstance(self.books, House):
             self.books.acknowledged += bets
         else:
             self.books.placed += bets
@@ -123,8 +127,9 @@ def _accepted(head: bytes, body: bytes) -> int:
 async def rows(found: Servers, requests: int, runs: int) -> tuple[list[Row], list[str]]:
     """The table of both endpoints, and what is wrong in anybody's books."""
     async with AsyncExitStack() as stack:
-        ours = await stack.enter_async_context(_ours(found))
-        peer = await stack.enter_async_context(_peer(found))
+        ours, our_stub = await stack.enter_async_context(_ours(found))
+        peer, peer_stub = await stack.enter_async_context(_peer(found))
+        stubbed = _sides(our_stub, peer_stub)
         singles, batches, paced = _sides(ours, peer), _sides(ours, peer), _sides(ours, peer)
         for turn in count():
             for side in (ours, peer):
@@ -137,6 +142,10 @@ async def rows(found: Servers, requests: int, runs: int) -> tuple[list[Row], lis
                     singles[side.port].append(single)
                     batches[side.port].append(batch)
                     paced[side.port].append(half)
+            for side in (our_stub, peer_stub):
+                without = await side.measure(side.singles(requests), requests, http_load.CONNECTIONS)
+                if turn:
+                    stubbed[side.port].append(without)
             if turn == 0:
                 for side in (ours, peer):
                     await side.books.database.owner.execute("VACUUM ANALYZE")
@@ -150,11 +159,13 @@ async def rows(found: Servers, requests: int, runs: int) -> tuple[list[Row], lis
         return report.compare_costs(what, unit, mine, theirs, PEER, target)
 
     rates = [median(run.load.rate for run in singles[side.port]) for side in (ours, peer)]
+    bare = [median(run.service_us for run in stubbed[side.port]) for side in (our_stub, peer_stub)]
     p99 = median(run.load.percentile_ms(0.99) for run in paced[ours.port])
     table = [
         compared("a bet a request, service + database", singles, lambda run: run.service_us + run.database_us, 8),
         report.compare_rate("a bet a request, full load", "requests/s", rates[0], rates[1], PEER, None),
         compared("a bet a request, service", singles, lambda run: run.service_us, None),
+        report.compare_costs("a bet a request, no database", "us of CPU/bet", bare[0], bare[1], PEER, 12),
         compared("1,000 bets a request, service", batches, lambda run: run.service_us, 15),
         compared(
             "1,000 bets a request, service + database", batches, lambda run: run.service_us + run.database_us, None
@@ -171,7 +182,8 @@ def _sides(*sides: Side) -> dict[int, list[Run]]:
 
 
 @asynccontextmanager
-async def _ours(found: Servers) -> AsyncIterator[Side]:
+async def _ours(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
+    """The gateway, and one without a database."""
     key_id = f"bench-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="keno-bench-") as folder:
         keys = load_keys(Path(folder), create=True)
@@ -179,23 +191,26 @@ async def _ours(found: Servers) -> AsyncIterator[Side]:
             async with await create_pool(books.database.app_url, connections_max=1) as pool:
                 identity = IdentityService(pool, redis, keys.platform)
                 secret = HmacSecret(await identity.add_hmac_key(books.operator_id, key_id, actor="benchmark"))
-            port = _free_port()
             environment = {
                 "KENO_DATABASE_URL": books.database.app_url,
                 "KENO_REDIS_URL": found.redis_url,
                 "KENO_KEYS_DIR": folder,
-                "KENO_PORT": str(port),
             }
-            command = [sys.executable, "-m", "keno", "run", "gateway"]
-            async with _process(command, environment, port) as process:
-                yield Side(books, (key_id, secret), books.room_id, port, process)
+            port, other = _free_port(), _free_port()
+            async with (
+                _process("keno", ["run", "gateway"], environment | {"KENO_PORT": str(port)}, port) as process,
+                _process("benchmarks.stubbed_gateway", [], environment | {"KENO_PORT": str(other)}, other) as stub,
+            ):
+                side = Side(books, (key_id, secret), books.room_id, port, process)
+                yield side, replace(side, port=other, process=stub, stores=False)
 
 
 @asynccontextmanager
-async def _peer(found: Servers) -> AsyncIterator[Side]:
+async def _peer(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
+    """The peer, and one without a database."""
     key_id, secret = f"bench-{secrets.token_hex(4)}", secrets.token_bytes(32)
     async with pgbench.peer(found, PLAYERS) as books:
-        port = _free_port()
+        port, other = _free_port(), _free_port()
         environment = {
             "PEER_DATABASE_URL": books.database.owner_url,
             "PEER_REDIS_URL": found.redis_url,
@@ -203,22 +218,27 @@ async def _peer(found: Servers) -> AsyncIterator[Side]:
             "PEER_KEY_ID": key_id,
             "PEER_SECRET": secret.hex(),
         }
-        command = [sys.executable, "-m", "benchmarks.peers.fastapi_bets", str(port)]
-        async with _process(command, environment, port) as process:
-            yield Side(books, (key_id, HmacSecret(secret)), books.room, port, process)
+        module = "benchmarks.peers.fastapi_bets"
+        async with (
+            _process(module, [str(port)], environment, port) as process,
+            _process(module, [str(other)], environment | {"PEER_STUBBED": "1"}, other) as stub,
+        ):
+            side = Side(books, (key_id, HmacSecret(secret)), books.room, port, process)
+            yield side, replace(side, port=other, process=stub, stores=False)
 
 
 @asynccontextmanager
 async def _process(
-    command: list[str], environment: dict[str, str], port: int
+    module: str, arguments: list[str], environment: dict[str, str], port: int
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A service for the length of the block, from when it listens."""
+    command = [sys.executable, "-m", module, *arguments]
     process = await asyncio.create_subprocess_exec(*command, env=os.environ | environment, stdout=sys.stderr)
     try:
         async with asyncio.timeout(_START_S):
             while not await _listens(port):
                 if process.returncode is not None:
-                    raise SystemExit(f"{' '.join(command[1:])} ended with status {process.returncode}")
+                    raise SystemExit(f"{module} ended with status {process.returncode}")
                 await asyncio.sleep(0.05)
         yield process
     finally:
