@@ -14,7 +14,7 @@ class Outcome(IntEnum):
     DUPLICATE = 1
     """The transaction id was used for the same bet before: the answer is that of the first time."""
     CONFLICT = 2
-    """The transaction id was used for another bet before."""
+    """The transaction id was used for another bet before, or rolled back before any bet came."""
     ROUND_NOT_FOUND = 3
     """No such room or round, or one that belongs to another operator."""
     ROUND_NOT_OPEN = 4

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keno.bets.request import decode
 from keno.money import MINOR_MAX
 from keno.requests import ID_MAX, RequestError
-from keno.wallet.request import decode_movement
+from keno.wallet.request import decode_movement, decode_rollback
 
 ROOM = "018f4b5e-7c11-4c3a-9a51-0d8a3f1c2b4d"
 BET: dict[str, Any] = {
@@ -216,7 +216,7 @@ almost_deposits = objects.map(lambda changes: {**DEPOSIT, **changes})
 
 
 def read_or_refuse(content: bytes) -> None:
-    for reader in (decode, decode_movement):
+    for reader in (decode, decode_movement, decode_rollback):
         try:
             reader(content)
         except RequestError as error:
