@@ -66,7 +66,8 @@ class Audit:
     async def findings(self) -> AsyncIterator[Finding]:
         """One finding an invariant, as they are checked."""
         for invariant in invariants():
-            broken_by = await store.rows_breaking(self._pool, invariant.sql, _ROWS_SHOWN_MAX)
+            async with self._pool.acquire() as conn:
+                broken_by = await store.rows_breaking(conn, invariant.sql, _ROWS_SHOWN_MAX)
             yield Finding(invariant.name, invariant.statement, broken_by)
         yield Finding("11_no_event_is_dead", "Every event was handled, or waits to be.", await self._dead_events())
         yield Finding(

@@ -8,6 +8,8 @@ import msgspec
 
 from keno.infra.postgres import Connection, Executor
 
+_INVARIANT_MAX_S = 3_600
+
 
 async def add_round_to_revenue(conn: Connection, round_id: int) -> None:
     """Adds a settled round's totals to the hour in which it ended. The caller's inbox makes it happen once."""
@@ -60,9 +62,16 @@ def _json(value: dict[str, Any] | None) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-async def rows_breaking(conn: Executor, invariant_sql: str, limit: int) -> list[str]:
+async def rows_breaking(conn: Connection, invariant_sql: str, limit: int) -> list[str]:
     """The first rows that an invariant's query returns, as text."""
-    rows = await conn.fetch(f"SELECT * FROM ({invariant_sql}) AS broken LIMIT {limit:d}")  # noqa: S608 - our own queries
+    async with conn.transaction():
+        # Each reads whole tables, for as long as that takes. The planner, who expects little of what should not be
+        # there, would read one table again for each row of another.
+        await conn.execute(f"SET LOCAL enable_nestloop = off; SET LOCAL statement_timeout = '{_INVARIANT_MAX_S}s'")
+        rows = await conn.fetch(
+            f"SELECT * FROM ({invariant_sql}) AS broken LIMIT {limit:d}",  # noqa: S608 - our own queries
+            timeout=_INVARIANT_MAX_S,
+        )
     return [", ".join(f"{name}={value}" for name, value in row.items()) for row in rows]
 
 
