@@ -18,8 +18,8 @@ ALTER TABLE accounts
     ADD round_bets_max integer CHECK (round_bets_max >= 0),
     ADD round_stake_max_minor bigint CHECK (round_stake_max_minor >= 0);
 COMMENT ON COLUMN accounts.round_bets_max IS 'this player''s own limit, as in operator_limits';
-GRANT SELECT, INSERT, UPDATE ON operator_limits TO keno_app;
-GRANT UPDATE (round_bets_max, round_stake_max_minor) ON accounts TO keno_app;
+GRANT SELECT, INSERT ON operator_limits TO keno_app;
+GRANT UPDATE (round_bets_max, round_stake_max_minor) ON operator_limits, accounts TO keno_app;
 
 -- What bets of a batch can have in common: an operator's room or round, a currency and a paytable. Element i of each array is of offer i.
 -- The outcomes are those of keno/bets/outcome.py, here by what does not differ between its bets; where it is not 0, the rest may be empty.

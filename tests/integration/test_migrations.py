@@ -73,10 +73,11 @@ def test_each_migration_depends_on_the_one_before_it() -> None:
 _ALL = "*"
 _UPDATES = {
     "keno_app": {
-        "accounts": "balance_minor",
+        "accounts": "balance_minor round_bets_max round_stake_max_minor",
         "dead_events": "dead_ms reason replayed_ms",
         "leases": _ALL,
         "operator_keys": "revoked_ms",
+        "operator_limits": "round_bets_max round_stake_max_minor",
         "operators": "currencies status",
         "outbox": "sent_ms",
         "players": "status",

@@ -9,7 +9,9 @@ import pytest
 from support.rounds import Hall, check_chain, open_hall
 
 from keno.bets.outcome import Outcome
+from keno.bets.store import BetRow, place_bets
 from keno.fairness import keno1
+from keno.game.numbers import picks_mask
 from keno.rounds import scheduler as scheduler_module
 from keno.rounds import store
 from keno.rounds.scheduler import LEASE_TTL_S
@@ -197,14 +199,9 @@ async def test_a_lock_waits_for_the_bet_in_flight_and_counts_it(hall: Hall) -> N
     async with hall.app_pool.acquire() as in_flight:
         transaction = in_flight.transaction()
         await transaction.start()
-        outcome = await in_flight.fetchval(
-            "SELECT outcome FROM place_bets(ARRAY[$1::uuid], '{late}', ARRAY[substring(sha256('late') FOR 16)], "
-            "NULL::uuid[], ARRAY[$2::bigint], '{ann}', ARRAY[decode('00000000000000000001', 'hex')], '{100}', "
-            "'{EUR}', NULL::bytea[])",
-            operator_id,
-            round_id,
-        )
-        assert outcome == Outcome.ACCEPTED
+        bet = BetRow(operator_id, "late", bytes(16), None, round_id, "ann", picks_mask([1]), 100, "EUR", None)
+        (row,) = await place_bets(in_flight, [bet])
+        assert row.outcome is Outcome.ACCEPTED
         await hall.at_lock(room, 1)
         locking = asyncio.create_task(store.lock_due_rounds(hall.app_pool, 0, 1))
         await wait_until_blocked(hall, "lock_due_rounds")

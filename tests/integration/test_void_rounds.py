@@ -159,10 +159,10 @@ async def test_the_wallet_worker_handles_wins_and_refunds(floor: Floor, wallet: 
     await floor.hall.tick()
     await floor.place(floor.bet("bob", stake_minor=10_000))
     await floor.void(2)
-    bus = LocalBus()
+    bus = LocalBus(floor.pool)
     wallet_worker.subscribe(SimpleNamespace(bus=bus, wallet=wallet))  # type: ignore[arg-type]
     await bus.start()
-    await Relay(floor.pool, bus).step()
+    await Relay(floor.pool, bus, retention_ms=3_600_000).step()
     await bus.close()
     assert await floor.balance("bob") == 100_000 - 80 * 100 + 20 * 376
     assert await floor.broken() == {}

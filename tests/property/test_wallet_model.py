@@ -151,8 +151,8 @@ class House:
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         self._wallet = WalletService(floor.pool)
-        self._bus = LocalBus()
-        self._relay = Relay(floor.pool, self._bus)
+        self._bus = LocalBus(floor.pool)
+        self._relay = Relay(floor.pool, self._bus, retention_ms=3_600_000)
         wallet_worker.subscribe(SimpleNamespace(bus=self._bus, wallet=self._wallet))  # type: ignore[arg-type]
 
     async def open(self) -> None:
