@@ -10,7 +10,7 @@ FULL ?=
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
-CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -type f \( -name '*.rs' -o -name '*.toml' \))
+CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path core_rs/fuzz -prune -o -type f \( -name '*.rs' -o -name '*.toml' \))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -109,6 +109,8 @@ async def limit_operator(
         found = await services.identity.operator(name)
         if found is None:
             raise KenoError(f"there is no operator named {name}")
+        if currency not in found.currencies:
+            raise KenoError(f"{name} does not have {currency}: it has {', '.join(found.currencies)}")
         await services.bets.limit_operator(found.id, limits, actor=_ACTOR)
     return 0
 

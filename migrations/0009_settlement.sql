@@ -29,7 +29,7 @@ CREATE TABLE rounds_set_aside (
     retry_ms bigint NOT NULL,
     reason text NOT NULL
 );
-COMMENT ON TABLE rounds_set_aside IS 'drawn rounds that could not be settled, and when to try again; each failure also has its audit row';
+COMMENT ON TABLE rounds_set_aside IS 'rounds that could once not be settled, and when to try again while they are drawn; each failure also has its audit row';
 
 GRANT SELECT, INSERT ON settlement_chunks TO keno_app;
 GRANT SELECT, INSERT ON rounds_set_aside TO keno_app;

@@ -21,6 +21,14 @@ COMMENT ON COLUMN accounts.round_bets_max IS 'this player''s own limit, as in op
 GRANT SELECT, INSERT ON operator_limits TO keno_app;
 GRANT UPDATE (round_bets_max, round_stake_max_minor) ON operator_limits, accounts TO keno_app;
 
+-- Exclusive against hold_off_rollbacks(): once it returns no batch of the operator is on its way that has read the limits before.
+CREATE FUNCTION hold_off_bets(p_operator_id uuid) RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(7305, hashtext(p_operator_id::text));
+END
+$$;
+
 -- What bets of a batch can have in common: an operator's room or round, a currency and a paytable. Element i of each array is of offer i.
 -- The outcomes are those of keno/bets/outcome.py, here by what does not differ between its bets; where it is not 0, the rest may be empty.
 CREATE TYPE bet_offers AS (
@@ -131,6 +139,8 @@ BEGIN
                     CASE WHEN a.stake_minor NOT BETWEEN offers.stakes_min_minor[a.offer] AND offers.stakes_max_minor[a.offer]
                         OR a.stake_minor % offers.stake_steps_minor[a.offer] <> 0 THEN 8 END,
                     CASE WHEN player.status = 'blocked' THEN 10 END,
+                    CASE WHEN account.id IS NULL AND (offers.round_bets_max[a.offer] = 0
+                        OR a.stake_minor > offers.round_stakes_max_minor[a.offer]) THEN 11 END,
                     CASE WHEN account.id IS NULL THEN 12 END
                 ), 0)
             END::smallint AS outcome
@@ -196,9 +206,13 @@ DECLARE
     bet record;
     account bigint;
     left_minor bigint;
-    -- What this batch has placed for the account, by the place of the round's first offer.
-    placed_count integer[];
+    -- In which the rounds of the batch can have bets; one more at the beginning, in case the clock was set back.
+    hours bigint[];
+    -- What the account has bet in a round, by the place of the round's first offer; null until it was looked up.
+    placed_count bigint[];
     placed_minor bigint[];
+    before_count bigint;
+    before_minor bigint;
     place integer;
     refused smallint;
     earlier bytea;
@@ -206,9 +220,14 @@ BEGIN
     PERFORM FROM accounts AS held
     WHERE held.id IN (SELECT a.account_id FROM unnest(batch.account_ids, batch.outcomes) AS a (account_id, outcome) WHERE a.outcome = 0)
     ORDER BY held.id FOR NO KEY UPDATE;
+    SELECT array_agg(h.hour) INTO hours
+    FROM (
+        SELECT min(r.opened_ms) AS first_ms, max(r.lock_due_ms) AS last_ms FROM rounds AS r WHERE r.id = ANY (offers.round_ids) AND r.phase = 'open'
+    ) AS sales
+    CROSS JOIN LATERAL generate_series(sales.first_ms / hour_ms - 1, sales.last_ms / hour_ms) AS h (hour);
     -- Only the accounts that are limited or do not cover all of their bets: a poor player costs the others of the batch little.
     FOR bet IN
-        SELECT a.*, held.balance_minor, before.bets_count, before.staked_minor
+        SELECT a.*, held.balance_minor
         FROM (
             SELECT u.*, offers.round_ids[u.offer] AS round_id, sum(u.stake_minor) OVER (PARTITION BY u.account_id) AS due_minor,
                 u.bets_max IS NOT NULL OR u.stakes_max_minor IS NOT NULL AS limited
@@ -218,25 +237,25 @@ BEGIN
             WHERE u.outcome = 0
         ) AS a
         CROSS JOIN LATERAL (SELECT h.balance_minor FROM accounts AS h WHERE h.id = a.account_id LIMIT 1) AS held
-        LEFT JOIN LATERAL (
-            SELECT count(*) AS bets_count, coalesce(sum(b.stake_minor), 0) AS staked_minor
-            FROM rounds AS r
-            CROSS JOIN LATERAL generate_series(r.opened_ms / hour_ms, now_ms() / hour_ms) AS hour
-            JOIN bets AS b ON b.accepted_ms / 3600000 = hour AND b.account_id = a.account_id AND b.round_id = r.id
-            WHERE a.limited AND r.id = a.round_id
-        ) AS before ON true
         WHERE a.limited OR a.due_minor > held.balance_minor ORDER BY a.account_id, a.ord
     LOOP
         IF bet.account_id IS DISTINCT FROM account THEN
             account := bet.account_id;
             left_minor := bet.balance_minor;
-            placed_count := array_fill(0, ARRAY[coalesce(cardinality(offers.round_ids), 0)]);
+            placed_count := array_fill(NULL::bigint, ARRAY[coalesce(cardinality(offers.round_ids), 0)]);
             placed_minor := placed_count;
         END IF;
         place := array_position(offers.round_ids, bet.round_id);
+        IF bet.limited AND placed_count[place] IS NULL THEN
+            SELECT count(*), coalesce(sum(b.stake_minor), 0) INTO before_count, before_minor
+            FROM bets AS b
+            WHERE b.accepted_ms / 3600000 = ANY (hours) AND b.account_id = bet.account_id AND b.round_id = bet.round_id;
+            placed_count[place] := before_count;
+            placed_minor[place] := before_minor;
+        END IF;
         refused := CASE
-            WHEN bet.limited AND (bet.bets_count + placed_count[place] >= bet.bets_max
-                OR bet.staked_minor + placed_minor[place] + bet.stake_minor > bet.stakes_max_minor) THEN 11
+            WHEN bet.limited AND (placed_count[place] >= bet.bets_max
+                OR placed_minor[place] + bet.stake_minor > bet.stakes_max_minor) THEN 11
             WHEN bet.stake_minor > left_minor THEN 12
             ELSE 0
         END;

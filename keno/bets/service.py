@@ -90,11 +90,14 @@ class BetService:
 
     async def limit_player(self, operator_id: UUID, player: str, limits: PlayerLimits) -> bool:
         """Replaces what an operator's player may bet in a round; False where the player has no such account."""
-        return await store.limit_player(self._pool, operator_id, player, limits)
+        async with self._pool.acquire() as conn, conn.transaction():
+            await store.hold_off_bets(conn, operator_id)
+            return await store.limit_player(conn, operator_id, player, limits)
 
     async def limit_operator(self, operator_id: UUID, limits: PlayerLimits, *, actor: str) -> None:
         """Replaces what each player of an operator may bet in a round; a player's own limit holds beside it."""
         async with self._pool.acquire() as conn, conn.transaction():
+            await store.hold_off_bets(conn, operator_id)
             await store.limit_operator(conn, operator_id, limits)
             await log_admin_action(
                 conn, actor, "operator.limited", str(operator_id), None, msgspec.structs.asdict(limits)

@@ -78,7 +78,15 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     ]
 
 
-async def limit_player(conn: Executor, operator_id: UUID, player: str, limits: PlayerLimits) -> bool:
+async def hold_off_bets(conn: Connection, operator_id: UUID) -> None:
+    """Waits for an operator's bets that are on their way, and keeps out those to come until the transaction ends.
+
+    To be called before limits change: a batch judges by the limits that it has read.
+    """
+    await conn.execute("SELECT hold_off_bets($1)", operator_id)
+
+
+async def limit_player(conn: Connection, operator_id: UUID, player: str, limits: PlayerLimits) -> bool:
     """Replaces a player's limits, with a row in the audit trail; False where there is no such account."""
     status = await conn.execute(
         """
@@ -102,7 +110,7 @@ async def limit_player(conn: Executor, operator_id: UUID, player: str, limits: P
     return status == "INSERT 0 1"
 
 
-async def limit_operator(conn: Executor, operator_id: UUID, limits: PlayerLimits) -> None:
+async def limit_operator(conn: Connection, operator_id: UUID, limits: PlayerLimits) -> None:
     """Replaces the limits that hold for each of an operator's players."""
     await conn.execute(
         """

@@ -18,7 +18,7 @@ NAMES = frozenset(
         "seeds.released",
         "settlement.committed",
         "relay.published",  # the broker has the events, and they are not marked as sent
-        "wallet.committed",  # credited, and the event is not acknowledged
+        "wallet.committed",  # credited or refunded, and the event is not acknowledged
         "reporting.committed",
     }
 )

@@ -39,6 +39,7 @@ NAMESPACE = "keno"
 DELIVERIES_MAX = 20
 _PREFETCH = 32
 _UNROUTED_MAX = 10_000
+_LOOKS_MAX = 1_000_000_000
 _CONNECT_TIMEOUT_S = 10.0
 _RECONNECT_PAUSE_S = 1.0
 _CONFIRM_TIMEOUT_S = 10.0
@@ -129,7 +130,8 @@ class RabbitBus:
         )
 
     async def _declare_topology(self, channel: AbstractChannel) -> None:
-        await self._declare_side_queue(channel, "dead", {})
+        # Every look at the dead is a delivery, and RabbitMQ 4 drops what was delivered 20 times, unless told otherwise.
+        await self._declare_side_queue(channel, "dead", {"x-delivery-limit": _LOOKS_MAX})
         await self._declare_side_queue(channel, "unrouted", {"x-max-length": _UNROUTED_MAX, "x-overflow": "drop-head"})
         events = await channel.declare_exchange(
             self._name("events"),

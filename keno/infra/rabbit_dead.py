@@ -12,7 +12,7 @@ from typing import cast
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import ChannelNotFoundEntity
+from aio_pika.exceptions import ChannelNotFoundEntity, PublishError
 
 from keno.infra import cloudevents
 from keno.infra.bus import BusError, DeadEvent
@@ -42,8 +42,10 @@ class RabbitDeadLetters:
                 if not described.consumer or (ids is not None and described.id not in ids):
                     continue
                 queue = f"{self._namespace}.{described.consumer}"
-                # An event whose queue is gone is returned, which raises: it stays among the dead.
-                await channel.default_exchange.publish(_reborn(message), queue, mandatory=True, timeout=_TIMEOUT_S)
+                try:
+                    await channel.default_exchange.publish(_reborn(message), queue, mandatory=True, timeout=_TIMEOUT_S)
+                except PublishError:
+                    continue  # returned, because its queue is gone: it stays among the dead
                 await message.ack()
                 replayed.append(described)
         return replayed

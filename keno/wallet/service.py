@@ -70,3 +70,4 @@ class WalletService:
         async with self._pool.acquire() as conn, conn.transaction():
             if await first_time(conn, CONSUMER, event.id):
                 await store.refund_round(conn, voided.round_id, voided.room)
+        failpoints.reach("wallet.committed")

@@ -136,9 +136,7 @@ async def test_an_event_whose_queue_is_gone_stays_dead(amqp_url: str, rabbit_nam
         await bus.close()
         await channel.queue_delete(f"{rabbit_namespace}.wallet")
 
-    with pytest.raises(BusError):
-        await dead_letters.replay()
-
+    assert await dead_letters.replay() == []
     assert await _dead(dead_letters, 1) == [dead]
 
 

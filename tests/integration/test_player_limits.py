@@ -11,7 +11,7 @@ from support.money import Floor, open_floor
 
 from keno.bets.limits import PlayerLimits, decode_limits
 from keno.bets.outcome import Outcome
-from keno.bets.store import limit_operator, limit_player, place_bets
+from keno.bets.store import place_bets
 from keno.infra.postgres import create_pool
 from keno.requests import RequestError
 
@@ -25,7 +25,7 @@ async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncp
 
 
 async def limit(floor: Floor, bets: int | None = None, stake: int | None = None, player: str = "ann") -> None:
-    assert await limit_player(floor.pool, floor.operator_id, player, PlayerLimits("EUR", bets, stake))
+    assert await floor.hall.bets.limit_player(floor.operator_id, player, PlayerLimits("EUR", bets, stake))
 
 
 async def test_bets_beyond_the_count_are_refused_in_the_order_of_their_arrival(floor: Floor) -> None:
@@ -85,7 +85,7 @@ async def test_every_round_is_counted_by_itself_even_within_a_batch(floor: Floor
 
 async def test_the_operators_limit_holds_for_each_player_and_the_lower_one_counts(floor: Floor) -> None:
     await floor.fund("bob", 10_000)
-    await limit_operator(floor.pool, floor.operator_id, PlayerLimits("EUR", 2, None))
+    await floor.hall.bets.limit_operator(floor.operator_id, PlayerLimits("EUR", 2, None), actor="a test")
     await limit(floor, bets=1)
     bets = [floor.bet(player) for player in ("ann", "ann", "bob", "bob", "bob")]
     assert await floor.outcomes(*bets) == [A, LIMITED, A, A, LIMITED]
@@ -119,12 +119,42 @@ async def test_many_connections_together_never_pass_the_limit(floor: Floor, data
     assert await floor.broken() == {}
 
 
+async def test_a_stranger_is_refused_for_the_limit_before_the_money(floor: Floor) -> None:
+    await floor.hall.bets.limit_operator(floor.operator_id, PlayerLimits("EUR", None, 100), actor="a test")
+    assert await floor.outcomes(floor.bet("nobody"), floor.bet("nobody", stake_minor=200)) == [POOR, LIMITED]
+
+
+async def test_bets_count_though_the_clock_was_set_back_over_the_hour_since(floor: Floor) -> None:
+    await limit(floor, bets=1)
+    assert await floor.outcomes(floor.bet()) == [A]
+    await floor.hall.tamper(
+        "UPDATE bets SET accepted_ms = r.opened_ms - 3600000 FROM rounds AS r WHERE r.id = bets.round_id"
+    )
+    assert await floor.outcomes(floor.bet()) == [LIMITED]
+
+
+async def test_a_limit_waits_for_the_bets_on_their_way_and_counts_them(floor: Floor) -> None:
+    async with floor.pool.acquire() as in_flight:
+        transaction = in_flight.transaction()
+        await transaction.start()
+        assert [row.outcome for row in await place_bets(in_flight, [floor.bet()])] == [A]
+        limiting = asyncio.create_task(limit(floor, bets=1))
+        placing = asyncio.create_task(floor.outcomes(floor.bet()))
+        await asyncio.sleep(0.2)
+        assert not limiting.done()
+        await transaction.commit()
+    await limiting
+    # The bet that came meanwhile was before the limit or found it reached; the next one certainly does.
+    assert (await placing)[0] in (A, LIMITED)
+    assert await floor.outcomes(floor.bet()) == [LIMITED]
+
+
 async def test_limiting_is_told_to_the_audit_trail_and_unknown_players_have_no_limits(floor: Floor) -> None:
     before = await floor.owner_pool.fetchval("SELECT count(*) FROM audit_logs")
     await limit(floor, bets=7)
     limits = PlayerLimits("EUR", 7, None)
-    assert not await limit_player(floor.pool, floor.operator_id, "nobody", limits)
-    assert not await limit_player(floor.pool, await floor.add_operator("EUR"), "ann", limits)
+    assert not await floor.hall.bets.limit_player(floor.operator_id, "nobody", limits)
+    assert not await floor.hall.bets.limit_player(await floor.add_operator("EUR"), "ann", limits)
     assert await floor.owner_pool.fetchval("SELECT count(*) FROM audit_logs") == before + 1
 
 
