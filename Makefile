@@ -49,7 +49,7 @@ chaos: setup  ## kill, pause, crash and cut while players bet: make chaos [FAULT
 bench-core: setup  ## benchmarks of the Rust core
 	$(BIN)/python -m benchmarks.core
 
-bench-events: setup  ## benchmarks of events, from the outbox to a handler
+bench-events: setup  ## benchmarks of events, from the outbox to a handler; needs a RabbitMQ on this machine
 	$(BIN)/python -m benchmarks.events
 
 bench-settlement: setup  ## benchmark of settlement, on the PostgreSQL of the tests

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from keno.infra.embedded import EmbeddedServers
 
-_PREFIX = "keno_bets_bench_"
+_PREFIX = "keno_bench_"
 _USUAL_REDIS = "redis://127.0.0.1:6379/0"
 _POLL_S = 0.02
 _READS_A_LISTING = 10

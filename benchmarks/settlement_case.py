@@ -1,18 +1,17 @@
 """A database of its own with drawn rounds to settle, and what brings them back to where they were."""
 
-import getpass
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import numpy as np
 
 from benchmarks import core_cases
 from benchmarks.core_stream import HEADER, TRAILER, table
+from benchmarks.servers import database, found_or_started
 from keno.game import rules
 from keno.game.profiles import shipped_paytable
 from keno.game.rules import CurrencyRules
@@ -24,7 +23,6 @@ PLAYERS = 100_000
 OPERATORS = 5
 PAYTABLES = [shipped_paytable("94"), shipped_paytable("96")]
 WIN_MAX_MINOR = 5_000_000
-_DATABASE = "keno_bench_settlement"
 _EUR = CurrencyRules(
     exponent=2, stake_min_minor=100, stake_max_minor=10_000, stake_step_minor=100, win_max_minor=WIN_MAX_MINOR
 )
@@ -84,13 +82,11 @@ class Case:
 
 @asynccontextmanager
 async def open_case(sizes: list[int]) -> AsyncIterator[Case]:
-    """Needs a PostgreSQL on this machine's loopback whose superuser asks for no password, as the tests do."""
-    server, admin = await _connect_admin()
-    await admin.execute(f"DROP DATABASE IF EXISTS {_DATABASE} WITH (FORCE)")
-    await admin.execute(f"CREATE DATABASE {_DATABASE}")
-    url = urlsplit(server)._replace(path=f"/{_DATABASE}").geturl()
-    try:
+    """A database of its own on the benchmarks' server, with players, a room and drawn rounds of these sizes."""
+    async with found_or_started() as servers, database(servers) as made:
+        url = made.owner_url
         await migrate(url)
+        # Not `made.owner`, which plans for the audit.
         owner = await asyncpg.connect(url)
         try:
             await _add_players(owner)
@@ -102,24 +98,11 @@ async def open_case(sizes: list[int]) -> AsyncIterator[Case]:
             yield Case(url, owner, rounds)
         finally:
             await owner.close()
-    finally:
-        await admin.execute(f"DROP DATABASE {_DATABASE} WITH (FORCE)")
-        await admin.close()
 
 
 def server_cpu_s(pids: list[int]) -> float:
     """Processor time of the server's processes so far."""
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e9
-
-
-async def _connect_admin() -> tuple[str, asyncpg.Connection]:
-    for user in ("postgres", getpass.getuser()):
-        url = f"postgresql://{user}@127.0.0.1:5432/postgres"
-        try:
-            return url, await asyncpg.connect(url, timeout=5)
-        except (OSError, asyncpg.PostgresError):
-            continue
-    raise SystemExit("no PostgreSQL on the loopback that lets us make a database")
 
 
 async def _add_players(owner: asyncpg.Connection) -> None:

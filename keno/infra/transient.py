@@ -11,6 +11,7 @@ from keno.infra.bus import BusError
 TRANSIENT: tuple[type[Exception], ...] = (
     OSError,  # refused, reset, unreachable; TimeoutError too
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # cut in the middle of an exchange; the pool drops the connection
     asyncpg.OperatorInterventionError,  # shutdown, starting up, statement_timeout
     asyncpg.InsufficientResourcesError,  # too many connections, a full disk
     asyncpg.TransactionRollbackError,  # serialization failure, deadlock
