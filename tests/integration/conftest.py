@@ -1,11 +1,14 @@
-"""What only the tests of the infrastructure need: both buses, and a broker connection that can be cut."""
+"""What several tests need: a gateway, both buses, and a broker connection that can be cut."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aio_pika
 import asyncpg
 import pytest
 from support.cables import Cable, laid_cable
+from support.databases import Database
+from support.gateway import Gateway, open_gateway
 from support.loop_thread import LoopThread
 
 from keno.infra import delivery
@@ -15,6 +18,14 @@ from keno.infra.rabbit_bus import RabbitBus
 from keno.infra.rabbit_dead import RabbitDeadLetters
 
 _CONSUMERS = ("wallet", "reporting")
+
+
+@pytest.fixture
+async def gateway(
+    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Gateway]:
+    async with open_gateway(database, owner_pool, redis_url, tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
-from support.databases import Database
-from support.gateway import JSON, Casino, Gateway, open_gateway
+from support.gateway import JSON, Casino, Gateway
 
 from keno.rounds.store import Room
-
-
-@pytest.fixture
-async def gateway(
-    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
-) -> AsyncIterator[Gateway]:
-    async with open_gateway(database, owner_pool, redis_url, tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

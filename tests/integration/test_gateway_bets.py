@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from http_message_signatures import HTTPMessageSigner
 from http_message_signatures.algorithms import ED25519
 from http_message_signatures.resolvers import MappingKeyResolver
-from support.databases import Database
-from support.gateway import JSON, ORIGIN, Casino, Gateway, open_gateway
+from support.gateway import JSON, ORIGIN, Casino, Gateway
 
 from keno.rounds.store import Room
 
 UNKNOWN_UUID = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture
-async def gateway(
-    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
-) -> AsyncIterator[Gateway]:
-    async with open_gateway(database, owner_pool, redis_url, tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import asyncpg
 import httpx
 import pytest
-from support.databases import Database
-from support.gateway import Casino, Gateway, open_gateway
-
-
-@pytest.fixture
-async def gateway(
-    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
-) -> AsyncIterator[Gateway]:
-    async with open_gateway(database, owner_pool, redis_url, tmp_path) as opened:
-        yield opened
+from support.gateway import Casino, Gateway
 
 
 @pytest.fixture

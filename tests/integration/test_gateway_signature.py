@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from support.databases import Database
-from support.gateway import JSON, ORIGIN, Casino, Gateway, open_gateway
+from support.gateway import JSON, ORIGIN, Casino, Gateway
 
 from keno.identity.keyring import CACHE_MS
 from keno.identity.nonces import Nonces, NonceStoreError
@@ -23,14 +22,6 @@ from keno.identity.signature import HmacSecret
 
 DEPOSITS = "/v1/wallets/p-1/deposits"
 DEPOSIT = b'{"transaction_id":"d-1","amount_minor":100,"currency":"EUR"}'
-
-
-@pytest.fixture
-async def gateway(
-    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
-) -> AsyncIterator[Gateway]:
-    async with open_gateway(database, owner_pool, redis_url, tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture
