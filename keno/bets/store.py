@@ -250,6 +250,25 @@ async def last_bet_in_chunks(conn: Connection, round_id: int) -> int:
     return last_bet_id
 
 
+async def paid_up_to(conn: Connection, round_id: int, bet_id: int) -> bytes:
+    """What each account was paid for bets of a round up to one, as `RoundSettlement` takes it.
+
+    Ask when the round is held, not before.
+    """
+    paid: bytes = await conn.fetchval(
+        """
+        SELECT coalesce(string_agg(int8send(paid.account_id) || int8send(paid.minor), ''), '')
+        FROM (
+            SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p
+            WHERE p.round_id = $1 AND p.bet_id <= $2 GROUP BY p.account_id
+        ) AS paid
+        """,
+        round_id,
+        bet_id,
+    )
+    return paid
+
+
 async def record_chunk(conn: Connection, first_bet_id: int, last_bet_id: int, totals: Sequence[RoundTotals]) -> None:
     """Notes that the bets of a round between these ids are settled, and what they add up to."""
     await conn.execute(
