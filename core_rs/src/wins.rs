@@ -19,7 +19,8 @@ pub(crate) struct RoundWins(HashMap<i64, i64, BuildHasherDefault<Mixer>>);
 impl RoundWins {
     /// Reads 16 bytes an account: its id and what it was paid, both big-endian. No account is there twice.
     pub fn read(paid: &[u8]) -> Result<Self, CoreError> {
-        let mut wins = HashMap::with_capacity_and_hasher(rows("paid", paid, ENTRY_BYTES)?, BuildHasherDefault::default());
+        let mut wins =
+            HashMap::with_capacity_and_hasher(rows("paid", paid, ENTRY_BYTES)?, BuildHasherDefault::default());
         for entry in paid.chunks_exact(ENTRY_BYTES) {
             let word = |at: usize| i64::from_be_bytes(entry[at..at + 8].try_into().expect("8 bytes"));
             let (account_id, minor) = (word(0), word(8));
