@@ -156,7 +156,11 @@ class Terms:
     """A paytable in one currency."""
 
     def __new__(
-        cls, multipliers: Sequence[Sequence[int]], scale: int, win_max_minor: int, round_win_max_minor: int | None = None
+        cls,
+        multipliers: Sequence[Sequence[int]],
+        scale: int,
+        win_max_minor: int,
+        round_win_max_minor: int | None = None,
     ) -> Terms:
         """`multipliers[p][h]` is what h hits of p picks multiply the stake by, in units of 1/`scale`.
 
@@ -188,8 +192,9 @@ def settle(picks: Buffer, stakes: Buffer, terms_index: Buffer, terms: Sequence[T
     `terms_index` a byte that says which of `terms` holds. `numbers` are the 20 number bytes of the draw.
 
     payout = min(floor(stake x multiplier / scale), win_max_minor); the cut is what the minimum took away. The product
-    has 128 bits. `round_win_max_minor` does not count here. `CoreError` names the first bet, by its index, whose stake is not positive, which has not 1 to 10
-    picks, whose terms index is too large, or whose cut does not fit into 64 bits; then nothing is settled.
+    has 128 bits; `round_win_max_minor` does not count here. `CoreError` names the first bet, by its index, whose
+    stake is not positive, which has not 1 to 10 picks, whose terms index is too large, or whose cut does not fit into
+    64 bits; then nothing is settled.
     """
 
 @final

@@ -74,7 +74,7 @@ impl fmt::Display for BetFault {
             Self::Stake => "its stake is not positive",
             Self::PickCount => "it does not have 1 to 10 picks",
             Self::TermsIndex => "its terms index names no terms",
-            Self::CutOverflow => "what maximum wins cut off it does not fit into 64 bits",
+            Self::CutOverflow => "what its maximum wins cut off does not fit into 64 bits",
         })
     }
 }

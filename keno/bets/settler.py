@@ -111,9 +111,7 @@ class Settler:
         for round_id, reason in failures:
             _log.error("settler.round_set_aside", round=round_id, reason=reason)
 
-    async def _settlement(
-        self, conn: Connection, rounds: Sequence[DrawnRound], settled_to: int = 0
-    ) -> RoundSettlement:
+    async def _settlement(self, conn: Connection, rounds: Sequence[DrawnRound], settled_to: int = 0) -> RoundSettlement:
         """The settlement of rounds of which bets up to `settled_to` have been settled in chunks."""
         with_terms = [(each.round_id, each.numbers, await self._round_terms(conn, each.rules)) for each in rounds]
         paid_before = {

@@ -195,7 +195,7 @@ def test_a_wrong_length_or_range_is_a_core_error_that_names_it(message: str, cal
 
 def test_a_cut_beyond_64_bits_is_refused_instead_of_wrapped() -> None:
     terms = _core.Terms([[], [0, 1 << 62], *ROWS[2:]], 1, 1)
-    with pytest.raises(_core.CoreError, match="bet 0: what its maximum win cuts off"):
+    with pytest.raises(_core.CoreError, match="bet 0: what its maximum wins cut off"):
         _core.settle(_core.picks_mask([1]), array("q", [4]), b"\0", [terms], bytes(range(1, 21)))
 
 
