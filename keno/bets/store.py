@@ -129,7 +129,7 @@ async def limit_operator(conn: Connection, operator_id: UUID, limits: PlayerLimi
 @dataclass(frozen=True, slots=True)
 class StoredBet:
     """A bet and what has become of it. `phase` is its round's; the payout is None until the round is settled, and
-    where nothing was won.
+    where nothing was won. It is 0, and never credited, where a maximum cut all that was won.
     """
 
     bet_id: int
@@ -165,7 +165,7 @@ async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet
         JOIN accounts AS account ON account.id = b.account_id
         JOIN players AS player ON player.id = account.player_id
         LEFT JOIN payouts AS p ON p.bet_id = b.id AND r.phase = 'settled'
-        LEFT JOIN round_credits AS c ON c.round_id = p.round_id
+        LEFT JOIN round_credits AS c ON c.round_id = p.round_id AND p.payout_minor > 0
         WHERE b.id = $2 AND b.operator_id = $1
         """,
         operator_id,

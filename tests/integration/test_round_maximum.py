@@ -1,6 +1,11 @@
 """The maximum of what a player wins in a round, on PostgreSQL: chunks, kills, the wallet and the audit."""
 
+import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -111,7 +116,7 @@ async def test_a_win_cut_to_nothing_moves_no_money_and_can_still_be_seen(floor: 
     last = await floor.owner_pool.fetchval("SELECT max(bet_id) FROM payouts WHERE account_id = $1", account_id)
     shown = await store.bet_by_id(floor.pool, floor.operator_id, last)
     assert shown is not None
-    assert (shown.hits, shown.payout_minor, shown.cut_minor) == (1, 0, WIN_MINOR)
+    assert (shown.hits, shown.payout_minor, shown.cut_minor, shown.credited_ms) == (1, 0, WIN_MINOR, None)
 
 
 # Houses that do not keep the maximum, with totals to match: only who knows the rule can tell.
@@ -155,3 +160,32 @@ async def test_a_payout_of_nothing_of_which_nothing_was_cut_cannot_be_stored(flo
                 payout_minor,
                 cut_minor,
             )
+
+
+async def test_a_room_is_opened_with_a_maximum_by_currency_or_told_what_is_wrong(
+    database: Database, redis_url: str, owner_pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    for name in ("vault", "privacy", "platform"):
+        (tmp_path / f"{name}.key").write_text("07" * 32)
+        (tmp_path / f"{name}.key").chmod(0o600)
+    variables = {"KENO_DATABASE_URL": database.app_url, "KENO_REDIS_URL": redis_url, "KENO_KEYS_DIR": str(tmp_path)}
+
+    async def add(*options: str) -> str:
+        command = [sys.executable, "-m", "keno", "room", "add", "limited", "--currency", "EUR", "--currency", "JPY"]
+        ended = await asyncio.to_thread(
+            subprocess.run,
+            [*command, *options],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == (1 if ended.stderr else 0)
+        return ended.stderr
+
+    assert "maximum win a round of EUR is not from" in await add("--round-win-max-minor.EUR", "4999999")
+    assert "the room does not offer USD" in await add("--round-win-max-minor.USD", "9000000")
+    assert await owner_pool.fetchval("SELECT count(*) FROM rooms") == 0
+    assert await add("--round-win-max-minor.EUR", "6000000") == ""
+    rows = await owner_pool.fetch("SELECT currency, round_win_max_minor FROM rules_currencies ORDER BY currency")
+    assert [tuple(row) for row in rows] == [("EUR", 6_000_000), ("JPY", None)]
