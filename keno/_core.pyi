@@ -186,7 +186,8 @@ class Settled:
         """Eight bytes a bet, little-endian i64: what the maximum win cut off, in minor units."""
 
 def settle(picks: Buffer, stakes: Buffer, terms_index: Buffer, terms: Sequence[Terms], numbers: Buffer) -> Settled:
-    """Settles a column of bets against one draw.
+    """Settles a column of bets against one draw: the kernel alone, to be tested and measured. Rounds are settled by
+    `SettlementStream`, which has it inside.
 
     `picks` has a ten-byte mask a bet, `stakes` a little-endian i64 in minor units (`array("q")` on the usual machines),
     `terms_index` a byte that says which of `terms` holds. `numbers` are the 20 number bytes of the draw.

@@ -24,37 +24,30 @@ class SettlementError(KenoError):
 
 
 class RoundTerms:
-    """What the bets of a room can be settled by: pairs of paytable and currency, each named by one byte.
+    """What the bets of a room can be settled by: pairs of paytable and currency, each named in a bet by its index.
 
-    `core_terms` are the pairs as the core takes them, in the order of their indexes. `limit_round_wins` says whether
-    any currency has a maximum of what a player wins in a round.
+    `core_terms` are the pairs as the core takes them, in the order of their indexes: the default paytable in each
+    currency of the rules document, then the next paytable (the view `rules_terms` numbers them alike).
+    `limit_round_wins` says whether any currency has a maximum of what a player wins in a round.
     """
 
-    __slots__ = ("_indexes", "core_terms", "limit_round_wins")
+    __slots__ = ("core_terms", "limit_round_wins")
 
     def __init__(self, rules: RoomRules, paytables: Iterable[Paytable]) -> None:
         """Raises `RulesError` unless `rules` pass `keno.game.rules.check` with `paytables`, those that they offer."""
         by_hash = {paytable.hash: paytable for paytable in paytables}
         check(rules, by_hash.values())
-        pairs = [(paytable_hash, code) for paytable_hash in rules.paytables for code in rules.currencies]
-        self._indexes = {pair: index for index, pair in enumerate(pairs)}
         self.core_terms = [
             _core.Terms(
                 [list(row) for row in by_hash[paytable_hash].multipliers],
                 by_hash[paytable_hash].scale,
-                rules.currencies[code].win_max_minor,
-                rules.currencies[code].round_win_max_minor,
+                limits.win_max_minor,
+                limits.round_win_max_minor,
             )
-            for paytable_hash, code in pairs
+            for paytable_hash in rules.paytables
+            for limits in rules.currencies.values()
         ]
         self.limit_round_wins = any(limits.round_win_max_minor is not None for limits in rules.currencies.values())
-
-    def index(self, paytable_hash: bytes, currency_code: str) -> int:
-        """The number that names this pair in `terms` of a bet. Raises `SettlementError` if it is not offered."""
-        found = self._indexes.get((paytable_hash, currency_code))
-        if found is None:
-            raise SettlementError(f"the room offers no paytable {paytable_hash.hex()} in {currency_code!r}")
-        return found
 
 
 class RoundTotals(NamedTuple):
