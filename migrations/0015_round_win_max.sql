@@ -1,5 +1,5 @@
 -- The maximum of what a player wins in one round; a win that it cuts to nothing is recorded with what was cut.
--- depends: 0012_partitions
+-- depends: 0014_quick_acceptance
 
 -- migrate: apply
 ALTER TABLE rules_currencies ADD round_win_max_minor bigint CHECK (round_win_max_minor >= win_max_minor);
