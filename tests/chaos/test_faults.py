@@ -138,5 +138,5 @@ async def test_no_fault_of_a_process_or_server_loses_or_makes_money(broker: str,
                 assert installation.end(process, signal.SIGTERM) == 0, installation.log_tail()
         finally:
             await servers.stop()
-        audit = installation.keno("audit")
+        audit = installation.keno("audit", "--full")
         assert audit.returncode == 0, audit.stdout
