@@ -30,17 +30,26 @@ COMMENT ON COLUMN audit_checkpoints.rounds IS 'the rounds that have ended and, w
 COMMENT ON COLUMN audit_checkpoints.last_event_id IS 'the highest id in the outbox then; older ids may still have come to light later';
 COMMENT ON COLUMN audit_checkpoints.open_event_id IS 'the lowest id of an event of a round that is not behind; open_log_id likewise in the audit trail';
 
--- Nothing is behind this one, and no other has its id.
-INSERT INTO audit_checkpoints OVERRIDING SYSTEM VALUE
-VALUES (0, 0, 0, '1:1:', '{}', 0, 0, 9223372036854775807, 0, decode(repeat('00', 32), 'hex'), 9223372036854775807);
-
 CREATE TABLE audit_balances (
     account_id bigint PRIMARY KEY,
     minor bigint NOT NULL
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE audit_balances IS 'the sum of the entries of each account behind the newest checkpoint, of house and cash accounts too';
 
-GRANT SELECT, INSERT, DELETE ON audit_checkpoints, audit_balances TO keno_app;
+-- The services delete nothing but by these.
+CREATE FUNCTION forget_checkpoints(p_before bigint) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM audit_checkpoints WHERE id < p_before AND id < (SELECT max(k.id) FROM audit_checkpoints AS k)
+$$;
+CREATE FUNCTION renew_checkpoint() RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    DELETE FROM audit_checkpoints;
+    DELETE FROM audit_balances;
+$$;
+REVOKE EXECUTE ON FUNCTION forget_checkpoints, renew_checkpoint FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_checkpoints, renew_checkpoint TO keno_app;
+
+GRANT SELECT, INSERT ON audit_checkpoints, audit_balances TO keno_app;
 GRANT UPDATE (minor) ON audit_balances TO keno_app;
 
 -- migrate: rollback

@@ -103,7 +103,7 @@ class Audit:
         async with self._pool.acquire() as conn:
             try:
                 if renew:
-                    await store.drop_checkpoints(conn)
+                    await store.renew_checkpoint(conn)
                 round_ids = await _check_behind(conn, findings) if full else []
                 since = await _check_since(conn, findings)
                 round_ids += await store.ended_round_ids(conn)

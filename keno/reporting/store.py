@@ -95,12 +95,11 @@ async def newest_checkpoint(conn: Executor) -> Checkpoint:
     """From where the audit may begin."""
     row = await conn.fetchrow(
         """
-        SELECT k.id, k.at_ms, k.id = 0 OR k.system_id = server.system_identifier
+        SELECT k.id, k.at_ms, k.system_id = server.system_identifier
         FROM audit_checkpoints AS k CROSS JOIN pg_control_system() AS server ORDER BY k.id DESC LIMIT 1
         """
     )
-    assert row is not None, "the one with the id 0 is always there"  # noqa: S101
-    return Checkpoint(*row.values())
+    return Checkpoint(*row.values()) if row else Checkpoint(0, 0, is_usable=True)
 
 
 async def lay_out(conn: Connection, part: Part) -> None:
@@ -114,8 +113,8 @@ async def lay_out(conn: Connection, part: Part) -> None:
     if not part.is_whole:
         # Found by its indexes, however little the planner knows of tables that have just been made.
         await conn.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-    await _copy(conn, "checkpoint", f"SELECT * FROM audit_checkpoints WHERE id = {part.after:d}")  # noqa: S608
-    await _copy(conn, "proved", f"SELECT * FROM audit_checkpoints WHERE id = {part.upto or -1:d}")  # noqa: S608
+    await _copy(conn, "checkpoint", _checkpoint(part.after))
+    await _copy(conn, "proved", _checkpoint(part.upto))
     await _copy(conn, "proved_balances", "SELECT * FROM audit_balances WHERE EXISTS (SELECT FROM proved)")
     await _copy(conn, "reach", _REACH)
     await _copy(conn, "lowest", _LOWEST)
@@ -139,6 +138,13 @@ async def _copy(conn: Connection, name: str, query: str) -> None:
     await conn.execute(f"ANALYZE {name}")
 
 
+# What has nothing behind it. It is not a row of the table: whoever changes that could hide everything behind it.
+_NOTHING = """
+    SELECT 0::bigint AS id, 0::bigint AS at_ms, 0::bigint AS system_id, '1:1:'::pg_snapshot AS snapshot,
+        '{}'::int8multirange AS rounds, 0::bigint AS last_movement_id, 0::bigint AS last_event_id,
+        9223372036854775807 AS open_event_id, 0::bigint AS last_log_id, '\x'::bytea AS last_log_hash,
+        9223372036854775807 AS open_log_id
+"""
 _REACH = """
     SELECT coalesce((SELECT p.rounds FROM proved AS p), '{(,)}'::int8multirange) - k.rounds AS rounds
     FROM checkpoint AS k
@@ -150,13 +156,18 @@ _SPANS = """
 # Below these ids nothing is new after the checkpoint. An id was given out before a higher one was seen by some earlier
 # snapshot, to a transaction that had written already; the snapshot of the checkpoint began when all those had ended.
 _LOWEST = """
-    SELECT max(seen.last_movement_id) + 1 AS movement_id,
-        least(max(seen.last_event_id) + 1, k.open_event_id) AS event_id,
+    SELECT coalesce(max(seen.last_movement_id), 0) + 1 AS movement_id,
+        least(coalesce(max(seen.last_event_id), 0) + 1, k.open_event_id) AS event_id,
         least(k.last_log_id + 1, k.open_log_id) AS log_id
     FROM checkpoint AS k
-    JOIN audit_checkpoints AS seen ON pg_snapshot_xmax(seen.snapshot) <= pg_snapshot_xmin(k.snapshot)
+    LEFT JOIN audit_checkpoints AS seen ON pg_snapshot_xmax(seen.snapshot) <= pg_snapshot_xmin(k.snapshot)
     GROUP BY k.open_event_id, k.last_log_id, k.open_log_id
 """
+
+
+def _checkpoint(checkpoint_id: int | None) -> str:
+    stored = f"SELECT * FROM audit_checkpoints WHERE id = {-1 if checkpoint_id is None else checkpoint_id:d}"  # noqa: S608
+    return _NOTHING if checkpoint_id == 0 else stored
 
 
 def _of_rounds(table: str, key: str) -> str:
@@ -308,7 +319,7 @@ async def extend_checkpoint(conn: Connection) -> bool:
             SELECT n.at_ms, n.system_id, n.snapshot, n.rounds, n.last_movement_id, n.last_event_id, n.open_event_id,
                 n.last_log_id, n.last_log_hash, n.open_log_id
             FROM next_checkpoint AS n
-            WHERE (SELECT max(id) FROM audit_checkpoints) = (SELECT k.id FROM checkpoint AS k)
+            WHERE (SELECT coalesce(max(id), 0) FROM audit_checkpoints) = (SELECT k.id FROM checkpoint AS k)
             RETURNING id
             """
         )
@@ -321,17 +332,16 @@ async def extend_checkpoint(conn: Connection) -> bool:
             """,
             timeout=_INVARIANT_MAX_S,
         )
-        await conn.execute("DELETE FROM audit_checkpoints WHERE id > 0 AND id <= $1", stored - CHECKPOINTS_KEPT_MAX)
+        await conn.execute("SELECT forget_checkpoints($1)", stored - CHECKPOINTS_KEPT_MAX + 1)
     return True
 
 
-async def drop_checkpoints(conn: Connection) -> None:
+async def renew_checkpoint(conn: Connection) -> None:
     """Forgets all that was audited."""
     async with conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock($1)", _CHECKPOINT_LOCK)
         await conn.execute(f"SET LOCAL statement_timeout = '{_INVARIANT_MAX_S}s'")
-        await conn.execute("DELETE FROM audit_checkpoints WHERE id > 0")
-        await conn.execute("DELETE FROM audit_balances", timeout=_INVARIANT_MAX_S)
+        await conn.execute("SELECT renew_checkpoint()", timeout=_INVARIANT_MAX_S)
 
 
 @dataclass(frozen=True, slots=True)

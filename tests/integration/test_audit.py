@@ -276,7 +276,8 @@ async def test_a_checkpoint_that_was_tampered_with_is_found_by_the_full_audit(
 
 
 async def test_movements_that_a_checkpoint_has_not_seen_are_hidden_from_no_audit(floor: Floor) -> None:
-    assert (await floor.audit.run()).is_extended
+    for _ in range(2):
+        assert (await floor.audit.run()).is_extended
     await floor.fund("ann", 5)
     await floor.hall.tamper("UPDATE audit_checkpoints SET last_movement_id = 1000000")
     assert broken(await floor.audit.run()) == {THE_BALANCES}
@@ -380,7 +381,7 @@ async def test_two_audits_at_once_set_one_checkpoint(floor: Floor) -> None:
 
 async def test_a_checkpoint_of_another_server_is_refused_until_it_is_renewed(floor: Floor) -> None:
     assert (await floor.audit.run()).is_extended
-    await floor.hall.tamper("UPDATE audit_checkpoints SET system_id = system_id + 1 WHERE id > 0")
+    await floor.hall.tamper("UPDATE audit_checkpoints SET system_id = system_id + 1")
     for full in (False, True):
         with pytest.raises(AuditError, match="--renew"):
             await floor.audit.run(full=full)
@@ -394,7 +395,7 @@ async def test_old_checkpoints_are_forgotten(floor: Floor, monkeypatch: pytest.M
     for _ in range(5):
         assert (await floor.audit.run()).is_extended
     kept = await floor.owner_pool.fetch("SELECT id FROM audit_checkpoints ORDER BY id")
-    assert [row["id"] for row in kept] == [0, 4, 5]
+    assert [row["id"] for row in kept] == [4, 5]
 
 
 async def test_what_no_query_can_see_is_found_by_the_verifier(continued: Floor) -> None:

@@ -74,6 +74,7 @@ _ALL = "*"
 _UPDATES = {
     "keno_app": {
         "accounts": "balance_minor round_bets_max round_stake_max_minor",
+        "audit_balances": "minor",
         "dead_events": "dead_ms reason replayed_ms",
         "leases": _ALL,
         "operator_keys": "revoked_ms",
