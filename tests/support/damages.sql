@@ -105,7 +105,7 @@ UPDATE bets SET terms = 1000 WHERE id = (SELECT open FROM chosen);
 
 -- damage: a bet names a round that does not exist
 -- breaks: 05_names_are_of_things_that_exist
-UPDATE bets SET round_id = 1000000000 WHERE id = (SELECT open FROM chosen);
+UPDATE bets SET round_id = 1000000 WHERE id = (SELECT open FROM chosen);
 
 -- damage: a bet names an account that does not exist
 -- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist
@@ -175,7 +175,7 @@ UPDATE wallet_transactions SET transaction_id = 'never mind' WHERE transaction_i
 
 -- damage: an id names two bets
 -- breaks: 06_transaction_ids_are_unique
-DROP INDEX bets_by_caller;
+DROP INDEX bets_0_by_caller;
 UPDATE bets SET transaction_id = 'again' WHERE id IN (SELECT won FROM chosen UNION SELECT lost FROM chosen);
 
 -- damage: a bet was slipped into a locked round
