@@ -142,7 +142,7 @@ async def _copy(conn: Connection, name: str, query: str) -> None:
 _NOTHING = """
     SELECT 0::bigint AS id, 0::bigint AS at_ms, 0::bigint AS system_id, '1:1:'::pg_snapshot AS snapshot,
         '{}'::int8multirange AS rounds, 0::bigint AS last_movement_id, 0::bigint AS last_event_id,
-        9223372036854775807 AS open_event_id, 0::bigint AS last_log_id, '\x'::bytea AS last_log_hash,
+        9223372036854775807 AS open_event_id, 0::bigint AS last_log_id, ''::bytea AS last_log_hash,
         9223372036854775807 AS open_log_id
 """
 _REACH = """
