@@ -68,7 +68,7 @@ async def run_the_gateway() -> int:
 
 @run.command(name="worker")
 async def run_a_worker(name: str) -> int:
-    """Run one worker: vault, scheduler, settler, relay, wallet or reporting."""
+    """Run one worker: vault, scheduler, settler, relay, storage, wallet or reporting."""
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2

@@ -102,6 +102,7 @@ class Audit:
         findings = _Findings()
         async with self._pool.acquire() as conn:
             try:
+                await store.hold_off_archiving(conn)
                 if renew:
                     await store.renew_checkpoint(conn)
                 round_ids = await _check_behind(conn, findings) if full else []

@@ -91,6 +91,11 @@ _UPDATES = {
     "keno_vault": {"epochs": "epoch_key"},
 }
 _NO_INSERTS_BY_APP = {
+    "archive_sums",
+    "archived_balances",
+    "archived_partitions",
+    "archived_refunds",
+    "inbox_horizon",
     "bet_partitions",
     "_pogo_migration",
     "_pogo_version",

@@ -2,7 +2,9 @@
 WITH entries AS (
     SELECT account_id, sum(minor) AS minor
     FROM (
-        SELECT credit_account_id AS account_id, amount_minor AS minor FROM ledger
+        SELECT account_id, minor FROM carried
+        UNION ALL
+        SELECT credit_account_id, amount_minor FROM ledger
         UNION ALL
         SELECT debit_account_id, -amount_minor FROM ledger
     ) AS e
@@ -26,6 +28,9 @@ SELECT 'movement', w.id, NULL, NULL
 FROM proved AS k JOIN public.wallet_transactions AS w ON w.id <= (
     SELECT max(seen.last_movement_id) FROM audit_checkpoints AS seen WHERE pg_snapshot_xmax(seen.snapshot) <= pg_snapshot_xmin(k.snapshot))
 WHERE NOT pg_visible_in_snapshot(w.xid, k.snapshot)
+UNION ALL
+SELECT 'archived partition', a.first_round, NULL, NULL
+FROM archived_partitions AS a CROSS JOIN proved AS k WHERE a.detached_ms > 0 AND NOT a.rounds <@ k.rounds
 UNION ALL
 SELECT 'snapshot', k.id, NULL, NULL FROM proved AS k WHERE pg_snapshot_xmax(k.snapshot) > pg_snapshot_xmax(pg_current_snapshot())
 UNION ALL
