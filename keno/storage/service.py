@@ -1,6 +1,6 @@
 """Keeps the tables that grow in bounds: what rounds need is there before they do, what nobody needs any more goes.
 
-Not here: what may go, which the database decides (`migrations/0016_storage.sql`), and the outbox, whose relay clears it.
+Not here: what may go, which the database decides (`migrations/0016_storage.sql`), and the outbox; its relay clears it.
 """
 
 import asyncpg

@@ -20,7 +20,7 @@ from keno.infra.bus import Event
 from keno.infra.local_bus import LocalBus
 from keno.infra.outbox import Relay
 from keno.infra.rabbit_dead import RabbitDeadLetters
-from keno.reporting import audit, store
+from keno.reporting import audit
 from keno.reporting.audit import Audit, AuditError, invariants
 from keno.reporting.service import ReportingService
 from keno.wallet.request import MovementKind, MovementRequest, RollbackRequest
@@ -394,7 +394,7 @@ async def test_a_checkpoint_of_another_server_is_refused_until_it_is_renewed(flo
 
 
 async def test_old_checkpoints_are_forgotten(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CHECKPOINTS_KEPT_MAX", 2)
+    monkeypatch.setattr(audit.store, "CHECKPOINTS_KEPT_MAX", 2)
     for _ in range(5):
         assert (await floor.audit.run()).is_extended
     kept = await floor.owner_pool.fetch("SELECT id FROM audit_checkpoints ORDER BY id")

@@ -1,11 +1,12 @@
 """Old partitions leave, with nothing lost and the books closed behind them; receipts of old events are forgotten."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from types import SimpleNamespace
+from uuid import uuid4
 
 import asyncpg
-import msgspec
 import pytest
 from support.audits import broken, on_trial
 from support.money import Floor, open_floor
@@ -20,6 +21,7 @@ from keno.infra.outbox import Relay
 from keno.reporting.service import ReportingService
 from keno.storage.service import Storage
 from keno.wallet.service import WalletService
+from workers import wallet as wallet_worker
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 RETENTION_MS = 10 * DAY_MS
@@ -45,8 +47,7 @@ async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncp
 
 async def handle_all(floor: Floor) -> None:
     bus, wallet = LocalBus(floor.pool), WalletService(floor.pool)
-    bus.subscribe("wallet", ["payouts.ready"], wallet.credit_payouts)
-    bus.subscribe("wallet", ["round.voided"], wallet.refund_stakes)
+    wallet_worker.subscribe(SimpleNamespace(bus=bus, wallet=wallet))  # type: ignore[arg-type]
     bus.subscribe("reporting", ["round.settled"], ReportingService(floor.pool).record_round)
     relay = Relay(floor.pool, bus, RETENTION_MS)
     while await relay.step():
@@ -57,12 +58,13 @@ def storage(floor: Floor) -> Storage:
     return Storage(floor.pool, RETENTION_MS, RETENTION_MS)
 
 
-async def grow_old(floor: Floor) -> None:
-    """Eleven days pass in which the round on sale ends and others come."""
+async def grow_old(floor: Floor, by_ms: int = 11 * DAY_MS) -> None:
+    """The room closes, its last round ends, and time passes."""
+    await floor.pool.execute("UPDATE rooms SET status = 'closed'")
     await floor.settle(3)
     await handle_all(floor)
     now_ms = await floor.owner_pool.fetchval("SELECT now_ms()")
-    await floor.hall.clock.set(now_ms + 11 * DAY_MS)
+    await floor.hall.clock.set(now_ms + by_ms)
 
 
 async def attached(floor: Floor) -> int:
@@ -138,11 +140,9 @@ async def test_no_partition_leaves_before_it_is_audited_ended_and_old(floor: Flo
 
 async def test_nothing_leaves_within_a_week_whatever_is_asked_for(floor: Floor) -> None:
     assert (await floor.audit.run()).is_extended
-    await floor.settle(3)
-    now_ms = await floor.owner_pool.fetchval("SELECT now_ms()")
-    await floor.hall.clock.set(now_ms + 6 * DAY_MS)
+    await grow_old(floor, 6 * DAY_MS)
     assert await floor.pool.fetchval("SELECT sum_oldest_partition(0)") is None
-    await floor.hall.clock.set(now_ms + 8 * DAY_MS)
+    await floor.hall.clock.set(await floor.owner_pool.fetchval("SELECT now_ms()") + 2 * DAY_MS)
     assert await floor.pool.fetchval("SELECT sum_oldest_partition(0)") == 0
 
 
@@ -266,22 +266,20 @@ async def receipts(floor: Floor) -> int:
 
 
 async def test_receipts_are_kept_for_the_retention_and_then_forgotten(floor: Floor) -> None:
+    await grow_old(floor, RETENTION_MS)
     kept = await receipts(floor)
     assert kept > 0
-    now_ms = await floor.owner_pool.fetchval("SELECT now_ms()")
-    await floor.hall.clock.set(now_ms + RETENTION_MS)
     await storage(floor).step()
     assert await receipts(floor) == kept
-    await floor.hall.clock.set(now_ms + RETENTION_MS + 2 * HOUR_MS)
+    await floor.hall.clock.set(await floor.owner_pool.fetchval("SELECT now_ms()") + 2 * HOUR_MS)
     await storage(floor).step()
     assert await receipts(floor) == 0
     assert await floor.broken() == {}
 
 
 async def test_an_event_that_comes_again_after_its_receipt_was_forgotten_has_no_second_effect(floor: Floor) -> None:
+    await grow_old(floor)
     figures, accounts = await floor.owner_pool.fetch(FIGURES), await floor.owner_pool.fetch("SELECT * FROM accounts")
-    now_ms = await floor.owner_pool.fetchval("SELECT now_ms()")
-    await floor.hall.clock.set(now_ms + RETENTION_MS + 2 * HOUR_MS)
     await storage(floor).step()
     assert await receipts(floor) == 0
     reporting, wallet = ReportingService(floor.pool), WalletService(floor.pool)
@@ -298,17 +296,14 @@ async def test_an_event_that_comes_again_after_its_receipt_was_forgotten_has_no_
 
 def replace_id(event: Event) -> Event:
     """The event as one that has no receipt."""
-    return (
-        msgspec.structs.replace(event, id=f"again {event.id}") if isinstance(event, msgspec.Struct) else replace(event)
-    )
+    return dataclasses.replace(event, id=uuid4())
 
 
 async def test_an_event_that_is_handled_late_for_the_first_time_is_counted(floor: Floor) -> None:
+    await grow_old(floor)
     figures = await floor.owner_pool.fetch(FIGURES)
     await floor.hall.tamper("DELETE FROM revenue_hourly")
     await floor.hall.tamper("DELETE FROM inbox WHERE consumer = 'reporting'")
-    now_ms = await floor.owner_pool.fetchval("SELECT now_ms()")
-    await floor.hall.clock.set(now_ms + RETENTION_MS + 2 * HOUR_MS)
     await storage(floor).step()
     for event in await floor.events("round.settled"):
         await ReportingService(floor.pool).record_round(event)
@@ -322,8 +317,7 @@ async def test_dead_events_wait_for_ever_and_are_forgotten_once_they_were_replay
         FROM unnest(ARRAY[NULL, now_ms()]) AS of (replayed_ms)
     """
     await floor.owner_pool.execute(bury)
-    now_ms = await floor.owner_pool.fetchval("SELECT now_ms()")
-    await floor.hall.clock.set(now_ms + RETENTION_MS + 2 * HOUR_MS)
+    await grow_old(floor)
     await storage(floor).step()
     assert await floor.owner_pool.fetch("SELECT replayed_ms FROM dead_events") == [(None,)]
 

@@ -4,6 +4,7 @@ of what is then damaged they find what came since, and the full audit all.
 
 import itertools
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -17,6 +18,7 @@ from keno.infra.outbox import Relay
 from keno.reporting import audit
 from keno.wallet.request import MovementRequest, RollbackRequest
 from keno.wallet.service import WalletService
+from workers import wallet as wallet_worker
 
 NUMBERS = itertools.count()
 ACTS = ("deposit", "withdraw", "undo", "tombstone", "bet", "settle", "void", "credit", "audit")
@@ -41,8 +43,7 @@ class Player:
         self._floor = floor
         self._wallet = WalletService(floor.pool)
         self._bus = LocalBus(floor.pool)
-        self._bus.subscribe("wallet", ["payouts.ready"], self._wallet.credit_payouts)
-        self._bus.subscribe("wallet", ["round.voided"], self._wallet.refund_stakes)
+        wallet_worker.subscribe(SimpleNamespace(bus=self._bus, wallet=self._wallet))  # type: ignore[arg-type]
         self._relay = Relay(floor.pool, self._bus, retention_ms=3_600_000)
         self._count = 0
 

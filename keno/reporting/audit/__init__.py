@@ -23,11 +23,11 @@ from keno.errors import KenoError
 from keno.fairness.service import EvidenceService
 from keno.infra.bus import BusError, DeadLetters
 from keno.infra.postgres import Connection
-from keno.reporting import store
-from keno.reporting.store import Checkpoint, Part
+from keno.reporting.audit import store
+from keno.reporting.audit.store import Checkpoint, Part
 
-_INVARIANTS = Path(__file__).parent / "invariants"
-_VERIFIER = Path(__file__).parents[1] / "verifier.py"
+_INVARIANTS = Path(__file__).parents[1] / "invariants"
+_VERIFIER = Path(__file__).parents[2] / "verifier.py"
 _ROUNDS_A_RUN = 200
 _ROWS_SHOWN_MAX = 5
 _OF_NOW = "02_balances_are_sums"
