@@ -1,12 +1,12 @@
 """Old partitions leave, with nothing lost and the books closed behind them; receipts of old events are forgotten."""
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from uuid import uuid4
 
 import asyncpg
+import msgspec
 import pytest
 from support.audits import broken, on_trial
 from support.money import Floor, open_floor
@@ -296,7 +296,7 @@ async def test_an_event_that_comes_again_after_its_receipt_was_forgotten_has_no_
 
 def replace_id(event: Event) -> Event:
     """The event as one that has no receipt."""
-    return dataclasses.replace(event, id=uuid4())
+    return msgspec.structs.replace(event, id=uuid4())
 
 
 async def test_an_event_that_is_handled_late_for_the_first_time_is_counted(floor: Floor) -> None:
