@@ -22,8 +22,7 @@ async def _accept_all(service: BetService, attempts: Sequence[Attempt]) -> list[
     await asyncio.sleep(0)
     now_ms = time.time_ns() // 10**6
     rows = [
-        PlacedRow(Outcome.ACCEPTED, next(_ids), 1, 1, attempt.bet.room_id, bytes(32), bytes(32), now_ms)
-        for attempt in attempts
+        PlacedRow(Outcome.ACCEPTED, next(_ids), 1, 1, attempt.bet.room_id, bytes(32), now_ms) for attempt in attempts
     ]
     receipts = service._receipts([(attempt.bet, row) for attempt, row in zip(attempts, rows, strict=True)])
     return [Placed(Outcome.ACCEPTED, receipt) for receipt in receipts]

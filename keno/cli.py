@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keno import config
-from keno.bets.limits import decode_limits
+from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import platform
 from keno.demo.run import run_demo
 from keno.errors import ConfigError, KenoError
@@ -101,11 +101,23 @@ async def add_operator(name: str, *, currency: list[str]) -> int:
 
 @operator.command(name="limit")
 async def limit_operator(
-    name: str, *, currency: str, round_bets_max: int | None = None, round_stake_max_minor: int | None = None
+    name: str,
+    *,
+    currency: str,
+    round_bets_max: int | None = None,
+    round_stake_max_minor: int | None = None,
+    round_exposure_max_minor: int | None = None,
 ) -> int:
-    """Limit what each of an operator's players may bet in a round, or lift the limits that are not given."""
-    asked = {"currency": currency, "round_bets_max": round_bets_max, "round_stake_max_minor": round_stake_max_minor}
-    limits = decode_limits(msgspec.json.encode(asked))
+    """Limit what each of an operator's players may bet in a round, and what all bets of a round may win together at
+    most; or lift the limits that are not given.
+    """
+    asked = {
+        "currency": currency,
+        "round_bets_max": round_bets_max,
+        "round_stake_max_minor": round_stake_max_minor,
+        "round_exposure_max_minor": round_exposure_max_minor,
+    }
+    limits = decode_operator_limits(msgspec.json.encode(asked))
     async with platform(config.load()) as services:
         found = await services.identity.operator(name)
         if found is None:

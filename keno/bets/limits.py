@@ -1,4 +1,4 @@
-"""What a player may bet in one round, as an operator asks for it. Pure; `place_bets()` holds to it."""
+"""What may be bet in one round by a player, and by all of an operator's players. Pure; `place_bets()` holds to it."""
 
 from typing import Annotated
 
@@ -22,9 +22,23 @@ class PlayerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     round_stake_max_minor: Annotated[int, Meta(ge=0, le=MINOR_MAX)] | None
 
 
+class OperatorLimits(PlayerLimits, frozen=True):
+    """The limits of each of an operator's players, and of its rounds: the largest exposure is the most that all of its
+    bets in a round, in this currency, may win together if each won the most it can.
+    """
+
+    round_exposure_max_minor: Annotated[int, Meta(ge=0, le=MINOR_MAX)] | None = None
+
+
 _decoder = msgspec.json.Decoder(PlayerLimits)
+_operator_decoder = msgspec.json.Decoder(OperatorLimits)
 
 
 def decode_limits(body: bytes) -> PlayerLimits:
     """The request in `body`; raises RequestError."""
     return decode_as(_decoder, body)
+
+
+def decode_operator_limits(body: bytes) -> OperatorLimits:
+    """The limits in `body`; raises RequestError."""
+    return decode_as(_operator_decoder, body)

@@ -9,13 +9,16 @@ import msgspec
 
 from keno.bets import store
 from keno.bets.batcher import Batcher
-from keno.bets.limits import PlayerLimits
+from keno.bets.limits import OperatorLimits, PlayerLimits
 from keno.bets.outcome import Outcome
 from keno.bets.request import BetRequest
-from keno.fairness import leaves
+from keno.fairness import keno1, leaves
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.reporting.store import log_admin_action
+
+ATTEMPTS = 3
+"""How often a batch is tried that waits too long for others; its callers wait meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,10 @@ class BetService:
             await store.hold_off_bets(conn, operator_id)
             return await store.limit_player(conn, operator_id, player, limits)
 
-    async def limit_operator(self, operator_id: UUID, limits: PlayerLimits, *, actor: str) -> None:
-        """Replaces what each player of an operator may bet in a round; a player's own limit holds beside it."""
+    async def limit_operator(self, operator_id: UUID, limits: OperatorLimits, *, actor: str) -> None:
+        """Replaces what each player of an operator may bet in a round, beside a player's own limit, and what a round
+        may cost the operator.
+        """
         async with self._pool.acquire() as conn, conn.transaction():
             await store.hold_off_bets(conn, operator_id)
             await store.limit_operator(conn, operator_id, limits)
@@ -142,12 +147,13 @@ def _attempt(operator_id: UUID, request: BetRequest, mask: bytes) -> Attempt:
     )
 
 
-async def _place(conn: Connection, bets: Sequence[store.BetRow]) -> list[store.PlacedRow]:
+async def _place(conn: Connection, bets: Sequence[store.BetRow], attempts: int = ATTEMPTS) -> list[store.PlacedRow]:
     """Places bets, some of which other gateways may place in the same instant.
 
     Then nothing of the call has been stored, and it is made again in two halves: the bets that were in the way are
     found now, and those that still meet others end up alone. A bet alone meets another of its id only once, since that
-    one is there to stay; so it ends, and no bet fails for its neighbours.
+    one is there to stay; so it ends, and no bet fails for its neighbours. A call that waited for others in vain is made
+    again as it is, up to `attempts` times.
     """
     try:
         return await store.place_bets(conn, bets)
@@ -155,14 +161,18 @@ async def _place(conn: Connection, bets: Sequence[store.BetRow]) -> list[store.P
         middle = len(bets) // 2
         if middle == 0:
             return await store.place_bets(conn, bets)
-        return [*await _place(conn, bets[:middle]), *await _place(conn, bets[middle:])]
+        return [*await _place(conn, bets[:middle], attempts), *await _place(conn, bets[middle:], attempts)]
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        if attempts == 1:
+            raise
+        return await _place(conn, bets, attempts - 1)
 
 
 def _unsalted(bet: store.BetRow, row: store.PlacedRow) -> bytes:
-    assert row.bet_id is not None and row.account is not None and row.paytable is not None  # noqa: S101, PT018 - a bet that stands
-    return leaves.unsalted_leaf(
-        row.bet_id, bet.operator_id.bytes, row.account, bet.picks, bet.stake_minor, bet.currency, row.paytable
-    )
+    assert row.bet_id is not None and row.paytable is not None  # noqa: S101, PT018 - a bet that stands
+    operator = bet.operator_id.bytes
+    account = keno1.account_hash(operator, bet.player)
+    return leaves.unsalted_leaf(row.bet_id, operator, account, bet.picks, bet.stake_minor, bet.currency, row.paytable)
 
 
 def _receipt(row: store.PlacedRow, leaf: bytes) -> Receipt:

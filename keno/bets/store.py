@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from keno.bets.limits import PlayerLimits
+from keno.bets.limits import OperatorLimits, PlayerLimits
 from keno.bets.outcome import Outcome
 from keno.game.settlement import RoundTotals
 from keno.infra.postgres import Connection, Executor
@@ -37,7 +37,6 @@ class PlacedRow:
     round_id: int | None
     round_number: int | None
     room_id: UUID | None
-    account: bytes | None
     paytable: bytes | None
     accepted_ms: int | None
 
@@ -45,8 +44,13 @@ class PlacedRow:
 async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     """Accepts or refuses each bet, in order, in one transaction; it has committed when this returns.
 
-    Raises asyncpg.UniqueViolationError, and has changed nothing, where another connection placed one of the bets at the
-    same time.
+    Where nothing is out of the ordinary this is one look-up a bet, of its player's account: that an id is new is found
+    by the unique index when the bet is stored. An id that may be in another partition or rolled back is looked for, and
+    so is every id once the quick way has failed; limits and short balances are then settled bet by bet, in order.
+
+    Raises, and has changed nothing: asyncpg.UniqueViolationError where another connection placed one of the bets at the
+    same time; LockNotAvailableError or DeadlockDetectedError where it waited in vain for another; CheckViolationError
+    where the round's partition is missing.
     """
     offers: dict[tuple[UUID, UUID | None, int | None, str, bytes | None], int] = {}
     places = [
@@ -70,7 +74,6 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
             row["round_id"],
             row["round_number"],
             row["room_id"],
-            row["account_hash"],
             row["paytable_hash"],
             row["accepted_ms"],
         )
@@ -110,19 +113,22 @@ async def limit_player(conn: Connection, operator_id: UUID, player: str, limits:
     return status == "INSERT 0 1"
 
 
-async def limit_operator(conn: Connection, operator_id: UUID, limits: PlayerLimits) -> None:
-    """Replaces the limits that hold for each of an operator's players."""
+async def limit_operator(conn: Connection, operator_id: UUID, limits: OperatorLimits) -> None:
+    """Replaces the limits that hold for each of an operator's players and for its rounds."""
     await conn.execute(
         """
-        INSERT INTO operator_limits (operator_id, currency, round_bets_max, round_stake_max_minor)
-        VALUES ($1, $2, $3, $4)
+        INSERT INTO operator_limits AS own
+            (operator_id, currency, round_bets_max, round_stake_max_minor, round_exposure_max_minor)
+        VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (operator_id, currency) DO UPDATE
-        SET round_bets_max = excluded.round_bets_max, round_stake_max_minor = excluded.round_stake_max_minor
+        SET round_bets_max = excluded.round_bets_max, round_stake_max_minor = excluded.round_stake_max_minor,
+            round_exposure_max_minor = excluded.round_exposure_max_minor, changes_count = own.changes_count + 1
         """,
         operator_id,
         limits.currency,
         limits.round_bets_max,
         limits.round_stake_max_minor,
+        limits.round_exposure_max_minor,
     )
 
 
@@ -164,7 +170,7 @@ async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet
         JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
         JOIN accounts AS account ON account.id = b.account_id
         JOIN players AS player ON player.id = account.player_id
-        LEFT JOIN payouts AS p ON p.bet_id = b.id AND r.phase = 'settled'
+        LEFT JOIN payouts AS p ON p.round_id = b.round_id AND p.bet_id = b.id AND r.phase = 'settled'
         LEFT JOIN round_credits AS c ON c.round_id = p.round_id
         WHERE b.id = $2 AND b.operator_id = $1
         """,

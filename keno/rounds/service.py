@@ -77,7 +77,7 @@ class RoomService:
         async with self._pool.acquire() as conn, conn.transaction():
             schedule = Schedule.starting_at(await store.database_now_ms(conn), period_ms, lock_lead_ms)
             for paytable in paytables:
-                await store.publish_paytable(conn, paytable.hash, paytable.document)
+                await store.publish_paytable(conn, paytable)
             await store.publish_rules(
                 conn, room_rules.hash, room_rules.document, room_rules.paytables, _limits(room_rules.currencies)
             )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from keno.fairness.keno1 import Lock, Profile
 from keno.fairness.store import LOCK_COLUMNS, lock_from
+from keno.game.paytable import Paytable
 from keno.infra.postgres import Connection, Executor
 
 # ---- leases ----
@@ -291,10 +292,18 @@ async def database_now_ms(conn: Executor) -> int:
     return now_ms
 
 
-async def publish_paytable(conn: Executor, digest: bytes, document: bytes) -> None:
-    """Stores a paytable document under its hash; harmless where it is there."""
+async def publish_paytable(conn: Connection, paytable: Paytable) -> None:
+    """Stores a paytable's document under its hash, and the highest multipliers in it; harmless where it is there."""
     await conn.execute(
-        "INSERT INTO paytables (hash, document) VALUES ($1, $2) ON CONFLICT DO NOTHING", digest, document
+        "INSERT INTO paytables (hash, document) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        paytable.hash,
+        paytable.document,
+    )
+    await conn.execute(
+        "INSERT INTO paytable_tops (paytable_hash, scale, tops) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        paytable.hash,
+        paytable.scale,
+        [max(row) for row in paytable.multipliers[1:]],
     )
 
 

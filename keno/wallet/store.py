@@ -173,7 +173,7 @@ async def _entries(
     rows = await conn.fetch(
         """
         WITH stakes AS (
-            SELECT b.id, b.account_id, b.accepted_ms, b.stake_minor, b.transaction_id
+            SELECT b.id, b.round_id, b.account_id, b.accepted_ms, b.stake_minor, b.transaction_id
             FROM generate_series($2::bigint / 3600000, $3::bigint / 3600000) AS hours (hour)
             JOIN bets AS b ON b.accepted_ms / 3600000 = hours.hour AND b.account_id = ANY ($1::bigint[])
             WHERE (b.accepted_ms, b.id) <= ($3, $6::bigint)
@@ -197,7 +197,8 @@ async def _entries(
             FROM stakes
             UNION ALL
             SELECT s.accepted_ms, 0, s.id, 1, 'win', s.account_id, p.payout_minor, c.credited_ms, NULL, NULL, s.id
-            FROM stakes AS s JOIN payouts AS p ON p.bet_id = s.id JOIN round_credits AS c ON c.round_id = p.round_id
+            FROM stakes AS s JOIN payouts AS p ON p.round_id = s.round_id AND p.bet_id = s.id
+            JOIN round_credits AS c ON c.round_id = p.round_id
             UNION ALL
             SELECT created_ms, 1, id, 0, kind, account_id, change_minor, created_ms, transaction_id, id, bet_id
             FROM movements

@@ -13,6 +13,7 @@ from support.databases import Database
 from support.money import Floor, open_floor
 from support.rounds import PRIVACY_KEY
 
+from keno.bets.limits import OperatorLimits
 from keno.bets.outcome import Outcome
 from keno.bets.request import BetRequest
 from keno.bets.service import BetService, Placed
@@ -217,14 +218,6 @@ async def test_batches_with_the_same_players_never_deadlock_and_never_overdraw(
     assert await floor.broken() == {}
 
 
-# place_bets() debits in turn only where the balances do not cover all, and has held the accounts before: so that way is
-# asked by itself.
-IN_TURN = """
-    SELECT outcomes FROM debit_bets_in_turn(ROW(NULL, $1::uuid[], $2::text[], $3::bytea[], NULL, $4::bigint[],
-        $5::smallint[], $6::bigint[], NULL, NULL, NULL, NULL, false)::bet_batch, NULL)
-"""
-
-
 @pytest.mark.parametrize("in_turn", [False, True])
 async def test_a_batch_that_waits_for_an_account_holds_none_of_a_higher_id(
     floor: Floor, database: Database, in_turn: bool
@@ -235,23 +228,15 @@ async def test_a_batch_that_waits_for_an_account_holds_none_of_a_higher_id(
         await floor.fund(player, 1_000)
     first, *others = await floor.account_ids(*players)
     batch = [floor.bet(player) for player in reversed(players)]
-    columns = (
-        [bet.operator_id for bet in batch],
-        [bet.transaction_id for bet in batch],
-        [bet.fingerprint for bet in batch],
-        [bet.stake_minor for bet in batch],
-        [int(A)] * len(batch),
-        [*reversed(others), first],
-    )
+    if in_turn:
+        await floor.hall.bets.limit_operator(floor.operator_id, OperatorLimits("EUR", 5, None), actor="a test")
     async with await create_pool(database.app_url, connections_max=1) as pool, pool.acquire() as conn:
         async with floor.owner_pool.acquire() as holder, holder.transaction():
             await holder.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", first)
-            work = conn.fetchval(IN_TURN, *columns) if in_turn else place_bets(conn, batch)
-            working = asyncio.ensure_future(work)
+            working = asyncio.ensure_future(place_bets(conn, batch))
             await floor.until_waiting(conn.get_server_pid())
             await holder.execute("SELECT FROM accounts WHERE id = ANY ($1) FOR UPDATE NOWAIT", others)
-        outcomes = await working if in_turn else [row.outcome for row in await working]
-    assert outcomes == [A] * len(batch)
+        assert [row.outcome for row in await working] == [A] * len(batch)
     assert [await floor.balance(player) for player in players] == [900] * len(players)
 
 
@@ -270,8 +255,7 @@ async def test_a_batch_that_waits_for_an_id_holds_none_of_a_higher_one(floor: Fl
                 await third.execute("SET LOCAL lock_timeout = 5000")
                 rows = await floor.place(*(floor.bet("kim", transaction_id=each) for each in ids[1:]), conn=third)
         assert [row.outcome for row in rows] == [A] * 19
-        with pytest.raises(asyncpg.UniqueViolationError):
-            await placing
+        assert [row.outcome for row in await placing] == [CONFLICT] * 20
     assert await floor.stored_bets(ids) == [(each, 1, 1) for each in ids]
     assert await floor.balance("bob") == 10_000
     assert await floor.broken() == {}

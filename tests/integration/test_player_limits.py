@@ -9,7 +9,7 @@ import pytest
 from support.databases import Database
 from support.money import Floor, open_floor
 
-from keno.bets.limits import PlayerLimits, decode_limits
+from keno.bets.limits import OperatorLimits, PlayerLimits, decode_limits
 from keno.bets.outcome import Outcome
 from keno.bets.store import place_bets
 from keno.infra.postgres import create_pool
@@ -85,7 +85,7 @@ async def test_every_round_is_counted_by_itself_even_within_a_batch(floor: Floor
 
 async def test_the_operators_limit_holds_for_each_player_and_the_lower_one_counts(floor: Floor) -> None:
     await floor.fund("bob", 10_000)
-    await floor.hall.bets.limit_operator(floor.operator_id, PlayerLimits("EUR", 2, None), actor="a test")
+    await floor.hall.bets.limit_operator(floor.operator_id, OperatorLimits("EUR", 2, None), actor="a test")
     await limit(floor, bets=1)
     bets = [floor.bet(player) for player in ("ann", "ann", "bob", "bob", "bob")]
     assert await floor.outcomes(*bets) == [A, LIMITED, A, A, LIMITED]
@@ -120,7 +120,7 @@ async def test_many_connections_together_never_pass_the_limit(floor: Floor, data
 
 
 async def test_a_stranger_is_refused_for_the_limit_before_the_money(floor: Floor) -> None:
-    await floor.hall.bets.limit_operator(floor.operator_id, PlayerLimits("EUR", None, 100), actor="a test")
+    await floor.hall.bets.limit_operator(floor.operator_id, OperatorLimits("EUR", None, 100), actor="a test")
     assert await floor.outcomes(floor.bet("nobody"), floor.bet("nobody", stake_minor=200)) == [POOR, LIMITED]
 
 
