@@ -1,5 +1,5 @@
 -- What the audit has found right, so that the next one can begin there.
--- depends: 0012_partitions
+-- depends: 0013_quick_acceptance
 
 -- migrate: apply
 -- The transaction that entered a movement: whether a checkpoint has seen it follows from the checkpoint's snapshot, by the rule by which
