@@ -48,6 +48,8 @@ Fault = Callable[[Installation, EmbeddedServers], Awaitable[None]]
 async def kill(process: str, installation: Installation, _: EmbeddedServers) -> None:
     installation.end(process, signal.SIGKILL)
     installation.start(*process.split())
+    # A process that finds no server when it starts ends: it is given time to start before the next fault.
+    await asyncio.sleep(PAUSE_S)
 
 
 async def pause(process: str, installation: Installation, _: EmbeddedServers) -> None:
