@@ -96,7 +96,7 @@ KINDS: Final = MappingProxyType(
         ),
         "paytable_not_offered": Kind(422, "Paytable not offered", "Use a paytable of the room's rules, or none."),
         "player_blocked": Kind(403, "Player blocked", "This player may not bet."),
-        "limit_reached": Kind(403, "Limit reached", "Wait until the player's limit allows this bet."),
+        "limit_reached": Kind(403, "Limit reached", "Wait until the limits of player and round allow this bet."),
         "insufficient_funds": Kind(409, "Insufficient funds", "Deposit for the player, or ask for less."),
         "balance_limit": Kind(409, "Balance limit", "Keep each balance at or below 2^53 - 1 minor units."),
         "already_rolled_back": Kind(409, "Rolled back before", "Nothing is left to do: this id is void for ever."),

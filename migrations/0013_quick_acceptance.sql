@@ -8,44 +8,21 @@ DROP TYPE bet_batch, bet_offers;
 -- What bets of a batch can have in common: an operator's room or round, a currency and a paytable. Element i of each array is of offer i.
 -- The outcomes are those of keno/bets/outcome.py, here by what does not differ between its bets; where it is not 0, the rest may be empty.
 CREATE TYPE bet_offers AS (
-    operator_ids uuid[],
-    currencies text[],
-    outcomes smallint[],
-    round_ids bigint[],
-    terms smallint[],
-    stakes_min_minor bigint[],
-    stakes_max_minor bigint[],
-    stake_steps_minor bigint[],
-    round_numbers bigint[],
-    room_ids uuid[],
-    paytable_hashes bytea[],
-    round_bets_max integer[],
-    round_stakes_max_minor bigint[],
-    wins_max_minor bigint[],
+    operator_ids uuid[], currencies text[], outcomes smallint[], round_ids bigint[], terms smallint[], stakes_min_minor bigint[],
+    stakes_max_minor bigint[], stake_steps_minor bigint[], round_numbers bigint[], room_ids uuid[], paytable_hashes bytea[],
+    round_bets_max integer[], round_stakes_max_minor bigint[], wins_max_minor bigint[],
     -- Null where the exposure is not limited. `counters` has the first offer of the same round, operator and currency, whose exposure it is.
-    exposures_max_minor bigint[],
-    changes_counts integer[],
-    counters integer[]
+    exposures_max_minor bigint[], changes_counts integer[], counters integer[]
 );
 
 -- A batch on its way through place_bets(): element i of each array is of bet i; `offers` has the place of its offer.
 CREATE TYPE bet_batch AS (
-    offers integer[],
-    operator_ids uuid[],
-    transaction_ids text[],
-    fingerprints bytea[],
-    picks bytea[],
-    stakes_minor bigint[],
-    outcomes smallint[],
-    account_ids bigint[],
-    bet_ids bigint[],
-    round_bets_max integer[],
-    round_stakes_max_minor bigint[],
+    offers integer[], operator_ids uuid[], transaction_ids text[], fingerprints bytea[], picks bytea[], stakes_minor bigint[],
+    outcomes smallint[], account_ids bigint[], bet_ids bigint[], round_bets_max integer[], round_stakes_max_minor bigint[],
     -- Whether a limit needs the bets to be taken one after the other.
     limited boolean,
-    -- Whether each id must be looked for, and from which round on: 0 is everywhere.
-    ids_suspect boolean,
-    ids_since_round bigint
+    -- Whether each id must be looked for, and in bets of which rounds.
+    ids_suspect boolean, ids_since_round bigint, ids_end_round bigint
 );
 
 -- Judges the offers. The tests stand in the order of the outcomes' numbers, and the first that applies is the answer.
@@ -122,6 +99,9 @@ BEGIN
         SELECT min(k.first_round + 0) AS lowest, max(k.first_round + 0) AS highest
         FROM bet_id_bounds AS k WHERE k.operator_id = r.operator_id AND k.ids_to >= r.beginning
     ) AS b;
+    -- Partitions beyond, which are made ahead, are not even opened.
+    SELECT coalesce(max(p.end_round), 9223372036854775807) INTO batch.ids_end_round
+    FROM bet_partitions AS p WHERE p.first_round = greatest(highest_first, sold_firsts[cardinality(sold_firsts)]);
     batch.ids_suspect := batch.ids_since_round < sold_firsts[1] OR highest_first > sold_firsts[1] OR cardinality(sold_firsts) > 1 OR EXISTS (
         SELECT FROM unnest(ids.operators, ids.lowest, ids.highest) AS r (operator_id, lowest, highest)
         CROSS JOIN LATERAL (
@@ -188,7 +168,7 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT b.fingerprint FROM bets AS b
             WHERE (batch.ids_suspect OR f.refusal <> 0) AND b.operator_id = f.operator_id AND b.transaction_id = f.transaction_id
-                AND b.round_id >= batch.ids_since_round LIMIT 1
+                AND b.round_id >= batch.ids_since_round AND b.round_id < batch.ids_end_round LIMIT 1
         ) AS earlier ON true
         LEFT JOIN LATERAL (
             SELECT r.target_id FROM rollbacks AS r
@@ -299,7 +279,8 @@ BEGIN
             exposures_minor[counter] := exposures_minor[counter] + win_minor;
         ELSE
             SELECT b.fingerprint INTO earlier FROM bets AS b
-            WHERE b.operator_id = bet.operator_id AND b.transaction_id = bet.transaction_id AND b.round_id >= batch.ids_since_round;
+            WHERE b.operator_id = bet.operator_id AND b.transaction_id = bet.transaction_id AND b.round_id >= batch.ids_since_round
+                AND b.round_id < batch.ids_end_round;
             batch.outcomes[bet.ord] := CASE WHEN earlier = bet.fingerprint THEN 1 WHEN earlier IS NOT NULL THEN 2 ELSE refused END;
         END IF;
     END LOOP;
@@ -419,7 +400,7 @@ BEGIN
         SELECT b.id, b.accepted_ms, b.round_id, r.number, r.room_id, t.paytable_hash
         FROM bets AS b JOIN rounds AS r ON r.id = b.round_id JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
         WHERE a.outcome = 1 AND b.operator_id = a.operator_id AND b.transaction_id = a.transaction_id AND b.round_id >= batch.ids_since_round
-        LIMIT 1
+            AND b.round_id < batch.ids_end_round LIMIT 1
     ) AS earlier ON true
     ORDER BY a.ord;
 END

@@ -189,6 +189,7 @@ _APPEND_ONLY = {
     "admin_actions": "actor",
     "audit_logs": "actor",
     "bets": "stake_minor",
+    "paytable_tops": "scale",
     "paytables": "document",
     "payouts": "payout_minor",
     "rng_seeds": "wrapped_key",

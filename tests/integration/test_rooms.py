@@ -22,6 +22,7 @@ TABLES = (
     "rooms",
     "rules",
     "paytables",
+    "paytable_tops",
     "rules_currencies",
     "rules_paytables",
     "audit_logs",
