@@ -22,8 +22,8 @@ from keno.game.numbers import picks_mask
 from keno.game.profiles import shipped_paytable
 from keno.infra.migrate import migrate
 from keno.infra.postgres import create_pool
-from keno.reporting.audit import invariants
-from keno.reporting.store import rows_breaking
+from keno.reporting.audit import applicable
+from keno.reporting.audit.store import Part, clear, lay_out, rows_breaking
 from keno.requests import fingerprint
 from keno.rounds.service import GUARD_MS, RoomService, default_limits
 
@@ -115,9 +115,14 @@ class House:
             found.append(f"{stored} bets are stored, {self.acknowledged} were acknowledged")
         if balances + staked != self._players * DEPOSIT_MINOR:
             found.append("balances and stakes are not the deposits")
-        for invariant in invariants():
-            if invariant.name.startswith(_MONEY):
-                found += [f"{invariant.name}: {row}" for row in await rows_breaking(owner, invariant.sql, 3)]
+        everything = Part(after=0)
+        async with owner.transaction(isolation="repeatable_read"):
+            await lay_out(owner, everything)
+            for invariant in applicable(everything):
+                if invariant.name.startswith(_MONEY):
+                    rows = await rows_breaking(owner, everything, invariant.sql, 3)
+                    found += [f"{invariant.name}: {row}" for row in rows]
+        await clear(owner)
         return found
 
 

@@ -85,6 +85,7 @@ KINDS: Final = MappingProxyType(
         "player_not_found": Kind(404, "No such player", "Deposit for the player first."),
         "document_not_found": Kind(404, "No such document", "Use a hash that a room, a round or a bet names."),
         "evidence_not_found": Kind(404, "No evidence", "Ask for the evidence of a settled or void round."),
+        "evidence_archived": Kind(410, "Evidence archived", "Ask the platform for the archived evidence of the round."),
         "transaction_conflict": Kind(
             409, "Transaction id used for something else", "Use a fresh transaction_id for each new transaction."
         ),

@@ -35,6 +35,7 @@ from keno.reporting.audit import Audit
 from keno.reporting.service import ReportingService
 from keno.rounds.scheduler import Scheduler
 from keno.rounds.service import RoomService
+from keno.storage.service import Storage
 from keno.wallet.service import WalletService
 
 
@@ -67,6 +68,13 @@ class Platform:
     def relay(self) -> Relay:
         """A relay of the outbox to the bus."""
         return Relay(self.pool, self.bus, self.config.outbox_retention_h * 3_600_000)
+
+    def storage(self) -> Storage:
+        """Keeps the tables in bounds."""
+        days = self.config.bets_retention_d
+        return Storage(
+            self.pool, self.config.outbox_retention_h * 3_600_000, None if days is None else days * 86_400_000
+        )
 
     @asynccontextmanager
     async def vault(self) -> AsyncIterator[Vault]:

@@ -21,6 +21,7 @@ from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.infra.bus import DeadEvent
 from keno.infra.migrate import migrate
 from keno.infra.telemetry import configure_logging
+from keno.reporting.audit import Report
 from keno.reporting.store import log_action
 from keno.rounds.service import GUARD_MS, default_limits
 from keno.up import run_all, run_gateway
@@ -67,7 +68,7 @@ async def run_the_gateway() -> int:
 
 @run.command(name="worker")
 async def run_a_worker(name: str) -> int:
-    """Run one worker: vault, scheduler, settler, relay, wallet or reporting."""
+    """Run one worker: vault, scheduler, settler, relay, storage, wallet or reporting."""
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
@@ -267,19 +268,40 @@ def draw(*, seed: Hex32, x: Hex32, beacon: Hex32 = "00" * 32) -> int:
 
 
 @app.command
-async def audit(*, json: bool = False) -> int:
-    """Check every invariant of money and rounds; exit 1 where one is broken."""
-    held = True
+async def audit(*, full: bool = False, renew: bool = False, json: bool = False) -> int:
+    """Check every invariant of money and rounds; exit 1 where one is broken.
+
+    Parameters
+    ----------
+    full
+        Read everything, and not only what came since the last audit that found everything right.
+    renew
+        Forget that audit, and read everything: after a restore, or when --full found the checkpoint wrong.
+    json
+        Print JSON, one object a line: the invariants, and then what was audited.
+    """
     async with platform(config.load()) as services:
-        async for finding in services.audit.findings():
-            held = held and not finding.broken_by
-            if json:
-                print(msgspec.json.encode(finding).decode())  # noqa: T201
-            else:
-                print(f"{'BROKEN' if finding.broken_by else 'ok    '} {finding.invariant}: {finding.statement}")  # noqa: T201
-                for row in finding.broken_by:
-                    print(f"       {row}")  # noqa: T201
-    return 0 if held else 1
+        report = await services.audit.run(full=full, renew=renew)
+    for finding in report.findings:
+        if json:
+            print(msgspec.json.encode(finding).decode())  # noqa: T201
+            continue
+        print(f"{'BROKEN' if finding.broken_by else 'ok    '} {finding.invariant}: {finding.statement}")  # noqa: T201
+        for row in finding.broken_by:
+            print(f"       {row}")  # noqa: T201
+    summary = {name: getattr(report, name) for name in ("since_ms", "rounds_count", "is_clean", "is_extended")}
+    print(msgspec.json.encode(summary).decode() if json else _audit_line(report))  # noqa: T201
+    return 0 if report.is_clean else 1
+
+
+def _audit_line(report: Report) -> str:
+    what = "everything" if report.since_ms is None else f"what came since {_utc_text(report.since_ms)}"
+    after = "the next audit goes on from here" if report.is_extended else "the checkpoint stays where it is"
+    return f"audited {what}, {report.rounds_count} ended rounds; {after}"
+
+
+def _utc_text(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
 
 
 @app.command
@@ -291,7 +313,7 @@ async def demo(*, rounds: Annotated[int | None, Parameter(validator=validators.N
 
 
 def _dead_line(event: DeadEvent) -> str:
-    at = datetime.fromtimestamp(event.dead_ms / 1000, UTC).isoformat(timespec="seconds")
+    at = _utc_text(event.dead_ms)
     return (
         f"{event.id} of {event.consumer or 'nobody'}, {event.routing_key} of {event.aggregate}, at {at}: {event.reason}"
     )

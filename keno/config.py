@@ -13,7 +13,8 @@ KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 808
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
-KENO_OUTBOX_RETENTION_H  Hours for which events that were sent are kept. Without it: 168, a week.
+KENO_OUTBOX_RETENTION_H  Hours for which events that were sent, and receipts of them, are kept. Without it: 168, a week.
+KENO_BETS_RETENTION_D    Days, at least 7, after which bets and payouts may be archived. Without it: they never are.
 """
 
 import os
@@ -45,6 +46,7 @@ class Config:
     epoch_rounds: int
     failpoint: str | None
     outbox_retention_h: int
+    bets_retention_d: int | None
 
     @property
     def embedded_database(self) -> bool:
@@ -76,6 +78,9 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         epoch_rounds=_integer(env, "KENO_EPOCH_ROUNDS", 256, 1, 100_000),
         failpoint=env.get("KENO_FAILPOINT"),
         outbox_retention_h=_integer(env, "KENO_OUTBOX_RETENTION_H", 168, 1, 100_000),
+        bets_retention_d=(
+            _integer(env, "KENO_BETS_RETENTION_D", 7, 7, 100_000) if "KENO_BETS_RETENTION_D" in env else None
+        ),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from keno.bootstrap import Platform
-from workers import relay, reporting, scheduler, settler, vault, wallet
+from workers import relay, reporting, scheduler, settler, storage, vault, wallet
 
 STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
     "scheduler": scheduler.run,
     "settler": settler.run,
     "relay": relay.run,
+    "storage": storage.run,
 }
 """Workers that look for work themselves."""
 

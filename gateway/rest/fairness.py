@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from gateway.answers import JSON_LINES, bytes_answer
 from gateway.http import decimal_id, response
 from gateway.problems import ProblemError
-from keno.fairness.service import EvidenceService
+from keno.fairness.service import ArchivedError, EvidenceService
 
 # Not immutable: once the round's epoch is over, the bundle also shows the epoch's key.
 _CACHE_CONTROL = "public, max-age=60"
@@ -23,7 +23,10 @@ def routes(evidence: EvidenceService) -> list[HTTPRouteHandler]:
 
     @get("/v1/rounds/{round_id:str}/evidence")
     async def bundle(round_id: FromPath[str]) -> Response[bytes]:
-        found = await evidence.bundle(decimal_id(round_id, "evidence_not_found"), auditor=False)
+        try:
+            found = await evidence.bundle(decimal_id(round_id, "evidence_not_found"), auditor=False)
+        except ArchivedError as error:
+            raise ProblemError("evidence_archived", str(error)) from error
         if found is None:
             raise ProblemError("evidence_not_found", f"round {round_id} is not settled or void")
         return response(bytes_answer(found, JSON_LINES, cache_control=_CACHE_CONTROL))

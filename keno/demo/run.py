@@ -110,12 +110,14 @@ def _keep(path: Path, bundle: bytes) -> None:
 
 
 async def _audit(services: Platform, board: Board) -> bool:
-    broken = [finding async for finding in services.audit.findings() if finding.broken_by]
-    for finding in broken:
+    report = await services.audit.run(full=True)
+    for finding in report.findings:
+        if not finding.broken_by:
+            continue
         board.say(f"audit: {finding.invariant}: {finding.statement} Broken by {'; '.join(finding.broken_by)}")
-    if not broken:
+    if report.is_clean:
         board.say("audit: every invariant holds")
-    return not broken
+    return report.is_clean
 
 
 async def _operator(services: Platform) -> Operator:

@@ -169,6 +169,12 @@ async def publish_key(conn: Executor, epoch_id: int, epoch_key: bytes) -> None:
     await conn.execute("UPDATE epochs SET epoch_key = $2 WHERE id = $1 AND epoch_key IS NULL", epoch_id, epoch_key)
 
 
+async def is_archived(conn: Executor, round_id: int) -> bool:
+    """Whether the round's bets and payouts have left the database."""
+    found = "SELECT EXISTS (SELECT FROM archived_partitions AS a WHERE a.detached_ms > 0 AND a.rounds @> $1::bigint)"
+    return bool(await conn.fetchval(found, round_id))
+
+
 async def ended_round(conn: Executor, round_id: int) -> EndedRound | None:
     """The round with everything published about it; None while it has not ended, and for a skipped slot."""
     row = await conn.fetchrow(

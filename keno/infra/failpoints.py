@@ -20,6 +20,8 @@ NAMES = frozenset(
         "relay.published",  # the broker has the events, and they are not marked as sent
         "wallet.committed",  # credited or refunded, and the event is not acknowledged
         "reporting.committed",
+        "storage.summed",  # the sums of a partition are kept, and it is still attached
+        "storage.detached",
     }
 )
 

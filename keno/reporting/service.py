@@ -21,6 +21,7 @@ class ReportingService:
         """Handles `round.settled`, once however often the event comes."""
         settled = RoundSettled.decode(event.data)
         async with self._pool.acquire() as conn, conn.transaction():
-            if await first_time(conn, CONSUMER, event.id):
+            is_new = await first_time(conn, CONSUMER, event.id)
+            if is_new and not await store.set_hour_of_revenue(conn, settled.round_id):
                 await store.add_round_to_revenue(conn, settled.round_id)
         failpoints.reach("reporting.committed")

@@ -1,4 +1,4 @@
-"""SQL of the operators' figures and of the audit trail."""
+"""SQL of the operators' figures and of the audit trail; that of the audit stands beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ from typing import Any
 import msgspec
 
 from keno.infra.postgres import Connection, Executor
-
-_INVARIANT_MAX_S = 3_600
 
 
 async def add_round_to_revenue(conn: Connection, round_id: int) -> None:
@@ -29,6 +27,38 @@ async def add_round_to_revenue(conn: Connection, round_id: int) -> None:
         """,
         round_id,
     )
+
+
+async def set_hour_of_revenue(conn: Connection, round_id: int) -> bool:
+    """Sets the figures of the hour in which a round ended to all that was settled in it, if the inbox may lack receipts
+    of that hour: then nobody knows whether the round was added before. False, and nothing is done, for later hours.
+    """
+    hour_ms = await conn.fetchval(
+        """
+        SELECT hour.ms FROM rounds AS r CROSS JOIN LATERAL (SELECT r.ended_ms - r.ended_ms % 3600000) AS hour (ms)
+        JOIN inbox_horizon AS h ON hour.ms < h.kept_since_ms WHERE r.id = $1
+        """,
+        round_id,
+    )
+    if hour_ms is None:
+        return False
+    await conn.execute(
+        """
+        INSERT INTO revenue_hourly
+            (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor)
+        SELECT t.operator_id, r.room_id, t.currency, $2, count(*), sum(t.bets_count), sum(t.staked_minor),
+            sum(t.paid_minor)
+        FROM rounds AS r JOIN round_totals AS t ON t.round_id = r.id
+        WHERE r.room_id = (SELECT its.room_id FROM rounds AS its WHERE its.id = $1) AND r.phase = 'settled'
+            AND r.ended_ms >= $2 AND r.ended_ms < $2 + 3600000
+        GROUP BY t.operator_id, r.room_id, t.currency
+        ON CONFLICT (operator_id, hour_ms, room_id, currency) DO UPDATE SET rounds_count = excluded.rounds_count,
+            bets_count = excluded.bets_count, staked_minor = excluded.staked_minor, paid_minor = excluded.paid_minor
+        """,
+        round_id,
+        hour_ms,
+    )
+    return True
 
 
 async def log_action(conn: Executor, actor: str, action: str, subject: str, detail: dict[str, Any]) -> None:
@@ -60,25 +90,6 @@ async def log_admin_action(
 
 def _json(value: dict[str, Any] | None) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
-
-
-async def rows_breaking(conn: Connection, invariant_sql: str, limit: int) -> list[str]:
-    """The first rows that an invariant's query returns, as text."""
-    async with conn.transaction():
-        # Each reads whole tables, for as long as that takes. The planner, who expects little of what should not be
-        # there, would read one table again for each row of another.
-        await conn.execute(f"SET LOCAL enable_nestloop = off; SET LOCAL statement_timeout = '{_INVARIANT_MAX_S}s'")
-        rows = await conn.fetch(
-            f"SELECT * FROM ({invariant_sql}) AS broken LIMIT {limit:d}",  # noqa: S608 - our own queries
-            timeout=_INVARIANT_MAX_S,
-        )
-    return [", ".join(f"{name}={value}" for name, value in row.items()) for row in rows]
-
-
-async def ended_round_ids(conn: Executor) -> list[int]:
-    """The rounds that have evidence, by room and number."""
-    rows = await conn.fetch("SELECT id FROM rounds WHERE phase IN ('settled', 'void') ORDER BY room_id, number")
-    return [row["id"] for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

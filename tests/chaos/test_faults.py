@@ -22,10 +22,10 @@ FAULTS = int(os.environ.get("KENO_CHAOS_FAULTS", "6"))
 SEED = int(os.environ.get("KENO_CHAOS_SEED", "2026"))
 
 GATEWAY = "run gateway"
-VAULT, SCHEDULER, SETTLER, RELAY, WALLET, REPORTING = (
-    f"run worker {name}" for name in ("vault", "scheduler", "settler", "relay", "wallet", "reporting")
+VAULT, SCHEDULER, SETTLER, RELAY, STORAGE, WALLET, REPORTING = (
+    f"run worker {name}" for name in ("vault", "scheduler", "settler", "relay", "storage", "wallet", "reporting")
 )
-PROCESSES = (GATEWAY, VAULT, SCHEDULER, SETTLER, RELAY, WALLET, REPORTING)
+PROCESSES = (GATEWAY, VAULT, SCHEDULER, SETTLER, RELAY, STORAGE, WALLET, REPORTING)
 FAILPOINTS = {
     "bets.committed": GATEWAY,
     "rounds.locked": SCHEDULER,
@@ -37,6 +37,8 @@ FAILPOINTS = {
     "wallet.committed": WALLET,
     "reporting.committed": REPORTING,
 }
+# Reached when a partition is a week old: tests/integration/test_storage.py dies there by a clock of its own.
+NOT_TODAY = {"storage.summed", "storage.detached"}
 # Beyond the lease of a scheduler, so that one that is paused wakes up replaced or expired.
 PAUSE_S = 4.0
 
@@ -46,6 +48,8 @@ Fault = Callable[[Installation, EmbeddedServers], Awaitable[None]]
 async def kill(process: str, installation: Installation, _: EmbeddedServers) -> None:
     installation.end(process, signal.SIGKILL)
     installation.start(*process.split())
+    # A process that finds no server when it starts ends: it is given time to start before the next fault.
+    await asyncio.sleep(PAUSE_S)
 
 
 async def pause(process: str, installation: Installation, _: EmbeddedServers) -> None:
@@ -103,7 +107,7 @@ def chosen_faults(taste: random.Random) -> list[tuple[str, Fault]]:
 
 
 def test_every_failpoint_is_among_the_faults() -> None:
-    assert FAILPOINTS.keys() == failpoints.NAMES
+    assert FAILPOINTS.keys() == failpoints.NAMES - NOT_TODAY
 
 
 async def test_no_fault_of_a_process_or_server_loses_or_makes_money(broker: str, amqp_namespace: str) -> None:
@@ -138,5 +142,5 @@ async def test_no_fault_of_a_process_or_server_loses_or_makes_money(broker: str,
                 assert installation.end(process, signal.SIGTERM) == 0, installation.log_tail()
         finally:
             await servers.stop()
-        audit = installation.keno("audit")
+        audit = installation.keno("audit", "--full")
         assert audit.returncode == 0, audit.stdout

@@ -38,5 +38,5 @@ async def test_what_clients_were_told_stays_true_when_everything_is_killed() -> 
         await compare_books(client, told)
         await client.close()
         assert installation.end("up", signal.SIGTERM) == 0
-        audit = installation.keno("audit")
+        audit = installation.keno("audit", "--full")
         assert audit.returncode == 0, audit.stdout

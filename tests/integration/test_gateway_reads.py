@@ -153,6 +153,20 @@ async def test_what_does_not_exist_is_a_problem_too(gateway: Gateway) -> None:
         assert problem(answer) == (404, "evidence_not_found", None)
 
 
+async def test_the_evidence_of_a_round_whose_bets_were_archived_is_gone(gateway: Gateway) -> None:
+    await gateway.room(period_ms=2_000, lock_lead_ms=500)
+    round_id = await gateway.owner_pool.fetchval("SELECT min(id) FROM rounds")
+    await gateway.play_until(round_id, "settled")
+    path = f"/v1/rounds/{round_id}/evidence"
+    assert (await gateway.client.get(path)).status_code == 200
+    await gateway.owner_pool.execute(
+        "INSERT INTO archived_partitions (first_round, end_round, rounds, bets_count, detached_ms)"
+        " VALUES (0, 100, int8multirange(int8range($1, $1, '[]')), 0, 1)",
+        round_id,
+    )
+    assert problem(await gateway.client.get(path)) == (410, "evidence_archived", None)
+
+
 async def test_the_process_is_ready_while_its_servers_answer(gateway: Gateway) -> None:
     for path in ("/healthz", "/readyz"):
         assert (await gateway.client.get(path, headers={"Host": "10.0.0.1"})).status_code == 200

@@ -74,6 +74,7 @@ _ALL = "*"
 _UPDATES = {
     "keno_app": {
         "accounts": "balance_minor round_bets_max round_stake_max_minor",
+        "audit_balances": "minor",
         "dead_events": "dead_ms reason replayed_ms",
         "leases": _ALL,
         "operator_keys": "revoked_ms",
@@ -91,6 +92,11 @@ _UPDATES = {
     "keno_vault": {"epochs": "epoch_key"},
 }
 _NO_INSERTS_BY_APP = {
+    "archive_sums",
+    "archived_balances",
+    "archived_partitions",
+    "archived_refunds",
+    "inbox_horizon",
     "bet_partitions",
     "_pogo_migration",
     "_pogo_version",

@@ -1,5 +1,6 @@
 -- What can be done to a database behind the back of its rules, and which invariants then do not hold: those named, and no others.
--- The table `chosen` names a won and a lost bet of a settled round, that round, the round on sale and a bet in it, and a void round and a bet in it.
+-- The table `chosen` names a won and a lost bet of a settled round, that round, the round on sale and a bet in it, a void round and a bet in it, and the last row
+-- but one of the audit trail.
 
 -- damage: a deposit came from the cash of another currency
 -- breaks: 01_postings_stay_in_one_book
@@ -147,8 +148,8 @@ UPDATE rollbacks SET wallet_transaction_id = 1000000000 WHERE target_id = 'undon
 
 -- damage: a rollback took more than its deposit gave
 -- breaks: 05_a_rollback_undoes_its_movement
-UPDATE wallet_transactions SET amount_minor = amount_minor + 1 WHERE kind = 'rollback';
-UPDATE accounts AS a SET balance_minor = a.balance_minor - 1 FROM wallet_transactions AS w WHERE w.kind = 'rollback' AND a.id = w.debit_account_id;
+UPDATE wallet_transactions SET amount_minor = amount_minor + 1 WHERE transaction_id = 'undo';
+UPDATE accounts AS a SET balance_minor = a.balance_minor - 1 FROM wallet_transactions AS w WHERE w.transaction_id = 'undo' AND a.id = w.debit_account_id;
 
 -- damage: a movement was rolled back twice
 -- breaks: 05_a_rollback_undoes_its_movement
@@ -221,7 +222,7 @@ UPDATE seed_releases SET lock_hash = sha256(lock_hash) WHERE round_id = (SELECT 
 
 -- damage: a commitment is younger than its round
 -- breaks: 08_draws_are_draws
-UPDATE epochs SET opened_ms = opened_ms + 1 WHERE first_round = 1;
+UPDATE epochs AS e SET opened_ms = r.opened_ms + 1 FROM rounds AS r WHERE r.id = (SELECT round FROM chosen) AND e.id = r.epoch_id;
 
 -- damage: a round's commitment is not the one of its epoch
 -- breaks: 08_draws_are_draws
@@ -274,8 +275,9 @@ WHERE a.id = won.account_id;
 
 -- damage: the refunds of a round are missing
 -- breaks: 11_handled_events_took_effect 11_void_rounds_are_told
-UPDATE accounts AS a SET balance_minor = a.balance_minor - w.amount_minor FROM wallet_transactions AS w WHERE w.kind = 'refund' AND a.id = w.credit_account_id;
-DELETE FROM wallet_transactions WHERE kind = 'refund';
+UPDATE accounts AS a SET balance_minor = a.balance_minor - b.stake_minor FROM bets AS b
+WHERE b.round_id = (SELECT void_round FROM chosen) AND a.id = b.account_id;
+DELETE FROM wallet_transactions AS w USING bets AS b WHERE b.round_id = (SELECT void_round FROM chosen) AND w.bet_id = b.id;
 DELETE FROM round_credits WHERE round_id = (SELECT void_round FROM chosen);
 
 -- damage: an event waits for an hour
@@ -293,8 +295,9 @@ UPDATE rounds SET ended_ms = ended_ms - 3600000 WHERE id = (SELECT round FROM ch
 
 -- damage: the stakes of a void round wait for an hour
 -- breaks: 11_nothing_waits_too_long
-UPDATE accounts AS a SET balance_minor = a.balance_minor - w.amount_minor FROM wallet_transactions AS w WHERE w.kind = 'refund' AND a.id = w.credit_account_id;
-DELETE FROM wallet_transactions WHERE kind = 'refund';
+UPDATE accounts AS a SET balance_minor = a.balance_minor - b.stake_minor FROM bets AS b
+WHERE b.round_id = (SELECT void_round FROM chosen) AND a.id = b.account_id;
+DELETE FROM wallet_transactions AS w USING bets AS b WHERE b.round_id = (SELECT void_round FROM chosen) AND w.bet_id = b.id;
 DELETE FROM round_credits WHERE round_id = (SELECT void_round FROM chosen);
 DELETE FROM inbox WHERE consumer = 'wallet';
 DELETE FROM outbox WHERE routing_key = 'wallet.refunded';
@@ -309,7 +312,7 @@ UPDATE epochs SET opened_ms = opened_ms - 3600000;
 
 -- damage: the end of a round was not told
 -- breaks: 11_settled_rounds_are_told
-DELETE FROM outbox WHERE id = (SELECT min(id) FROM outbox WHERE routing_key = 'round.settled');
+DELETE FROM outbox WHERE routing_key = 'round.settled' AND payload ->> 'round' = (SELECT round::text FROM chosen);
 
 -- damage: payouts were announced twice
 -- breaks: 11_settled_rounds_are_told
@@ -343,13 +346,13 @@ WHERE id = (SELECT open FROM chosen);
 
 -- damage: a row of the audit trail was rewritten
 -- breaks: 13_the_audit_trail_is_whole
-UPDATE audit_logs SET actor = 'nobody' WHERE id = 1;
+UPDATE audit_logs SET actor = 'nobody' WHERE id = (SELECT log FROM chosen);
 
 -- damage: a row of the audit trail was rewritten with its hash
 -- breaks: 13_the_audit_trail_is_whole
-UPDATE audit_logs SET actor = 'nobody' WHERE id = 1;
-UPDATE audit_logs SET hash = audit_hash(prev_hash, at_ms, actor, action, subject, detail) WHERE id = 1;
+UPDATE audit_logs SET actor = 'nobody' WHERE id = (SELECT log FROM chosen);
+UPDATE audit_logs SET hash = audit_hash(prev_hash, at_ms, actor, action, subject, detail) WHERE id = (SELECT log FROM chosen);
 
 -- damage: a row of the audit trail is gone
 -- breaks: 13_the_audit_trail_is_whole
-DELETE FROM audit_logs WHERE id = 1;
+DELETE FROM audit_logs WHERE id = (SELECT log FROM chosen);

@@ -163,6 +163,7 @@ async def open_gateway(
         public_origins=(origin,),
         epoch_rounds=16,
         outbox_retention_h=1,
+        bets_retention_d=None,
     )
     load_keys(config.keys_dir, create=True)
     async with bootstrap.platform(config) as platform:

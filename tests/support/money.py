@@ -238,10 +238,15 @@ class Floor:
             for table in tables
         }
 
+    @property
+    def audit(self) -> Audit:
+        """The audit."""
+        return Audit(self.pool, self.hall.evidence, LocalBus(self.pool))
+
     async def broken(self) -> dict[str, list[str]]:
-        """What the audit finds: the invariants that do not hold, with what breaks them."""
-        audit = Audit(self.pool, self.hall.evidence, LocalBus(self.pool))
-        return {found.invariant: found.broken_by async for found in audit.findings() if found.broken_by}
+        """What the audit of everything finds: the invariants that do not hold, with what breaks them."""
+        report = await self.audit.run(full=True)
+        return {found.invariant: found.broken_by for found in report.findings if found.broken_by}
 
     async def stored_bets(self, transaction_ids: Sequence[str]) -> list[tuple[str, int, int]]:
         """(transaction id, bets, debits) of those that have any."""

@@ -2,7 +2,9 @@
 WITH entries AS (
     SELECT account_id, sum(minor) AS minor
     FROM (
-        SELECT credit_account_id AS account_id, amount_minor AS minor FROM ledger
+        SELECT account_id, minor FROM carried
+        UNION ALL
+        SELECT credit_account_id, amount_minor FROM ledger
         UNION ALL
         SELECT debit_account_id, -amount_minor FROM ledger
     ) AS e

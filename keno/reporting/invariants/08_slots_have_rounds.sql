@@ -1,2 +1,4 @@
--- The rounds of a room are numbered from 1 without a gap.
-SELECT room_id, max(number) AS last_number, count(*) AS rounds FROM rounds GROUP BY room_id HAVING max(number) <> count(*)
+-- The rounds of a room are numbered from 1 without a gap: each but the first has one before it.
+SELECT r.room_id, r.number
+FROM rounds AS r LEFT JOIN public.rounds AS before ON before.room_id = r.room_id AND before.number = r.number - 1
+WHERE r.number > 1 AND before.id IS NULL

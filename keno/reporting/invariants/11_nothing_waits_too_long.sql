@@ -1,5 +1,5 @@
 -- No event waits unsent, no payout or stake of a void round uncredited and no round unfinished for more than five minutes.
-SELECT 'event' AS kind, id FROM outbox WHERE sent_ms IS NULL AND created_ms < now_ms() - 300000
+SELECT 'event' AS kind, id FROM public.outbox WHERE sent_ms IS NULL AND created_ms < now_ms() - 300000
 UNION ALL
 SELECT 'payout', p.bet_id FROM payouts AS p
 JOIN rounds AS r ON r.id = p.round_id

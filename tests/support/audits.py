@@ -1,0 +1,48 @@
+"""Audits of databases to which something was done that is undone afterwards."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from keno.fairness.service import EvidenceService
+from keno.infra.local_bus import LocalBus
+from keno.reporting.audit import Audit, Report
+from support.money import Floor
+from support.rounds import PRIVACY_KEY
+
+
+class OneConnection:
+    """A pool of a connection that somebody else is using: what it sees, the borrower sees."""
+
+    def __init__(self, conn: asyncpg.pool.PoolConnectionProxy) -> None:
+        self._conn = conn
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        yield self._conn
+
+
+@asynccontextmanager
+async def on_trial(floor: Floor) -> AsyncIterator[tuple[asyncpg.pool.PoolConnectionProxy, Audit]]:
+    """A connection that no rule stops and an audit that sees what it did, until all of that is undone."""
+    async with floor.owner_pool.acquire() as conn:
+        trial = conn.transaction(isolation="repeatable_read")
+        await trial.start()
+        try:
+            await conn.execute("SET LOCAL session_replication_role = replica")
+            alone = OneConnection(conn)
+            evidence = EvidenceService(alone, PRIVACY_KEY)  # type: ignore[arg-type]
+            yield conn, Audit(alone, evidence, LocalBus(floor.pool))  # type: ignore[arg-type]
+        finally:
+            await trial.rollback()
+
+
+def broken(report: Report) -> set[str]:
+    """The names of the invariants that do not hold."""
+    return {finding.invariant for finding in report.findings if finding.broken_by}
+
+
+async def agree(_: bytes) -> list[str]:
+    """A verifier that costs nothing."""
+    return []
