@@ -4,7 +4,7 @@ import asyncpg
 
 from keno.infra import failpoints
 from keno.infra.bus import Event
-from keno.infra.store import first_time
+from keno.infra.store import new_events
 from keno.notify.events import RoundSettled
 from keno.reporting import store
 
@@ -17,10 +17,10 @@ class ReportingService:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def record_round(self, event: Event) -> None:
-        """Handles `round.settled`, once however often the event comes."""
-        settled = RoundSettled.decode(event.data)
+    async def record_round(self, *events: Event) -> None:
+        """Handles `round.settled` of one or more rounds, once however often their events come."""
+        settled = {event.id: RoundSettled.decode(event.data).round_id for event in events}
         async with self._pool.acquire() as conn, conn.transaction():
-            if await first_time(conn, CONSUMER, event.id):
-                await store.add_round_to_revenue(conn, settled.round_id)
+            new = await new_events(conn, CONSUMER, settled.keys())
+            await store.add_rounds_to_revenue(conn, [settled[each] for each in new])
         failpoints.reach("reporting.committed")

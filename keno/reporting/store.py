@@ -11,23 +11,27 @@ from keno.infra.postgres import Connection, Executor
 _INVARIANT_MAX_S = 3_600
 
 
-async def add_round_to_revenue(conn: Connection, round_id: int) -> None:
-    """Adds a settled round's totals to the hour in which it ended. The caller's inbox makes it happen once."""
+async def add_rounds_to_revenue(conn: Connection, round_ids: Sequence[int]) -> None:
+    """Adds the totals of settled rounds to the hours in which they ended. The caller's inbox makes it happen once."""
     await conn.execute(
         """
         INSERT INTO revenue_hourly AS sum
             (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor)
-        SELECT t.operator_id, r.room_id, t.currency, r.ended_ms - r.ended_ms % 3600000, 1, t.bets_count,
-            t.staked_minor, t.paid_minor
-        FROM round_totals AS t JOIN rounds AS r ON r.id = t.round_id
-        WHERE t.round_id = $1
+        SELECT t.operator_id, r.room_id, t.currency, r.ended_ms - r.ended_ms % 3600000 AS hour_ms, count(*),
+            sum(t.bets_count)::bigint, sum(t.staked_minor)::bigint, sum(t.paid_minor)::bigint
+        FROM unnest($1::bigint[]) AS ended (round_id)
+        JOIN round_totals AS t USING (round_id)
+        JOIN rounds AS r ON r.id = t.round_id
+        GROUP BY t.operator_id, r.room_id, t.currency, hour_ms
+        -- In one order, so that two who count rounds of the same hour wait for each other and not both.
+        ORDER BY t.operator_id, r.room_id, t.currency, hour_ms
         ON CONFLICT (operator_id, hour_ms, room_id, currency) DO UPDATE SET
-            rounds_count = sum.rounds_count + 1,
+            rounds_count = sum.rounds_count + excluded.rounds_count,
             bets_count = sum.bets_count + excluded.bets_count,
             staked_minor = sum.staked_minor + excluded.staked_minor,
             paid_minor = sum.paid_minor + excluded.paid_minor
         """,
-        round_id,
+        round_ids,
     )
 
 

@@ -18,6 +18,8 @@ from keno.wallet.request import MovementRequest, RollbackRequest
 from keno.wallet.service import WalletService
 from keno.wallet.store import Movement
 
+CREDIT = "SELECT credits_count FROM credit_rounds(ARRAY[$1::bigint])"
+
 
 @pytest.fixture
 async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
@@ -195,11 +197,11 @@ async def test_a_round_that_is_not_settled_is_not_credited_and_can_be_once_it_is
         if way:
             await way()
         before = await floor.books()
-        assert await floor.pool.fetchval("SELECT credit_round($1)", round_id) is None
-        assert await floor.pool.fetchval("SELECT credit_round($1)", 10**12) is None
+        assert await floor.pool.fetchval(CREDIT, round_id) is None
+        assert await floor.pool.fetchval(CREDIT, 10**12) is None
         assert await floor.books() == before
     assert await floor.hall.settler.step() == 0
-    assert [await floor.pool.fetchval("SELECT credit_round($1)", round_id) for _ in range(2)] == [20, None]
+    assert [await floor.pool.fetchval(CREDIT, round_id) for _ in range(2)] == [20, None]
     assert await floor.balance("bob") == 100_000 - 80 * 100 + 20 * 376
     assert await floor.broken() == {}
 
@@ -231,7 +233,7 @@ async def test_a_credit_that_waits_for_an_account_holds_none_of_a_higher_id(floo
     async with await create_pool(database.app_url, connections_max=1) as pool, pool.acquire() as conn:
         async with floor.owner_pool.acquire() as holder, holder.transaction():
             await holder.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", first)
-            crediting = asyncio.ensure_future(conn.fetchval("SELECT credit_round($1)", round_id))
+            crediting = asyncio.ensure_future(conn.fetchval(CREDIT, round_id))
             await floor.until_waiting(conn.get_server_pid())
             await holder.execute("SELECT FROM accounts WHERE id = ANY ($1) FOR UPDATE NOWAIT", others)
         assert await crediting == 100
