@@ -14,6 +14,8 @@ from support.money import Floor, open_floor
 from keno.infra.bus import Event
 from keno.infra.postgres import create_pool
 from keno.money import MINOR_MAX
+from keno.notify.events import PayoutsReady
+from keno.wallet import service
 from keno.wallet.request import MovementRequest, RollbackRequest
 from keno.wallet.service import WalletService
 from keno.wallet.store import Movement
@@ -34,6 +36,13 @@ def wallet(floor: Floor) -> WalletService:
 
 def asked(transaction_id: str = "d", amount_minor: int = 500, currency: str = "EUR") -> MovementRequest:
     return MovementRequest(transaction_id, amount_minor, currency)
+
+
+async def all_payouts_ready(floor: Floor) -> list[Event]:
+    rows = await floor.owner_pool.fetch(
+        "SELECT event_id, aggregate, payload FROM outbox WHERE routing_key = 'payouts.ready' ORDER BY id"
+    )
+    return [Event(row[0], "payouts.ready", row[1], 0, row[2].encode()) for row in rows]
 
 
 async def played(floor: Floor) -> None:
@@ -186,6 +195,29 @@ async def test_different_events_for_a_round_at_the_same_time_credit_it_once(
     assert sum(balance or 0 for balance in balances) == 200_000 - 80 * 100 + 20 * 376
     assert len((await floor.books())["round_credits"]) == 1
     assert len(await floor.owner_pool.fetch("SELECT FROM outbox WHERE routing_key = 'wallet.credited'")) == 1
+    assert await floor.broken() == {}
+
+
+async def test_rounds_whose_events_come_together_are_credited_together_and_each_once(
+    floor: Floor, wallet: WalletService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await floor.fund("bob", 1_000_000)
+    await floor.fund("ann", 1_000_000)
+    for number in range(1, 6):
+        await floor.place(*(floor.bet("ann" if pick % 2 else "bob", picks=(pick,)) for pick in range(1, 81)))
+        await floor.settle(number)
+        await floor.hall.tick()
+    events = await all_payouts_ready(floor)
+    assert len(events) == 5
+    before = {name: await floor.balance(name) for name in ("ann", "bob")}
+
+    monkeypatch.setattr(service, "CREDITS_MAX", 45)
+    await asyncio.gather(*(wallet.credit_payouts(*events[:3], *order) for order in (events, events[::-1], events)))
+
+    won = sum([await floor.balance(name) - minor for name, minor in before.items()])
+    assert won == 5 * 20 * 376
+    told = await floor.owner_pool.fetch("SELECT payload->>'round' FROM outbox WHERE routing_key = 'wallet.credited'")
+    assert sorted(row[0] for row in told) == sorted(PayoutsReady.decode(event.data).round for event in events)
     assert await floor.broken() == {}
 
 
