@@ -63,7 +63,7 @@ class Bus(Protocol):
         """
 
     async def start(self) -> None:
-        """Raises BusError when the broker can't be reached or refuses."""
+        """Raises BusError when the broker can't be reached or refuses; it can be called again then."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Raises BusError unless all events are safe; some may be, so publish all of them again."""

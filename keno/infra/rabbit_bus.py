@@ -105,7 +105,7 @@ class RabbitBus:
                 for consumer in self._consumers:
                     await self._consume(self._connection, consumer)
         except UNREACHABLE as failure:
-            await self.close()
+            await self._disconnect()
             raise BusError(f"the broker can't be used: {failure!r}") from failure
 
     async def publish(self, events: Sequence[Event]) -> None:
@@ -121,7 +121,11 @@ class RabbitBus:
             await _if_reachable(queue.cancel(tag, timeout=_CONFIRM_TIMEOUT_S))
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=_DRAIN_TIMEOUT_S)
-        await _if_reachable(self._connection.close())
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await _if_reachable(self._connection.close())
         self._connection = self._channel = None
         self._consuming.clear()
 

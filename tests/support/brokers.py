@@ -109,6 +109,22 @@ class OwnBroker:
             time.sleep(0.1)
         self._pid = None
 
+    def kill(self) -> None:
+        """Ends the node and whatever it started as a crash would."""
+        assert self._pid is not None
+        os.killpg(os.getpgid(self._pid), signal.SIGKILL)
+        while _runs(self._pid):
+            time.sleep(0.05)
+        self._pid = None
+
+    def remembers(self, queue: str) -> bool:
+        """Whether a quorum queue is on disk as one that has a log. RabbitMQ writes that some seconds after it has
+        answered its declaration and confirmed messages in it; killed before, it forgets them.
+        """
+        return any(
+            f"_{queue}".encode() in names.read_bytes() for names in self._folder.glob("data/*/quorum/*/names.dets")
+        )
+
     def remove(self) -> None:
         self.stop()
         _end_name_server(self._ports[2])
