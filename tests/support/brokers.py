@@ -117,13 +117,17 @@ class OwnBroker:
             time.sleep(0.05)
         self._pid = None
 
-    def remembers(self, queue: str) -> bool:
-        """Whether a quorum queue is on disk as one that has a log. RabbitMQ writes that some seconds after it has
-        answered its declaration and confirmed messages in it; killed before, it forgets them.
+    async def remembering(self, namespace: str = "keno") -> None:
+        """Returns once the queues of a bus are on disk as ones that have a log. RabbitMQ writes that about a second
+        after it has answered their declaration and confirmed messages in them; killed before, it forgets those.
         """
-        return any(
-            f"_{queue}".encode() in names.read_bytes() for names in self._folder.glob("data/*/quorum/*/names.dets")
-        )
+        wanted = [f"_{namespace}.{queue}".encode() for queue in ("wallet", "reporting", "dead", "unrouted")]
+        for _ in range(_BOOT_TIMEOUT_S * 10):
+            written = b"".join(names.read_bytes() for names in self._folder.glob("data/*/quorum/*/names.dets"))
+            if all(each in written for each in wanted):
+                return
+            await asyncio.sleep(0.1)
+        raise RuntimeError("RabbitMQ did not write down its queues")
 
     def remove(self) -> None:
         self.stop()
