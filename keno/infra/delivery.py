@@ -148,19 +148,22 @@ class Consumer:
 
     def _count(self, batch: list[_Waiting], failure: Exception) -> None:
         """Ends what has failed too often, and lets the rest have another attempt after a pause."""
-        again = []
+        again: list[_Waiting] = []
+        given_up: set[str] = set()
         for each in batch:
             each.transient_failures += is_transient(failure)
             each.failures += not is_transient(failure)
             if each.failures == ATTEMPTS_MAX:
                 self._log("error", "event.dead", [each.event], failure=repr(failure))
                 each.end(Ending.DEAD, repr(failure))
-            elif each.transient_failures == self._transient_failures_max:
+            elif each.transient_failures == self._transient_failures_max or each.event.aggregate in given_up:
+                given_up.add(each.event.aggregate)
                 each.end(Ending.UNFINISHED)
-                _end_all(self._lanes[each.event.aggregate], Ending.UNFINISHED)
-                self._lanes[each.event.aggregate].clear()
             else:
                 again.append(each)
+        for aggregate in given_up:
+            _end_all(self._lanes[aggregate], Ending.UNFINISHED)
+            self._lanes[aggregate].clear()
         pause_s = max((each.pause_s for each in again), default=0.0)
         for each in again:
             each.pause_s = min(2 * each.pause_s, _PAUSE_MAX_S)
