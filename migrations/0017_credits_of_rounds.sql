@@ -20,18 +20,14 @@ BEGIN
         WHERE r.id = ANY (p_round_ids) AND r.phase = 'settled' AND NOT EXISTS (SELECT FROM round_credits AS c WHERE c.round_id = r.id)
     );
     RETURN QUERY
-    WITH won AS MATERIALIZED (
-        SELECT p.round_id, p.account_id, sum(p.payout_minor)::bigint AS minor, count(*) AS payouts_count
-        FROM payouts AS p WHERE p.round_id = ANY (due_ids) GROUP BY p.round_id, p.account_id
-    ), credit AS MATERIALIZED (
-        SELECT won.account_id, sum(won.minor)::bigint AS minor FROM won GROUP BY won.account_id ORDER BY won.account_id
+    WITH credit AS MATERIALIZED (
+        SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p WHERE p.round_id = ANY (due_ids)
+        GROUP BY p.account_id ORDER BY p.account_id
     ), credited AS (
         UPDATE accounts AS held SET balance_minor = held.balance_minor + credit.minor FROM credit WHERE held.id = credit.account_id
     )
     INSERT INTO round_credits AS done (round_id, credits_count)
-    SELECT each.id, sum(each.payouts_count)
-    FROM (SELECT won.round_id AS id, won.payouts_count FROM won UNION ALL SELECT id, 0 FROM unnest(due_ids) AS id) AS each
-    GROUP BY each.id
+    SELECT due.id, (SELECT count(*) FROM payouts AS p WHERE p.round_id = due.id) FROM unnest(due_ids) AS due (id)
     RETURNING done.round_id, done.credits_count;
 END
 $$;

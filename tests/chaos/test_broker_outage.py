@@ -1,6 +1,8 @@
 """A broker that is down, connections that break: rounds go on, and every event takes effect once when it is back."""
 
 import asyncio
+import random
+import signal
 from collections.abc import Sequence
 
 import pytest
@@ -8,8 +10,10 @@ from support.brokers import OwnBroker
 from support.cables import Cable, laid_cable
 from support.events import PATIENCE_S, Recorder, event, until
 from support.flow import Counting, check_effects, drained, play, unsent, working
+from support.installation import Told, bet, compare_books, deposit, installed
 from support.money import Floor
 
+from keno.demo.players import OperatorClient
 from keno.infra.bus import BusError, Event
 from keno.infra.rabbit_bus import RabbitBus
 from keno.infra.rabbit_dead import RabbitDeadLetters
@@ -38,6 +42,30 @@ async def test_rounds_go_on_while_the_broker_is_down_and_take_effect_once_when_i
 
     await check_effects(floor, rounds=5)
     assert await RabbitDeadLetters(own_broker.url).dead() == []
+
+
+async def test_a_platform_that_starts_without_its_broker_plays_and_pays_once_it_is_there(own_broker: OwnBroker) -> None:
+    await asyncio.to_thread(own_broker.stop)
+    with installed(KENO_AMQP_URL=own_broker.url) as installation:
+        private_key, room = installation.add_operator(), installation.add_room()
+        installation.start("up")
+        await installation.ready()
+        client = OperatorClient(installation.origin, "first", private_key)
+        await deposit(client)
+        told, enough = Told(), asyncio.Event()
+        betting = asyncio.create_task(bet(client, room, told, random.Random(1), enough))
+        async with asyncio.timeout(PATIENCE_S):
+            while len({each["round"]["id"] for each in told.accepted.values()}) < 3:  # noqa: ASYNC110 - players tell nobody
+                await asyncio.sleep(0.1)
+
+        await own_broker.start()
+        enough.set()
+        await betting
+        await compare_books(client, told)
+        await client.close()
+        assert installation.end("up", signal.SIGTERM) == 0, installation.log_tail()
+        audit = installation.keno("audit")
+        assert audit.returncode == 0, audit.stdout
 
 
 async def test_a_broker_that_is_killed_again_and_again_costs_no_effect_and_repeats_none(

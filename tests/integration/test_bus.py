@@ -287,6 +287,24 @@ async def test_a_broker_that_cannot_be_reached_is_a_bus_error() -> None:
     await bus.close()
 
 
+async def test_a_bus_whose_broker_was_away_can_be_started_once_it_is_back(cable, rabbit_namespace: str) -> None:
+    line, url = cable
+    recorder = Recorder()
+    bus = RabbitBus(url, rabbit_namespace)
+    bus.subscribe("wallet", ["#"], recorder)
+    line.pull()
+    with pytest.raises(BusError):
+        await bus.start()
+
+    line.plug()
+    await bus.start()
+    sent = event()
+    await bus.publish([sent])
+
+    await until(lambda: recorder.handled == [sent])
+    await bus.close()
+
+
 async def _publish_until_confirmed(bus: Bus, sent: Event) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while True:
