@@ -43,8 +43,8 @@ rust-test: setup  ## tests of the Rust core
 py-test: setup  ## tests of the Python services
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-chaos: setup  ## kill, pause, crash and cut while players bet: make chaos [FAULTS=n] [SEED=n]
-	KENO_CHAOS_FAULTS=$(FAULTS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/chaos
+chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet: make chaos [FAULTS=n] [SEED=n]
+	KENO_CHAOS_FAULTS=$(FAULTS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s -rs tests/chaos
 
 bench-core: setup  ## benchmarks of the Rust core
 	$(BIN)/python -m benchmarks.core

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.events`: events from the outbox through RabbitMQ to a handler, beside plain aio-pika.
+"""`python -m benchmarks.events`: events from the outbox through RabbitMQ into the inbox, beside plain aio-pika.
 
 Needs a PostgreSQL where it may create a database (KENO_BENCH_DATABASE_URL) and a RabbitMQ (KENO_BENCH_AMQP_URL), by
 default those on their usual local ports. Removes what it made; never fails because a target was missed.
@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,49 +24,72 @@ from keno.infra.migrate import migrate
 from keno.infra.outbox import BATCH_EVENTS_MAX, Relay
 from keno.infra.postgres import create_pool
 from keno.infra.rabbit_bus import RabbitBus
+from keno.infra.store import new_events
 
 METHOD = (
     "Medians of alternating runs of both sides in one process and event loop; wall time, or processor time of the "
     "process, without that of the servers. Events are those of settled rounds: opened, locked, drawn, settled, payouts "
-    "ready, with the wallet and the reporting as consumers. Ours reads them from the outbox, publishes, and marks them "
-    "as sent; the peer publishes messages of the same body to a quorum queue with plain aio-pika, each confirmed "
-    "before the next, and has no outbox to read or mark. Handlers do nothing; the peer's consumer acknowledges."
+    "ready; payouts ready has a consumer, and so has settled, the others have none. Ours reads them from the outbox, "
+    "publishes, and marks them as sent; the peer publishes a message an event with plain aio-pika, 256 of them waiting "
+    "for their confirmation, and has no outbox to read or mark. Both exchanges have an alternate one, all queues are "
+    "quorum queues. Each consumer enters its events in the inbox and acknowledges: ours what has arrived in one "
+    "transaction, the peer's each event in its own, 32 at a time. Every event is counted in the inbox after each run."
 )
 DATABASE_URL = os.environ.get("KENO_BENCH_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
 AMQP_URL = os.environ.get("KENO_BENCH_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 RUNS = 5
 EVENTS_A_RUN = 10 * BATCH_EVENTS_MAX
-PEER_EVENTS_A_RUN = 500
+PEER_EVENTS_A_RUN = 2_000
+PEER_IN_FLIGHT = 256
+PEER_PREFETCH = 32
+PEER_NAME = "aio-pika, a message an event"
 KEYS = ("round.opened", "round.locked", "round.drawn", "round.settled", "payouts.ready")
-CONSUMERS = {"wallet": ["payouts.ready"], "reporting": ["round.settled"]}
+CONSUMERS = {"wallet": "payouts.ready", "reporting": "round.settled"}
 # 2,000 rounds a second.
 DESIGN_EVENTS_A_SECOND = 2_000 * len(KEYS)
 FILL = """
     INSERT INTO outbox (routing_key, aggregate, payload)
     SELECT ($2::text[])[1 + n % 5], 'room:' || (n / 5) % $3,
         jsonb_build_object('v', 1, 'round', n::text, 'room', gen_random_uuid(), 'seed', repeat('00', 32), 'bets', 10)
-    FROM generate_series(1, $1::integer) AS n
+    FROM generate_series(0, $1::integer - 1) AS n
 """
+DELETE_SENT = "DELETE FROM outbox WHERE sent_ms IS NOT NULL"
 Clock = Callable[[], float]
 
 
 @dataclass
+class Inbox:
+    """Enters events, and knows when those that were expected are in."""
+
+    pool: asyncpg.Pool
+    waiting: int = 0
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def expect(self, events: int) -> None:
+        self.waiting = events
+        self.done.clear()
+
+    async def enter(self, consumer: str, events: list[uuid.UUID]) -> None:
+        async with self.pool.acquire() as conn, conn.transaction():
+            new = await new_events(conn, consumer, events)
+        self.waiting -= len(new)
+        if not self.waiting:
+            self.done.set()
+
+
+@dataclass
 class Bench:
-    """A migrated database, a bus whose consumers are declared, and the peer's queue."""
+    """A migrated database, a bus with its consumers, and the peer's exchange, queues and consumers."""
 
     runner: asyncio.Runner
     pool: asyncpg.Pool
     bus: RabbitBus
-    handled: asyncio.Queue[Event]
+    inbox: Inbox
     peer_exchange: aio_pika.abc.AbstractExchange
-    peer_queue: aio_pika.abc.AbstractQueue
+    consumed: bool
 
-    def relaying(self, rooms: int, clock: Clock) -> tuple[Side, Side]:
-        """From the outbox to the broker, against one confirmed publish after another."""
-
-        async def fill() -> None:
-            await self.pool.execute(FILL, (RUNS + 1) * EVENTS_A_RUN, list(KEYS), rooms)
-            await self.pool.execute("ANALYZE outbox")
+    def sides(self, rooms: int, clock: Clock) -> tuple[Side, Side]:
+        """From the outbox to the broker and, where there are consumers, on into the inbox."""
 
         async def ours() -> None:
             relay = Relay(self.pool, self.bus, retention_ms=0)
@@ -74,94 +97,80 @@ class Bench:
             while sent < EVENTS_A_RUN:
                 sent += await relay.step()
 
+        async def fill() -> None:
+            await self.pool.execute(DELETE_SENT)
+            await self.pool.execute(FILL, (RUNS + 1) * EVENTS_A_RUN, list(KEYS), rooms)
+            await self.pool.execute("VACUUM ANALYZE outbox")
+
         self.runner.run(fill())
-        return self._side(ours, EVENTS_A_RUN, clock), self._side(self.publish_one_by_one, PEER_EVENTS_A_RUN, clock)
+        return self._side(ours, EVENTS_A_RUN, clock), self._side(self.publish, PEER_EVENTS_A_RUN, clock)
 
-    def handling(self, clock: Clock) -> tuple[Side, Side]:
-        """From `publish` to a handler that does nothing."""
+    async def publish(self) -> None:
+        """The peer's: a message an event."""
+        free = asyncio.Semaphore(PEER_IN_FLIGHT)
 
-        async def ours() -> None:
-            events = [event("bench.handled", number) for number in range(EVENTS_A_RUN)]
-            for start in range(0, len(events), BATCH_EVENTS_MAX):
-                await self.bus.publish(events[start : start + BATCH_EVENTS_MAX])
-            for _ in events:
-                await self.handled.get()
+        async def send(number: int) -> None:
+            key = KEYS[number % len(KEYS)]
+            message = aio_pika.Message(
+                event_data(number),
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+                message_id=str(uuid.uuid4()),
+            )
+            async with free:
+                await self.peer_exchange.publish(message, key)
 
-        async def peer() -> None:
-            await self.publish_one_by_one()
-            done = asyncio.Event()
-            remaining = PEER_EVENTS_A_RUN
-
-            async def handle(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-                nonlocal remaining
-                await message.ack()
-                remaining -= 1
-                if not remaining:
-                    done.set()
-
-            tag = await self.peer_queue.consume(handle)
-            await done.wait()
-            await self.peer_queue.cancel(tag)
-
-        self.runner.run(self.peer_queue.purge())
-        return self._side(ours, EVENTS_A_RUN, clock), self._side(peer, PEER_EVENTS_A_RUN, clock)
-
-    async def publish_one_by_one(self) -> None:
-        for number in range(PEER_EVENTS_A_RUN):
-            message = aio_pika.Message(event("", number).data, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-            await self.peer_exchange.publish(message, self.peer_queue.name)
+        await asyncio.gather(*(send(number) for number in range(PEER_EVENTS_A_RUN)))
 
     def _side(self, work: Callable[[], Coroutine[Any, Any, None]], units: int, clock: Clock) -> Side:
-        return Side(lambda: self.runner.run(work()), units, clock)
+        async def run() -> None:
+            self.inbox.expect(units * len(CONSUMERS) // len(KEYS))
+            await work()
+            if self.consumed:
+                await self.inbox.done.wait()
+
+        return Side(lambda: self.runner.run(run()), units, clock)
 
 
-def event(routing_key: str, number: int) -> Event:
-    data = (
-        f'{{"v": 1, "round": "{number}", "room": "{uuid.UUID(int=number)}", "seed": "{"00" * 32}", "bets_count": 10}}'
-    )
-    return Event(uuid.uuid4(), routing_key, f"room:{number % 50}", 1_790_000_000_000, data.encode())
+def event_data(number: int) -> bytes:
+    room = uuid.UUID(int=number)
+    return f'{{"v": 1, "round": "{number}", "room": "{room}", "seed": "{"00" * 32}", "bets": 10}}'.encode()
 
 
-def rows(bench: Bench) -> list[Row]:
-    peer = "aio-pika, one at a time"
-    found = []
-    for what, rooms in (("outbox to broker, 50 rooms", 50), ("outbox to broker, one room", 1)):
-        row = report.compare_cost(what, "us/event", 1e6, bench.relaying(rooms, time.perf_counter), peer, 3, RUNS)
-        rate = report.compare_limit(what, "events/s", 1e6 / row.ours, DESIGN_EVENTS_A_SECOND, "2,000 rounds/s")
-        found += [row, rate]
-    for what, sides in (
-        ("outbox to broker, processor", bench.relaying(50, time.process_time)),
-        ("publish to handler, processor", bench.handling(time.process_time)),
-    ):
-        found.append(report.compare_cost(what, "us/event", 1e6, sides, peer, None, RUNS))
-    found.append(
-        report.compare_cost("publish to handler", "us/event", 1e6, bench.handling(time.perf_counter), peer, None, RUNS)
-    )
+def rows(bench: Bench, what: str, rooms: int) -> list[Row]:
+    what = f"{what}, {rooms:,} room{'s'[: rooms > 1]}"
+    wall = report.compare_cost(what, "us/event", 1e6, bench.sides(rooms, time.perf_counter), PEER_NAME, None, RUNS)
+    processor = bench.sides(rooms, time.process_time)
+    found = [wall, report.compare_cost(f"{what}, processor", "us/event", 1e6, processor, PEER_NAME, None, RUNS)]
+    if rooms > 1:  # one room alone makes a few events a second, and no message can hold two of them
+        rate = 1e6 / wall.ours
+        found.append(report.compare_limit(what, "events/s", rate, DESIGN_EVENTS_A_SECOND, "2,000 rounds/s"))
     return found
 
 
 @asynccontextmanager
-async def opened(runner: asyncio.Runner) -> AsyncIterator[Bench]:
+async def opened(runner: asyncio.Runner, *, consumed: bool) -> AsyncIterator[Bench]:
     name = f"keno_bench_{uuid.uuid4().hex[:12]}"
     url = urlsplit(DATABASE_URL)._replace(path=f"/{name}").geturl()
     admin = await asyncpg.connect(DATABASE_URL)
     await admin.execute(f"CREATE DATABASE {name}")
-    bus, handled = RabbitBus(AMQP_URL, name), asyncio.Queue[Event]()
+    bus = RabbitBus(AMQP_URL, name)
     try:
         await migrate(url)
-        for consumer, routing_keys in CONSUMERS.items():
-            bus.declare(consumer, routing_keys)
-        bus.subscribe("bench", ["bench.handled"], handled.put)
-        await bus.start()
         async with await create_pool(url) as pool, await aio_pika.connect(AMQP_URL) as connection:
+            inbox = Inbox(pool)
+            for consumer, routing_key in CONSUMERS.items():
+                if consumed:
+                    bus.subscribe(consumer, [routing_key], _handler(inbox, consumer))
+                else:
+                    bus.declare(consumer, [routing_key])
+            await bus.start()
             channel = await connection.channel()
-            queue = await channel.declare_queue(f"{name}.peer", durable=True, arguments={"x-queue-type": "quorum"})
-            await channel.set_qos(prefetch_count=32)
-            yield Bench(runner, pool, bus, handled, channel.default_exchange, queue)
+            exchange = await _open_peer(connection, channel, name, inbox if consumed else None)
+            yield Bench(runner, pool, bus, inbox, exchange, consumed)
             await bus.close()
-            for each in ("peer", "bench", "dead", "unrouted", *CONSUMERS):
+            for each in ("dead", "unrouted", *CONSUMERS, *(f"peer.{each}" for each in ("unrouted", *CONSUMERS))):
                 await channel.queue_delete(f"{name}.{each}")
-            for each in ("events", "dead", "unrouted"):
+            for each in ("events", "dead", "unrouted", "peer", "peer.unrouted"):
                 await channel.exchange_delete(f"{name}.{each}")
     finally:
         await bus.close()
@@ -169,14 +178,58 @@ async def opened(runner: asyncio.Runner) -> AsyncIterator[Bench]:
         await admin.close()
 
 
+def _handler(inbox: Inbox, consumer: str) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def handle(*events: Event) -> None:
+        await inbox.enter(consumer, [event.id for event in events])
+
+    return handle
+
+
+async def _open_peer(
+    connection: aio_pika.abc.AbstractConnection, channel: aio_pika.abc.AbstractChannel, name: str, inbox: Inbox | None
+) -> aio_pika.abc.AbstractExchange:
+    """The same topology for the peer and, with an inbox, consumers that take an event at a time."""
+    quorum = {"x-queue-type": "quorum"}
+    unrouted = await channel.declare_exchange(f"{name}.peer.unrouted", aio_pika.ExchangeType.FANOUT, durable=True)
+    bounded = {**quorum, "x-max-length": 10_000, "x-overflow": "drop-head"}
+    await (await channel.declare_queue(unrouted.name, durable=True, arguments=bounded)).bind(unrouted)
+    exchange = await channel.declare_exchange(
+        f"{name}.peer", aio_pika.ExchangeType.TOPIC, durable=True, arguments={"alternate-exchange": unrouted.name}
+    )
+    for consumer, routing_key in CONSUMERS.items():
+        own = await connection.channel()
+        await own.set_qos(prefetch_count=PEER_PREFETCH)
+        queue = await own.declare_queue(f"{name}.peer.{consumer}", durable=True, arguments=quorum)
+        await queue.bind(exchange, routing_key)
+        if inbox is not None:
+            await queue.consume(_peer_handler(inbox, consumer))
+    return exchange
+
+
+def _peer_handler(
+    inbox: Inbox, consumer: str
+) -> Callable[[aio_pika.abc.AbstractIncomingMessage], Coroutine[Any, Any, None]]:
+    async def handle(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        await inbox.enter(consumer, [uuid.UUID(message.message_id)])
+        await message.ack()
+
+    return handle
+
+
 def main() -> None:
+    found: list[Row] = []
     with asyncio.Runner() as runner:
-        context = opened(runner)
-        bench = runner.run(context.__aenter__())
-        try:
-            print(report.publish("events", METHOD, rows(bench), packages=("aio-pika", "asyncpg")))
-        finally:
-            runner.run(context.__aexit__(None, None, None))
+        for what, consumed, rooms in (
+            ("outbox to broker", False, (1_000, 50, 1)),
+            ("outbox to inbox", True, (1_000,)),
+        ):
+            context = opened(runner, consumed=consumed)
+            bench = runner.run(context.__aenter__())
+            try:
+                found += [row for count in rooms for row in rows(bench, what, count)]
+            finally:
+                runner.run(context.__aexit__(None, None, None))
+    print(report.publish("events", METHOD, found, packages=("aio-pika", "asyncpg")))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class Sides:
         while await settler.step() == 0:
             pass
         async with self.pool.acquire() as conn, conn.transaction():
-            await wallet_store.credit_round(conn, self.drawn.id, "room")
+            await wallet_store.credit_rounds(conn, {self.drawn.id: "room"})
 
     async def bare(self) -> None:
         async def winners() -> AsyncIterator[bytes]:

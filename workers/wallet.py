@@ -1,5 +1,7 @@
 """Credits the winners of settled rounds, and refunds the stakes of void ones."""
 
+from collections import defaultdict
+
 from keno.bootstrap import Platform
 from keno.infra.bus import Event
 from keno.notify.events import PayoutsReady, RoundVoided
@@ -15,7 +17,11 @@ def subscribe(platform: Platform) -> None:
         RoundVoided.routing_key: platform.wallet.refund_stakes,
     }
 
-    async def handle(event: Event) -> None:
-        await handlers[event.routing_key](event)
+    async def handle(*events: Event) -> None:
+        by_key = defaultdict(list)
+        for event in events:
+            by_key[event.routing_key].append(event)
+        for routing_key, of_key in by_key.items():
+            await handlers[routing_key](*of_key)
 
     platform.bus.subscribe(CONSUMER, ROUTING_KEYS, handle)

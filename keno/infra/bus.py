@@ -3,22 +3,23 @@
 RabbitBus joins processes, LocalBus serves a process that has everything in it; one suite of tests holds both to this:
 
 - Every event reaches every consumer that is subscribed or declared for its routing key, at least once. A handler that
-  must act once asks the inbox (`keno.infra.store.first_time`) in the transaction of its effect.
-- A consumer gets the events of one aggregate one after another, in the order in which they were published; those of
-  different aggregates at the same time. A redelivery after a lost connection can repeat events, so can a publisher
-  that lost its confirmation: the inbox leaves the first of each, which are in order. Two things break that order, and
-  both are reported: a broker that refuses one of the events in flight and takes those behind it, and the replay of a
-  dead event. So an effect may not depend on another round's; each is complete in itself.
-- A handler that fails gets the event again after a pause, while the later ones of the aggregate wait. Transient
-  failures (`keno.infra.transient`) last as long as they last; after ATTEMPTS_MAX others the event is dead: put aside,
-  reported, and no longer in the way.
+  must act once asks the inbox (`keno.infra.store.new_events`) in the transaction of its effect.
+- A handler gets one event or many in a call, so that it can act on all of them in one transaction. It meets the events
+  of one aggregate in the order in which they were published, and none before the call with those before it has ended;
+  while one call lasts, events of other aggregates go to others. A redelivery after a lost connection can repeat events,
+  so can a publisher that lost its confirmation: the inbox leaves the first of each, which are in order. Two things
+  break that order, and both are reported: a broker that refuses one of the messages in flight and takes those behind
+  it, and the replay of a dead event. So an effect may not depend on another round's; each is complete in itself.
+- A handler that fails gets the events again after a pause, while the later ones of their aggregates wait: all of them
+  after a transient failure (`keno.infra.transient`), for as long as those last, and else each alone. An event that has
+  failed ATTEMPTS_MAX times alone is dead: put aside, reported, and no longer in the way.
 - `publish` returns when all events are safe: with the broker's confirmation, or because their handlers have ended.
 - An event that nobody subscribed to or declared is no error: RabbitBus puts it aside, LocalBus drops it.
 
 Not here: transactions and exactly-once effects (outbox and inbox do that), requests with an answer.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -43,7 +44,10 @@ class Event(msgspec.Struct, frozen=True):
     data: bytes
 
 
-Handler = Callable[[Event], Awaitable[None]]
+class Handler(Protocol):
+    """Takes one event or more. When it raises it may have acted on some: it gets all of them again."""
+
+    async def __call__(self, *events: Event) -> None: ...
 
 
 class Bus(Protocol):
@@ -59,7 +63,7 @@ class Bus(Protocol):
         """
 
     async def start(self) -> None:
-        """Raises BusError when the broker can't be reached or refuses."""
+        """Raises BusError when the broker can't be reached or refuses; it can be called again then."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Raises BusError unless all events are safe; some may be, so publish all of them again."""

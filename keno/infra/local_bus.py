@@ -34,19 +34,15 @@ class LocalBus:
     async def publish(self, events: Sequence[Event]) -> None:
         """Raises BusError also when a declared consumer has no handler here, or a handler's transient failures last."""
         self._refuse_unhandled(events)
-        lanes: dict[tuple[str, str], tuple[Consumer, list[Event]]] = {}
-        for event in events:
-            for consumer, keys in self._subscribed:
-                if any(matches(key, event.routing_key) for key in keys):
-                    lanes.setdefault((consumer.name, event.aggregate), (consumer, []))[1].append(event)
         finished = await asyncio.gather(
-            *(self._deliver(consumer, lane) for consumer, lane in lanes.values()), return_exceptions=True
+            *(self._hand_over(consumer, _covered(keys, events)) for consumer, keys in self._subscribed),
+            return_exceptions=True,
         )
         for each in finished:
             if isinstance(each, BaseException):
                 raise each
-        if not all(finished):
-            raise BusError("not all events could be handled")
+            if Ending.UNFINISHED in each:
+                raise BusError("not all events could be handled")
 
     async def close(self) -> None:
         for consumer, _ in self._subscribed:
@@ -62,7 +58,7 @@ class LocalBus:
             if row.consumer not in consumers or (ids is not None and str(row.event_id) not in ids):
                 continue
             event = Event(row.event_id, row.routing_key, row.aggregate, row.time_ms, row.data)
-            if await self._hand_over(consumers[row.consumer], event) is Ending.HANDLED:
+            if await self._hand_over(consumers[row.consumer], [event]) == [Ending.HANDLED]:
                 await store.mark_replayed(self._pool, row.consumer, row.event_id)
                 replayed.append(_dead_event(row))
         return replayed
@@ -70,34 +66,36 @@ class LocalBus:
     def _refuse_unhandled(self, events: Sequence[Event]) -> None:
         handled = {consumer.name for consumer, _ in self._subscribed}
         for name, keys in self._declared.items():
-            if name not in handled and any(matches(key, event.routing_key) for event in events for key in keys):
+            if name not in handled and _covered(keys, events):
                 raise BusError(f"consumer {name} has no handler in this process")
 
-    async def _deliver(self, consumer: Consumer, lane: Sequence[Event]) -> bool:
-        """Whether all were handled or are dead; none after one that is neither was tried, so none overtook it."""
-        for event in lane:
-            if await self._hand_over(consumer, event) is Ending.UNFINISHED:
-                return False
-        return True
-
-    async def _hand_over(self, consumer: Consumer, event: Event) -> Ending:
-        ending, failure = await consumer.deliver(event)
-        if ending is Ending.DEAD:
-            await store.bury(
-                self._pool,
-                consumer.name,
-                event.id,
-                event.routing_key,
-                event.aggregate,
-                event.time_ms,
-                event.data,
-                failure,
-            )
-        return ending
+    async def _hand_over(self, consumer: Consumer, events: Sequence[Event]) -> list[Ending]:
+        """How each ended; the dead are buried."""
+        deliveries = await consumer.deliver(events)
+        for event, ending, failure in deliveries:
+            if ending is Ending.DEAD:
+                await store.bury(
+                    self._pool,
+                    consumer.name,
+                    event.id,
+                    event.routing_key,
+                    event.aggregate,
+                    event.time_ms,
+                    event.data,
+                    failure,
+                )
+        return [each.ending for each in deliveries]
 
 
 def _dead_event(row: store.DeadRow) -> DeadEvent:
     return DeadEvent(str(row.event_id), row.consumer, row.routing_key, row.aggregate, row.dead_ms, row.reason)
+
+
+def _covered(patterns: Sequence[str], events: Sequence[Event]) -> list[Event]:
+    # Of many events few have a routing key of their own.
+    keys = {event.routing_key for event in events}
+    covered = {key for key in keys if any(matches(pattern, key) for pattern in patterns)}
+    return [event for event in events if event.routing_key in covered]
 
 
 def matches(pattern: str, routing_key: str) -> bool:

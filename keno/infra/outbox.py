@@ -8,7 +8,7 @@ import asyncpg
 from keno.infra import failpoints, store
 from keno.infra.bus import Bus, Event
 
-BATCH_EVENTS_MAX = 500
+BATCH_EVENTS_MAX = 1_000
 # More than can have been sent since the last time, so that forgetting keeps up with a relay that never rests.
 FORGET_EVENTS_MAX = 2 * BATCH_EVENTS_MAX
 

@@ -1,23 +1,27 @@
 """The event bus between processes: a topic exchange, a quorum queue for each consumer, and a queue for the dead.
 
     <namespace>.events ---- routing key ----> <namespace>.<consumer>   (one a consumer)
-         | nobody's event                          | after its last attempt, or DELIVERIES_MAX lost connections
-         v                                         v
+         | nobody's events                         | an event after its last attempt,
+         v                                         v a message that is none, or after DELIVERIES_MAX lost connections
     <namespace>.unrouted  (bounded)           <namespace>.dead
 
-Events travel as CloudEvents in binary mode (`keno.infra.cloudevents`). aio-pika reconnects; what it leaves to us: a
-publish can hang over a reconnect (so each has a limit), and an unroutable one counts as delivered (so a return raises).
+A message holds events of its routing key (`keno.infra.packing`) as a batch of CloudEvents (`keno.infra.cloudevents`).
+aio-pika reconnects; what it leaves to us: a publish can hang over a reconnect (so each has a limit), and an unroutable
+one counts as delivered (so a return raises).
 
-All events of a `publish` are in flight at once, written in their order on one channel. The broker takes them in that
+All messages of a `publish` are in flight at once, written in their order on one channel. The broker takes them in that
 order, so when the connection is cut it has a first part of them, and all of them published again lose no order. That
 holds only as long as none is written on the channel that follows a cut one, which is why the channel is held here.
 
-Not here: the dead (`keno.infra.rabbit_dead`); they keep an `x-death` header that names their queue.
+A message is acknowledged when each of its events was handled or is among the dead, where it goes alone.
+
+Not here: the dead (`keno.infra.rabbit_dead`).
 """
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import cast
+from datetime import UTC, datetime
+from typing import NamedTuple, cast
 
 import aio_pika
 import structlog
@@ -29,24 +33,43 @@ from aio_pika.abc import (
 )
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from aiormq.channel import Channel as UnderlayChannel
+from pamqp.commands import Basic
 from pamqp.common import FieldValue
 
 from keno.infra import cloudevents
 from keno.infra.bus import BusError, Event, Handler
-from keno.infra.delivery import Consumer, Ending
+from keno.infra.delivery import Consumer, Delivery, Ending
+from keno.infra.packing import pack
 
 NAMESPACE = "keno"
 DELIVERIES_MAX = 20
 _PREFETCH = 32
-_UNROUTED_MAX = 10_000
+_UNROUTED_BYTES_MAX = 64_000_000
 _LOOKS_MAX = 1_000_000_000
 _CONNECT_TIMEOUT_S = 10.0
 _RECONNECT_PAUSE_S = 1.0
 _CONFIRM_TIMEOUT_S = 10.0
 _DRAIN_TIMEOUT_S = 10.0
+CONSUMER_HEADER = "keno-consumer"
+REASON_HEADER = "keno-reason"
+_REASON_CHARACTERS_MAX = 1_000
 UNREACHABLE = (AMQPError, ChannelInvalidStateError, OSError)
 
 _log = structlog.get_logger(__name__)
+
+
+class _Message(NamedTuple):
+    routing_key: str
+    body: bytes
+    headers: dict[str, FieldValue] | None = None
+
+    def properties(self) -> Basic.Properties:
+        return Basic.Properties(
+            content_type=cloudevents.CONTENT_TYPE,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            headers=self.headers,
+            timestamp=datetime.now(UTC),
+        )
 
 
 class RabbitBus:
@@ -82,27 +105,12 @@ class RabbitBus:
                 for consumer in self._consumers:
                     await self._consume(self._connection, consumer)
         except UNREACHABLE as failure:
-            await self.close()
+            await self._disconnect()
             raise BusError(f"the broker can't be used: {failure!r}") from failure
 
     async def publish(self, events: Sequence[Event]) -> None:
-        if self._channel is None:
-            raise BusError("the bus is not started")
-        try:
-            async with asyncio.timeout(_CONFIRM_TIMEOUT_S):
-                channel = cast(UnderlayChannel, await self._channel.get_underlay_channel())
-                results = await asyncio.gather(
-                    *(self._publish(channel, event) for event in events), return_exceptions=True
-                )
-        except UNREACHABLE as failure:
-            raise BusError(f"{len(events)} events were not confirmed: {failure!r}") from failure
-        failures = [result for result in results if isinstance(result, BaseException)]
-        for each in failures:
-            # aiormq cancels what waits on a connection that it gives up; had we been cancelled, we would not be here.
-            if not isinstance(each, (*UNREACHABLE, asyncio.CancelledError)):
-                raise each
-        if failures:
-            raise BusError(f"not all of {len(events)} events were confirmed: {failures[0]!r}") from failures[0]
+        messages = [_Message(each[0].routing_key, cloudevents.encode(each)) for each in pack(events)]
+        await self._publish("events", messages)
 
     async def close(self) -> None:
         for consumer in self._consumers:
@@ -113,26 +121,40 @@ class RabbitBus:
             await _if_reachable(queue.cancel(tag, timeout=_CONFIRM_TIMEOUT_S))
         if self._deliveries:
             await asyncio.wait(self._deliveries, timeout=_DRAIN_TIMEOUT_S)
-        await _if_reachable(self._connection.close())
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await _if_reachable(self._connection.close())
         self._connection = self._channel = None
         self._consuming.clear()
 
-    async def _publish(self, channel: UnderlayChannel, event: Event) -> None:
-        if channel.is_closed:
-            raise ChannelInvalidStateError("the connection was lost")
-        await channel.basic_publish(
-            event.data,
-            exchange=self._name("events"),
-            routing_key=event.routing_key,
-            properties=cloudevents.encode(event),
-            mandatory=True,
-            wait=False,
-        )
+    async def _publish(self, exchange: str, messages: Sequence[_Message]) -> None:
+        """Returns when the broker has confirmed all of them. Raises BusError."""
+        if self._channel is None:
+            raise BusError("the bus is not started")
+        try:
+            async with asyncio.timeout(_CONFIRM_TIMEOUT_S):
+                channel = cast(UnderlayChannel, await self._channel.get_underlay_channel())
+                results = await asyncio.gather(
+                    *(_write(channel, self._name(exchange), message) for message in messages), return_exceptions=True
+                )
+        except UNREACHABLE as failure:
+            raise BusError(f"{len(messages)} messages were not confirmed: {failure!r}") from failure
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for each in failures:
+            # aiormq cancels what waits on a connection that it gives up; had we been cancelled, we would not be here.
+            if not isinstance(each, (*UNREACHABLE, asyncio.CancelledError)):
+                raise each
+        if failures:
+            raise BusError(f"not all of {len(messages)} messages were confirmed: {failures[0]!r}") from failures[0]
 
     async def _declare_topology(self, channel: AbstractChannel) -> None:
         # Every look at the dead is a delivery, and RabbitMQ 4 drops what was delivered 20 times, unless told otherwise.
         await self._declare_side_queue(channel, "dead", {"x-delivery-limit": _LOOKS_MAX})
-        await self._declare_side_queue(channel, "unrouted", {"x-max-length": _UNROUTED_MAX, "x-overflow": "drop-head"})
+        await self._declare_side_queue(
+            channel, "unrouted", {"x-max-length-bytes": _UNROUTED_BYTES_MAX, "x-overflow": "drop-head"}
+        )
         events = await channel.declare_exchange(
             self._name("events"),
             aio_pika.ExchangeType.TOPIC,
@@ -175,30 +197,55 @@ class RabbitBus:
             assert task is not None  # noqa: S101 - aio-pika calls it in a task of its own
             self._deliveries.add(task)
             try:
-                await _settle(consumer, message)
+                await self._settle(consumer, message)
             finally:
                 self._deliveries.discard(task)
 
         self._consuming.append((queue, await queue.consume(receive)))
 
+    async def _settle(self, consumer: Consumer, message: AbstractIncomingMessage) -> None:
+        events = cloudevents.decode(message.body)
+        if events is None:
+            _log.error("event.malformed", consumer=consumer.name, routing_key=message.routing_key)
+            await _if_reachable(message.reject(requeue=False))
+            return
+        deliveries = await consumer.deliver(events)
+        if any(each.ending is Ending.UNFINISHED for each in deliveries):
+            return  # unacknowledged: the broker delivers it again once this connection is gone
+        dead = [_dead_message(consumer, each) for each in deliveries if each.ending is Ending.DEAD]
+        try:
+            if dead:
+                await self._publish("dead", dead)
+        except BusError as failure:
+            _log.warning("event.not_buried", consumer=consumer.name, failure=repr(failure))
+            await _if_reachable(message.nack(requeue=True))
+        else:
+            await _if_reachable(message.ack())
+
     def _name(self, what: str) -> str:
         return f"{self._namespace}.{what}"
 
 
-async def _settle(consumer: Consumer, message: AbstractIncomingMessage) -> None:
-    event = cloudevents.decode(message)
-    if event is None:
-        _log.error(
-            "event.malformed", consumer=consumer.name, message_id=message.message_id, routing_key=message.routing_key
-        )
-        ending = Ending.DEAD
-    else:
-        ending, _ = await consumer.deliver(event)
-    if ending is Ending.HANDLED:
-        await _if_reachable(message.ack())
-    elif ending is Ending.DEAD:
-        await _if_reachable(message.reject(requeue=False))
-    # What is unfinished stays unacknowledged: the broker delivers it again once this connection is gone.
+async def _write(channel: UnderlayChannel, exchange: str, message: _Message) -> None:
+    if channel.is_closed:
+        raise ChannelInvalidStateError("the connection was lost")
+    await channel.basic_publish(
+        message.body,
+        exchange=exchange,
+        routing_key=message.routing_key,
+        properties=message.properties(),
+        mandatory=True,
+        wait=False,
+    )
+
+
+def _dead_message(consumer: Consumer, dead: Delivery) -> _Message:
+    reason = dead.failure[:_REASON_CHARACTERS_MAX]
+    return _Message(
+        dead.event.routing_key,
+        cloudevents.encode([dead.event]),
+        {CONSUMER_HEADER: consumer.name, REASON_HEADER: reason},
+    )
 
 
 async def _if_reachable(work: Awaitable[object]) -> None:

@@ -2,25 +2,27 @@
 
 What is read stays unacknowledged and is the broker's again when the channel closes, in whatever way this process ends.
 Two who read at once each see a part. Replayed events go straight to the queue they died in, so to no other consumer.
+
+An event that its consumer gave up stands alone in a message, whose headers say whose it was and why. What the broker
+itself has put there, because it was no event or was delivered too often, has an `x-death` header, and can be a message
+of many events: one of them is replayed by parting it from the others.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import cast
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, HeadersType
 from aio_pika.exceptions import ChannelNotFoundEntity, PublishError
 
 from keno.infra import cloudevents
-from keno.infra.bus import BusError, DeadEvent
-from keno.infra.rabbit_bus import NAMESPACE, UNREACHABLE
+from keno.infra.bus import BusError, DeadEvent, Event
+from keno.infra.rabbit_bus import CONSUMER_HEADER, NAMESPACE, REASON_HEADER, UNREACHABLE
 
 _TIMEOUT_S = 10.0
-# Set by the broker about a message's way so far; one that starts again has none.
-_BROKERS_HEADERS = "x-"
 
 
 class RabbitDeadLetters:
@@ -32,23 +34,34 @@ class RabbitDeadLetters:
 
     async def dead(self) -> list[DeadEvent]:
         async with self._channel() as channel:
-            return [self._describe(message) async for message in self._messages(channel)]
+            return [each async for message in self._messages(channel) for each in self._describe(message)]
 
     async def replay(self, ids: Collection[str] | None = None) -> list[DeadEvent]:
-        replayed = []
+        replayed: list[DeadEvent] = []
         async with self._channel() as channel:
             async for message in self._messages(channel):
                 described = self._describe(message)
-                if not described.consumer or (ids is not None and described.id not in ids):
-                    continue
-                queue = f"{self._namespace}.{described.consumer}"
-                try:
-                    await channel.default_exchange.publish(_reborn(message), queue, mandatory=True, timeout=_TIMEOUT_S)
-                except PublishError:
-                    continue  # returned, because its queue is gone: it stays among the dead
-                await message.ack()
-                replayed.append(described)
+                asked = [each for each in described if each.consumer and (ids is None or each.id in ids)]
+                if asked and await self._part(channel, message, {each.id for each in asked}):
+                    replayed += asked
         return replayed
+
+    async def _part(self, channel: AbstractChannel, message: AbstractIncomingMessage, ids: Collection[str]) -> bool:
+        """Gives the events with these ids back to their consumer and keeps the rest dead; False: its queue is gone."""
+        consumer, reason, dead_ms = self._death(message)
+        events = cloudevents.decode(message.body) or []
+        queue = f"{self._namespace}.{consumer}"
+        given = cloudevents.encode([each for each in events if str(each.id) in ids]) if events else message.body
+        try:
+            await _publish(channel.default_exchange, queue, given, message, None, dead_ms)
+        except PublishError:
+            return False  # returned: it stays among the dead
+        if rest := [each for each in events if str(each.id) not in ids]:
+            grave = await channel.get_exchange(f"{self._namespace}.dead", ensure=False)
+            headers: HeadersType = {CONSUMER_HEADER: consumer, REASON_HEADER: reason}
+            await _publish(grave, message.routing_key or "", cloudevents.encode(rest), message, headers, dead_ms)
+        await message.ack()
+        return True
 
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[AbstractChannel]:
@@ -70,26 +83,49 @@ class RabbitDeadLetters:
                 return
             yield message
 
-    def _describe(self, message: AbstractIncomingMessage) -> DeadEvent:
-        event = cloudevents.decode(message)
+    def _describe(self, message: AbstractIncomingMessage) -> Sequence[DeadEvent]:
+        consumer, reason, dead_ms = self._death(message)
+        events = cloudevents.decode(message.body)
+        if events is None:
+            id_ = message.message_id or hashlib.sha256(message.body).hexdigest()[:32]
+            return [DeadEvent(id_, consumer, message.routing_key or "", "", dead_ms, "it is no event")]
+        return [_dead_event(event, consumer, dead_ms, reason) for event in events]
+
+    def _death(self, message: AbstractIncomingMessage) -> tuple[str, str, int]:
+        """The consumer it died of, why and when."""
+        if CONSUMER_HEADER in message.headers:
+            reason, died_at = message.headers.get(REASON_HEADER), message.timestamp
+            return str(message.headers[CONSUMER_HEADER]), str(reason), _ms(died_at)
         deaths = cast("list[dict[str, object]]", message.headers.get("x-death") or [])
         last: dict[str, object] = deaths[0] if deaths else {}
-        died_at, queue = last.get("time"), str(last.get("queue", ""))
-        return DeadEvent(
-            id=str(event.id) if event else message.message_id or hashlib.sha256(message.body).hexdigest()[:32],
-            consumer=queue.removeprefix(f"{self._namespace}.") if queue.startswith(f"{self._namespace}.") else "",
-            routing_key=event.routing_key if event else message.routing_key or "",
-            aggregate=event.aggregate if event else "",
-            dead_ms=int(died_at.timestamp() * 1000) if isinstance(died_at, datetime) else 0,
-            reason=str(last.get("reason", "")) if event else "it is no event",
-        )
+        queue, prefix = str(last.get("queue", "")), f"{self._namespace}."
+        consumer = queue.removeprefix(prefix) if queue.startswith(prefix) else ""
+        return consumer, str(last.get("reason", "")), _ms(last.get("time"))
 
 
-def _reborn(message: AbstractIncomingMessage) -> aio_pika.Message:
-    return aio_pika.Message(
-        message.body,
-        content_type=message.content_type,
+def _dead_event(event: Event, consumer: str, dead_ms: int, reason: str) -> DeadEvent:
+    return DeadEvent(str(event.id), consumer, event.routing_key, event.aggregate, dead_ms, reason)
+
+
+def _ms(at: object) -> int:
+    return int(at.timestamp() * 1000) if isinstance(at, datetime) else 0
+
+
+async def _publish(
+    exchange: aio_pika.abc.AbstractExchange,
+    routing_key: str,
+    body: bytes,
+    old: AbstractIncomingMessage,
+    headers: HeadersType | None,
+    dead_ms: int,
+) -> None:
+    """Publishes a body in place of an old message, without what the broker wrote about the old one's way."""
+    message = aio_pika.Message(
+        body,
+        headers=headers,
+        content_type=old.content_type,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        message_id=message.message_id,
-        headers={name: value for name, value in message.headers.items() if not name.startswith(_BROKERS_HEADERS)},
+        message_id=old.message_id,
+        timestamp=datetime.fromtimestamp(dead_ms / 1000, UTC),
     )
+    await exchange.publish(message, routing_key, mandatory=True, timeout=_TIMEOUT_S)

@@ -3,7 +3,7 @@
 Not here: writing events; each is a row that the statement which made it true inserts itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -45,7 +45,7 @@ async def unsent(conn: Connection, limit: int) -> list[OutboxRow]:
         """,
         limit,
     )
-    return [OutboxRow(**row) for row in rows]
+    return [OutboxRow(*row) for row in rows]
 
 
 async def mark_sent(conn: Connection, ids: Sequence[int]) -> None:
@@ -58,14 +58,20 @@ async def forget_sent(conn: Executor, retention_ms: int, limit: int) -> int:
     return int(await conn.fetchval("SELECT forget_sent_events($1, $2)", retention_ms, limit))
 
 
-async def first_time(conn: Connection, consumer: str, event_id: UUID) -> bool:
-    """Whether this consumer has not had this event yet. Call it in the transaction of the effect."""
-    entered = await conn.fetchval(
-        "INSERT INTO inbox (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
+async def new_events(conn: Connection, consumer: str, event_ids: Collection[UUID]) -> list[UUID]:
+    """Those that this consumer has not had yet, in their order. Call it in the transaction of their effect."""
+    entered = await conn.fetch(
+        """
+        INSERT INTO inbox (consumer, event_id)
+        -- In one order, so that two who have the same events wait for each other and not both.
+        SELECT $1, event_id FROM unnest($2::uuid[]) AS event_id ORDER BY event_id
+        ON CONFLICT DO NOTHING RETURNING event_id
+        """,
         consumer,
-        event_id,
+        event_ids,
     )
-    return entered is not None
+    new = {row[0] for row in entered}
+    return [each for each in event_ids if each in new]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncpg
 
 from keno.infra import failpoints
 from keno.infra.bus import Event
-from keno.infra.store import first_time
+from keno.infra.store import new_events
 from keno.notify.events import RoundSettled
 from keno.reporting import store
 
@@ -17,11 +17,12 @@ class ReportingService:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def record_round(self, event: Event) -> None:
-        """Handles `round.settled`, once however often the event comes."""
-        settled = RoundSettled.decode(event.data)
+    async def record_round(self, *events: Event) -> None:
+        """Handles `round.settled` of one or more rounds, once however often their events come."""
+        settled = {event.id: RoundSettled.decode(event.data).round_id for event in events}
         async with self._pool.acquire() as conn, conn.transaction():
-            is_new = await first_time(conn, CONSUMER, event.id)
-            if is_new and not await store.set_hour_of_revenue(conn, settled.round_id):
-                await store.add_round_to_revenue(conn, settled.round_id)
+            new = await new_events(conn, CONSUMER, settled.keys())
+            round_ids = [settled[each] for each in new]
+            known = await store.set_hours_of_revenue(conn, round_ids)
+            await store.add_rounds_to_revenue(conn, [each for each in round_ids if each not in known])
         failpoints.reach("reporting.committed")

@@ -9,56 +9,64 @@ import msgspec
 from keno.infra.postgres import Connection, Executor
 
 
-async def add_round_to_revenue(conn: Connection, round_id: int) -> None:
-    """Adds a settled round's totals to the hour in which it ended. The caller's inbox makes it happen once."""
+async def add_rounds_to_revenue(conn: Connection, round_ids: Sequence[int]) -> None:
+    """Adds the totals of settled rounds to the hours in which they ended. The caller's inbox makes it happen once."""
     await conn.execute(
         """
         INSERT INTO revenue_hourly AS sum
             (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor)
-        SELECT t.operator_id, r.room_id, t.currency, r.ended_ms - r.ended_ms % 3600000, 1, t.bets_count,
-            t.staked_minor, t.paid_minor
-        FROM round_totals AS t JOIN rounds AS r ON r.id = t.round_id
-        WHERE t.round_id = $1
+        SELECT t.operator_id, r.room_id, t.currency, r.ended_ms - r.ended_ms % 3600000 AS hour_ms, count(*),
+            sum(t.bets_count)::bigint, sum(t.staked_minor)::bigint, sum(t.paid_minor)::bigint
+        FROM unnest($1::bigint[]) AS ended (round_id)
+        JOIN round_totals AS t USING (round_id)
+        JOIN rounds AS r ON r.id = t.round_id
+        GROUP BY t.operator_id, r.room_id, t.currency, hour_ms
+        -- In one order, so that two who count rounds of the same hour wait for each other and not both.
+        ORDER BY t.operator_id, r.room_id, t.currency, hour_ms
         ON CONFLICT (operator_id, hour_ms, room_id, currency) DO UPDATE SET
-            rounds_count = sum.rounds_count + 1,
+            rounds_count = sum.rounds_count + excluded.rounds_count,
             bets_count = sum.bets_count + excluded.bets_count,
             staked_minor = sum.staked_minor + excluded.staked_minor,
             paid_minor = sum.paid_minor + excluded.paid_minor
         """,
-        round_id,
+        round_ids,
     )
 
 
-async def set_hour_of_revenue(conn: Connection, round_id: int) -> bool:
-    """Sets the figures of the hour in which a round ended to all that was settled in it, if the inbox may lack receipts
-    of that hour: then nobody knows whether the round was added before. False, and nothing is done, for later hours.
+async def set_hours_of_revenue(conn: Connection, round_ids: Sequence[int]) -> set[int]:
+    """Sets the figures of the hours in which rounds ended to all that was settled in them, where the inbox may lack
+    receipts of that hour: then nobody knows whether a round was added before. Returns the rounds of such hours; for
+    later hours nothing is done.
     """
-    hour_ms = await conn.fetchval(
+    old = await conn.fetch(
         """
-        SELECT hour.ms FROM rounds AS r CROSS JOIN LATERAL (SELECT r.ended_ms - r.ended_ms % 3600000) AS hour (ms)
-        JOIN inbox_horizon AS h ON hour.ms < h.kept_since_ms WHERE r.id = $1
+        SELECT r.id, r.room_id, hour.ms FROM rounds AS r
+        CROSS JOIN LATERAL (SELECT r.ended_ms - r.ended_ms % 3600000) AS hour (ms)
+        JOIN inbox_horizon AS h ON hour.ms < h.kept_since_ms WHERE r.id = ANY ($1)
         """,
-        round_id,
+        round_ids,
     )
-    if hour_ms is None:
-        return False
-    await conn.execute(
-        """
-        INSERT INTO revenue_hourly
-            (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor)
-        SELECT t.operator_id, r.room_id, t.currency, $2, count(*), sum(t.bets_count), sum(t.staked_minor),
-            sum(t.paid_minor)
-        FROM rounds AS r JOIN round_totals AS t ON t.round_id = r.id
-        WHERE r.room_id = (SELECT its.room_id FROM rounds AS its WHERE its.id = $1) AND r.phase = 'settled'
-            AND r.ended_ms >= $2 AND r.ended_ms < $2 + 3600000
-        GROUP BY t.operator_id, r.room_id, t.currency
-        ON CONFLICT (operator_id, hour_ms, room_id, currency) DO UPDATE SET rounds_count = excluded.rounds_count,
-            bets_count = excluded.bets_count, staked_minor = excluded.staked_minor, paid_minor = excluded.paid_minor
-        """,
-        round_id,
-        hour_ms,
-    )
-    return True
+    hours = {(row["room_id"], row["ms"]) for row in old}
+    if hours:
+        await conn.execute(
+            """
+            INSERT INTO revenue_hourly
+                (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor)
+            SELECT t.operator_id, r.room_id, t.currency, hour.ms, count(*), sum(t.bets_count), sum(t.staked_minor),
+                sum(t.paid_minor)
+            FROM unnest($1::uuid[], $2::bigint[]) AS hour (room_id, ms)
+            JOIN rounds AS r ON r.room_id = hour.room_id AND r.phase = 'settled'
+                AND r.ended_ms >= hour.ms AND r.ended_ms < hour.ms + 3600000
+            JOIN round_totals AS t ON t.round_id = r.id
+            GROUP BY t.operator_id, r.room_id, t.currency, hour.ms
+            ORDER BY t.operator_id, r.room_id, t.currency, hour.ms
+            ON CONFLICT (operator_id, hour_ms, room_id, currency) DO UPDATE SET rounds_count = excluded.rounds_count,
+                bets_count = excluded.bets_count, staked_minor = excluded.staked_minor, paid_minor = excluded.paid_minor
+            """,
+            [room_id for room_id, _ in hours],
+            [hour_ms for _, hour_ms in hours],
+        )
+    return {row["id"] for row in old}
 
 
 async def log_action(conn: Executor, actor: str, action: str, subject: str, detail: dict[str, Any]) -> None:

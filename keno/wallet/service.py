@@ -1,5 +1,6 @@
 """The wallet of operators whose players' balances we hold (transfer mode)."""
 
+from collections.abc import Iterator
 from uuid import UUID
 
 import asyncpg
@@ -7,13 +8,15 @@ import asyncpg
 from keno.fairness import keno1
 from keno.infra import failpoints
 from keno.infra.bus import Event
-from keno.infra.store import first_time
+from keno.infra.store import new_events
 from keno.notify.events import PayoutsReady, RoundVoided
 from keno.wallet import store
 from keno.wallet.request import MovementKind, MovementRequest, RollbackRequest
 from keno.wallet.statement import Page, Place
 
 CONSUMER = "wallet"
+CREDITS_MAX = 20_000
+"""So many payouts share a transaction, whose locks on accounts bets wait for."""
 
 
 class WalletService:
@@ -56,18 +59,33 @@ class WalletService:
         async with self._pool.acquire() as conn:
             return await store.statement(conn, operator_id, player, currency, before, limit)
 
-    async def credit_payouts(self, event: Event) -> None:
-        """Handles `payouts.ready`: credits the round's winners, once however often the event comes."""
-        ready = PayoutsReady.decode(event.data)
-        async with self._pool.acquire() as conn, conn.transaction():
-            if await first_time(conn, CONSUMER, event.id):
-                await store.credit_round(conn, ready.round_id, ready.room)
-        failpoints.reach("wallet.committed")
+    async def credit_payouts(self, *events: Event) -> None:
+        """Handles `payouts.ready`: credits the winners of rounds, once however often their events come."""
+        for part in _parts({event.id: PayoutsReady.decode(event.data) for event in events}):
+            async with self._pool.acquire() as conn, conn.transaction():
+                new = await new_events(conn, CONSUMER, part.keys())
+                await store.credit_rounds(conn, {part[each].round_id: part[each].room for each in new})
+            failpoints.reach("wallet.committed")
 
-    async def refund_stakes(self, event: Event) -> None:
-        """Handles `round.voided`: refunds the round's stakes, once however often the event comes."""
-        voided = RoundVoided.decode(event.data)
-        async with self._pool.acquire() as conn, conn.transaction():
-            if await first_time(conn, CONSUMER, event.id):
-                await store.refund_round(conn, voided.round_id, voided.room)
-        failpoints.reach("wallet.committed")
+    async def refund_stakes(self, *events: Event) -> None:
+        """Handles `round.voided`: refunds the stakes of rounds, once however often their events come."""
+        # Void rounds are rare: a transaction each, which locks the accounts of one round.
+        for event_id, voided in {event.id: RoundVoided.decode(event.data) for event in events}.items():
+            async with self._pool.acquire() as conn, conn.transaction():
+                if await new_events(conn, CONSUMER, [event_id]):
+                    await store.refund_round(conn, voided.round_id, voided.room)
+            failpoints.reach("wallet.committed")
+
+
+def _parts(ready: dict[UUID, PayoutsReady]) -> Iterator[dict[UUID, PayoutsReady]]:
+    """What is credited in one transaction: many small rounds, or a large one."""
+    part: dict[UUID, PayoutsReady] = {}
+    payouts_count = 0
+    for event_id, each in ready.items():
+        if part and payouts_count + each.payouts_count > CREDITS_MAX:
+            yield part
+            part, payouts_count = {}, 0
+        part[event_id] = each
+        payouts_count += each.payouts_count
+    if part:
+        yield part

@@ -2,6 +2,7 @@
 same statement.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -223,18 +224,21 @@ async def _entries(
     return [(Place(*list(row.values())[:4]), Entry(*list(row.values())[4:])) for row in rows]
 
 
-async def credit_round(conn: Connection, round_id: int, room: str) -> None:
-    """Credits the winners of a settled round and says so in an event; does nothing for a round that was credited."""
+async def credit_rounds(conn: Connection, rooms: Mapping[int, str]) -> None:
+    """Credits the winners of settled rounds, given with their rooms, and says so in an event for each; does nothing
+    for a round that was credited.
+    """
     await conn.execute(
         """
         INSERT INTO outbox (routing_key, aggregate, payload)
-        SELECT 'wallet.credited', 'room:' || $2,
-            jsonb_build_object('v', 1, 'round', $1::text, 'room', $2::text, 'credits_count', credits_count)
-        FROM credit_round($1) AS credits_count
-        WHERE credits_count IS NOT NULL
+        SELECT 'wallet.credited', 'room:' || asked.room,
+            jsonb_build_object('v', 1, 'round', round_id::text, 'room', asked.room, 'credits_count', credits_count)
+        FROM credit_rounds($1) AS done
+        JOIN unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (round_id, room, place) USING (round_id)
+        ORDER BY asked.place
         """,
-        round_id,
-        room,
+        list(rooms),
+        list(rooms.values()),
     )
 
 

@@ -1,144 +1,25 @@
 """A broker that is down, connections that break: rounds go on, and every event takes effect once when it is back."""
 
 import asyncio
-import tempfile
-import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+import random
+import signal
+from collections.abc import Sequence
 
-import aio_pika
-import asyncpg
 import pytest
 from support.brokers import OwnBroker
 from support.cables import Cable, laid_cable
 from support.events import PATIENCE_S, Recorder, event, until
-from support.money import Floor, open_floor
+from support.flow import Counting, check_effects, drained, play, unsent, working
+from support.installation import Told, bet, compare_books, deposit, installed
+from support.money import Floor
 
-from keno.infra import rabbit_bus
-from keno.infra.bus import BusError, Event, Handler
-from keno.infra.outbox import Relay
+from keno.demo.players import OperatorClient
+from keno.infra.bus import BusError, Event
 from keno.infra.rabbit_bus import RabbitBus
 from keno.infra.rabbit_dead import RabbitDeadLetters
-from keno.reporting.service import ReportingService
 from keno.wallet.service import WalletService
-from workers import runner
 
-BETS_A_ROUND = 40
-RETENTION_MS = 3_600_000
-
-
-@pytest.fixture(autouse=True)
-def _quick_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rabbit_bus, "_RECONNECT_PAUSE_S", 0.1)
-    monkeypatch.setattr(rabbit_bus, "_CONFIRM_TIMEOUT_S", 2.0)
-    monkeypatch.setattr(runner, "_PAUSE_MAX_S", 0.5)
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def own_broker() -> AsyncIterator[OwnBroker]:
-    with tempfile.TemporaryDirectory(prefix="keno-broker-") as folder:
-        broker = OwnBroker(Path(folder) / "node")
-        try:
-            await broker.start()
-            yield broker
-        finally:
-            await asyncio.to_thread(broker.remove)
-
-
-@pytest.fixture
-async def namespace(amqp_url: str, amqp_namespace: str) -> AsyncIterator[str]:
-    yield amqp_namespace
-    async with await aio_pika.connect(amqp_url) as connection:
-        channel = await connection.channel()
-        for queue in ("dead", "unrouted", "wallet", "reporting"):
-            await channel.queue_delete(f"{amqp_namespace}.{queue}")
-        for exchange in ("events", "dead", "unrouted"):
-            await channel.exchange_delete(f"{amqp_namespace}.{exchange}")
-
-
-class Counting:
-    """A handler that counts the deliveries of each event."""
-
-    def __init__(self, handler: Handler) -> None:
-        self.deliveries: Counter[uuid.UUID] = Counter()
-        self._handler = handler
-
-    async def __call__(self, arrived: Event) -> None:
-        self.deliveries[arrived.id] += 1
-        await self._handler(arrived)
-
-
-@asynccontextmanager
-async def working(floor: Floor, url: str, namespace: str, wallet: Handler) -> AsyncIterator[None]:
-    """Relay, wallet and reporting at work, as their workers run them."""
-    bus = RabbitBus(url, namespace)
-    bus.subscribe("wallet", ["payouts.ready"], wallet)
-    bus.subscribe("reporting", ["round.settled"], ReportingService(floor.pool).record_round)
-    await bus.start()
-    relay, stop = Relay(floor.pool, bus, RETENTION_MS), asyncio.Event()
-
-    async def step() -> float:
-        return 0 if await relay.step() else 0.02
-
-    relaying = asyncio.create_task(runner.run("relay", step, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await relaying
-        await bus.close()
-
-
-async def play(floor: Floor, numbers: Sequence[int]) -> None:
-    """Rounds with bets of which some win, to their settlement."""
-    for number in numbers:
-        placed = await floor.place(*(floor.bet(picks=(pick,)) for pick in range(1, BETS_A_ROUND + 1)))
-        assert all(each.bet_id is not None for each in placed)
-        await floor.settle(number)
-        await floor.hall.tick()
-
-
-async def unsent(floor: Floor) -> int:
-    return int(await floor.pool.fetchval("SELECT count(*) FROM outbox WHERE sent_ms IS NULL"))
-
-
-async def drained(floor: Floor) -> None:
-    """Returns once every event was sent and every consumer has handled its own."""
-    waiting = """
-        SELECT count(*) FROM outbox AS o
-        LEFT JOIN inbox AS i ON i.event_id = o.event_id
-            AND (o.routing_key, i.consumer) IN (('payouts.ready', 'wallet'), ('round.settled', 'reporting'))
-        WHERE o.sent_ms IS NULL OR (o.routing_key IN ('payouts.ready', 'round.settled') AND i.event_id IS NULL)
-    """
-    async with asyncio.timeout(PATIENCE_S):
-        while await floor.pool.fetchval(waiting):  # noqa: ASYNC110 - the database tells nobody
-            await asyncio.sleep(0.05)
-
-
-async def check_effects(floor: Floor, rounds: int) -> None:
-    """Every round was paid and counted once."""
-    staked = rounds * BETS_A_ROUND * 100
-    paid = await floor.pool.fetchval("SELECT sum(payout_minor)::bigint FROM payouts")
-    assert paid > 0
-    assert await floor.balance("ann") == 100_000 - staked + paid
-    figures = await floor.pool.fetchrow(
-        "SELECT sum(rounds_count)::bigint, sum(bets_count)::bigint, sum(staked_minor)::bigint, sum(paid_minor)::bigint "
-        "FROM revenue_hourly"
-    )
-    assert tuple(figures) == (rounds, rounds * BETS_A_ROUND, staked, paid)
-    told = "SELECT count(*) FROM outbox WHERE routing_key = 'wallet.credited'"
-    assert await floor.pool.fetchval(told) == rounds
-    handled = await floor.pool.fetch("SELECT consumer, count(*) FROM inbox GROUP BY consumer ORDER BY consumer")
-    assert [tuple(row) for row in handled] == [("reporting", rounds), ("wallet", rounds)]
-    assert await floor.broken() == {}
+pytestmark = pytest.mark.usefixtures("quick_reconnects")
 
 
 async def test_rounds_go_on_while_the_broker_is_down_and_take_effect_once_when_it_is_back(
@@ -163,6 +44,47 @@ async def test_rounds_go_on_while_the_broker_is_down_and_take_effect_once_when_i
     assert await RabbitDeadLetters(own_broker.url).dead() == []
 
 
+async def test_a_platform_that_starts_without_its_broker_plays_and_pays_once_it_is_there(own_broker: OwnBroker) -> None:
+    await asyncio.to_thread(own_broker.stop)
+    with installed(KENO_AMQP_URL=own_broker.url) as installation:
+        private_key, room = installation.add_operator(), installation.add_room()
+        installation.start("up")
+        await installation.ready()
+        client = OperatorClient(installation.origin, "first", private_key)
+        await deposit(client)
+        told, enough = Told(), asyncio.Event()
+        betting = asyncio.create_task(bet(client, room, told, random.Random(1), enough))
+        async with asyncio.timeout(PATIENCE_S):
+            while len({each["round"]["id"] for each in told.accepted.values()}) < 3:  # noqa: ASYNC110 - players tell nobody
+                await asyncio.sleep(0.1)
+
+        await own_broker.start()
+        enough.set()
+        await betting
+        await compare_books(client, told)
+        await client.close()
+        assert installation.end("up", signal.SIGTERM) == 0, installation.log_tail()
+        audit = installation.keno("audit")
+        assert audit.returncode == 0, audit.stdout
+
+
+async def test_a_broker_that_is_killed_again_and_again_costs_no_effect_and_repeats_none(
+    floor: Floor, own_broker: OwnBroker
+) -> None:
+    async with working(floor, own_broker.url, "keno", WalletService(floor.pool).credit_payouts):
+        await own_broker.remembering()
+        for kill in range(2):
+            playing = asyncio.create_task(play(floor, range(2 * kill + 1, 2 * kill + 3)))
+            await asyncio.sleep(0.2 * kill)
+            await asyncio.to_thread(own_broker.kill)
+            await playing
+            await own_broker.start()
+        await drained(floor)
+
+    await check_effects(floor, rounds=4)
+    assert await RabbitDeadLetters(own_broker.url).dead() == []
+
+
 async def test_connections_that_break_while_handlers_work_cost_no_effect_and_repeat_none(
     floor: Floor, amqp_url: str, namespace: str
 ) -> None:
@@ -171,11 +93,11 @@ async def test_connections_that_break_while_handlers_work_cost_no_effect_and_rep
         # Cut before the effect, after it and before its acknowledgement, and not at all.
         cuts = iter(["before", "after", "before", "after"])
 
-        async def wallet(arrived: Event) -> None:
+        async def wallet(*arrived: Event) -> None:
             cut = next(cuts, None)
             if cut == "before":
                 cut_once(line)
-            await credit(arrived)
+            await credit(*arrived)
             if cut == "after":
                 cut_once(line)
 
@@ -202,8 +124,9 @@ async def test_a_publish_cut_in_its_middle_and_repeated_loses_no_event_and_no_or
         publisher = RabbitBus(url, namespace)
         publisher.declare("wallet", ["#"])
         await publisher.start()
-        for cut_at_bytes in (1, 3_000, 20_000, 50_001):
-            batch = [event(aggregate=f"room:{number % 2}") for number in range(200)]
+        for cut_at_bytes in (1, 3_000, 20_000, 40_001):
+            # Two rooms whose keys alternate, so that they need many messages.
+            batch = [event(f"round.{number % 5}", f"room:{number % 2}") for number in range(200)]
             line.tear_after(cut_at_bytes)
             with pytest.raises(BusError):
                 await publisher.publish(batch)

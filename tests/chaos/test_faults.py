@@ -12,6 +12,7 @@ from functools import partial
 
 import asyncpg
 from redis.asyncio import Redis
+from support.brokers import OwnBroker
 from support.installation import Installation, Told, bet, compare_books, deposit, installed
 
 from keno.demo.players import OperatorClient
@@ -95,13 +96,20 @@ async def forget_everything_cached(_: Installation, servers: EmbeddedServers) ->
         await redis.flushall()
 
 
-def chosen_faults(taste: random.Random) -> list[tuple[str, Fault]]:
+async def kill_rabbitmq(broker: OwnBroker, *_: object) -> None:
+    await broker.remembering()
+    await asyncio.to_thread(broker.kill)
+    await asyncio.sleep(PAUSE_S)
+    await broker.start()
+
+
+def chosen_faults(taste: random.Random, broker: OwnBroker) -> list[tuple[str, Fault]]:
     """As many as asked for: first every kind and failpoint once in some order, then any."""
     kinds: list[tuple[str, Fault]] = [(f"dies at {name}", partial(die_at, name)) for name in FAILPOINTS]
     kinds += [(f"kill {name}", partial(kill, name)) for name in PROCESSES]
     kinds += [(f"pause {name}", partial(pause, name)) for name in PROCESSES]
     kinds += [("PostgreSQL crashes", crash_postgres), ("sessions are cut", cut_sessions)]
-    kinds += [("Redis is emptied", forget_everything_cached)]
+    kinds += [("Redis is emptied", forget_everything_cached), ("RabbitMQ is killed", partial(kill_rabbitmq, broker))]
     once = taste.sample(kinds, len(kinds))
     return [*once, *taste.choices(kinds, k=max(0, FAULTS - len(once)))][:FAULTS]
 
@@ -110,9 +118,9 @@ def test_every_failpoint_is_among_the_faults() -> None:
     assert FAILPOINTS.keys() == failpoints.NAMES - NOT_TODAY
 
 
-async def test_no_fault_of_a_process_or_server_loses_or_makes_money(broker: str, amqp_namespace: str) -> None:
+async def test_no_fault_of_a_process_or_server_loses_or_makes_money(own_broker: OwnBroker) -> None:
     taste = random.Random(SEED)
-    with installed(KENO_AMQP_URL=broker, KENO_AMQP_NAMESPACE=amqp_namespace) as installation:
+    with installed(KENO_AMQP_URL=own_broker.url) as installation:
         private_key, room = installation.add_operator(), installation.add_room()
         servers = await EmbeddedServers.start(installation.data_dir)
         try:
@@ -123,7 +131,7 @@ async def test_no_fault_of_a_process_or_server_loses_or_makes_money(broker: str,
             await deposit(client)
 
             told = Told()
-            for name, fault in chosen_faults(taste):
+            for name, fault in chosen_faults(taste, own_broker):
                 print(f"{len(told.accepted)} bets accepted; {name}")  # noqa: T201 - a long run shows where it is
                 enough = asyncio.Event()
                 betting = asyncio.create_task(bet(client, room, told, taste, enough))

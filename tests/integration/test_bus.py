@@ -31,13 +31,14 @@ async def test_events_of_one_aggregate_arrive_in_order_and_one_at_a_time(bus: Bu
     running, overlaps = set[str](), list[str]()
     arrived: dict[str, list[Event]] = {}
 
-    async def handler(each: Event) -> None:
-        if each.aggregate in running:
-            overlaps.append(each.aggregate)
-        running.add(each.aggregate)
+    async def handler(*events: Event) -> None:
+        aggregates = {each.aggregate for each in events}
+        overlaps.extend(aggregates & running)
+        running.update(aggregates)
         await asyncio.sleep(0)
-        arrived.setdefault(each.aggregate, []).append(each)
-        running.remove(each.aggregate)
+        for each in events:
+            arrived.setdefault(each.aggregate, []).append(each)
+        running.difference_update(aggregates)
 
     bus.subscribe("wallet", ["#"], handler)
     await bus.start()
@@ -52,10 +53,11 @@ async def test_events_of_one_aggregate_arrive_in_order_and_one_at_a_time(bus: Bu
 
 
 async def test_one_aggregate_does_not_wait_for_another(bus: Bus) -> None:
-    other_came = asyncio.Event()
+    slow_began, other_came = asyncio.Event(), asyncio.Event()
 
-    async def handler(each: Event) -> None:
-        if each.aggregate == "room:slow":
+    async def handler(*events: Event) -> None:
+        if events[0].aggregate == "room:slow":
+            slow_began.set()
             await other_came.wait()
         else:
             other_came.set()
@@ -63,9 +65,24 @@ async def test_one_aggregate_does_not_wait_for_another(bus: Bus) -> None:
     bus.subscribe("wallet", ["#"], handler)
     await bus.start()
 
-    async with asyncio.timeout(PATIENCE_S):
-        await bus.publish([event(aggregate="room:slow"), event(aggregate="room:quick")])
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as publishing:
+        publishing.create_task(bus.publish([event(aggregate="room:slow")]))
+        await slow_began.wait()
+        publishing.create_task(bus.publish([event(aggregate="room:quick")]))
         await other_came.wait()
+
+
+async def test_events_that_wait_together_are_handed_over_together(bus: Bus) -> None:
+    recorder = Recorder()
+    bus.subscribe("wallet", ["#"], recorder)
+    await bus.start()
+    sent = [event(aggregate=f"room:{number}") for number in range(1_000)]
+
+    await bus.publish(sent)
+
+    await until(lambda: len(recorder.handled) == len(sent))
+    assert {each.id for each in recorder.handled} == {each.id for each in sent}
+    assert len(recorder.calls) < len(sent) / 10
 
 
 @pytest.mark.usefixtures("quick_attempts")
@@ -79,7 +96,8 @@ async def test_a_failing_handler_gets_the_event_again_before_any_later_one_of_it
     await bus.publish([first, second])
 
     await until(lambda: len(recorder.handled) == 2)
-    assert recorder.attempts == [first, first, first, second]
+    # A server that is away is away for all of them; a bug may be one event's, so then each goes alone.
+    assert recorder.calls == [(first, second), (first, second), (first,), (second,)]
 
 
 async def test_an_event_that_nobody_asked_for_is_no_error(bus: Bus) -> None:
@@ -96,7 +114,7 @@ async def test_an_event_that_nobody_asked_for_is_no_error(bus: Bus) -> None:
 async def test_close_lets_a_running_handler_end(bus: Bus) -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 
-    async def handler(_: Event) -> None:
+    async def handler(*_: Event) -> None:
         began.set()
         await asyncio.sleep(0.05)
         ended.set()
@@ -119,12 +137,12 @@ async def test_the_local_bus_refuses_what_could_not_take_effect_and_lets_nothing
     bus = LocalBus(pool)
     recorder = Recorder(lambda arrived: ConnectionResetError() if arrived.routing_key == "a" else None)
     bus.subscribe("wallet", ["#"], recorder)
-    first = event("a")
+    first, second = event("a"), event("b")
 
     with pytest.raises(BusError):
-        await bus.publish([first, event("b")])
+        await bus.publish([first, second])
 
-    assert recorder.attempts == [first] * ATTEMPTS_MAX
+    assert recorder.calls == [(first, second)] * ATTEMPTS_MAX
     assert await bus.dead() == []
 
 
@@ -179,7 +197,8 @@ async def test_an_unrouted_event_is_put_aside_where_people_find_it(amqp_url: str
 
     await bus.publish([lost])
 
-    assert cloudevents.decode(await next_message(amqp_url, f"{rabbit_namespace}.unrouted")) == lost
+    message = await next_message(amqp_url, f"{rabbit_namespace}.unrouted")
+    assert cloudevents.decode(message.body) == [lost]
     await bus.close()
 
 
@@ -216,8 +235,8 @@ async def test_an_event_whose_handler_lost_its_connection_is_delivered_again(cab
     attempts: list[Event] = []
     release = asyncio.Event()
 
-    async def handler(arrived: Event) -> None:
-        attempts.append(arrived)
+    async def handler(*arrived: Event) -> None:
+        attempts.extend(arrived)
         await release.wait()
 
     bus = RabbitBus(url, rabbit_namespace)
@@ -265,6 +284,24 @@ async def test_a_broker_that_cannot_be_reached_is_a_bus_error() -> None:
         await bus.start()
     with pytest.raises(BusError):
         await bus.publish([event()])
+    await bus.close()
+
+
+async def test_a_bus_whose_broker_was_away_can_be_started_once_it_is_back(cable, rabbit_namespace: str) -> None:
+    line, url = cable
+    recorder = Recorder()
+    bus = RabbitBus(url, rabbit_namespace)
+    bus.subscribe("wallet", ["#"], recorder)
+    line.pull()
+    with pytest.raises(BusError):
+        await bus.start()
+
+    line.plug()
+    await bus.start()
+    sent = event()
+    await bus.publish([sent])
+
+    await until(lambda: recorder.handled == [sent])
     await bus.close()
 
 

@@ -5,6 +5,7 @@ import asyncio
 import aio_pika
 import asyncpg
 import pytest
+from msgspec.structs import replace
 from support.events import PATIENCE_S, Recorder, event, next_message, until
 
 from keno.infra.bus import ATTEMPTS_MAX, Bus, BusError, DeadEvent, DeadLetters
@@ -23,12 +24,31 @@ async def test_a_poisonous_event_ends_dead_and_lets_those_behind_it_pass(bus: Bu
     await bus.publish([poison, harmless])
 
     await until(lambda: recorder.handled == [harmless])
-    assert recorder.attempts == [poison] * ATTEMPTS_MAX + [harmless]
+    assert recorder.calls == [(poison, harmless), *[(poison,)] * ATTEMPTS_MAX, (harmless,)]
     (dead,) = await _dead(dead_letters, 1)
     assert (dead.id, dead.consumer) == (str(poison.id), "wallet")
     assert (dead.routing_key, dead.aggregate) == (poison.routing_key, poison.aggregate)
     assert dead.dead_ms > 1_700_000_000_000
     assert dead.reason
+
+
+@pytest.mark.usefixtures("quick_attempts")
+async def test_a_poisonous_event_takes_none_of_those_that_came_with_it_along(
+    bus: Bus, dead_letters: DeadLetters
+) -> None:
+    sent = [event(aggregate=f"room:{number % 30}") for number in range(120)]
+    poison = {sent[0].id, sent[40].id}
+    recorder = Recorder(lambda arrived: ValueError("it never works") if arrived.id in poison else None)
+    bus.subscribe("wallet", ["#"], recorder)
+    await bus.start()
+
+    await bus.publish(sent)
+
+    await until(lambda: len(recorder.handled) >= len(sent) - len(poison))
+    assert {each.id for each in recorder.handled} == {each.id for each in sent} - poison
+    assert {each.id for each in await _dead(dead_letters, 2)} == {str(each) for each in poison}
+    await bus.close()
+    assert len(await _dead(dead_letters, 2)) == 2, "and the broker has nothing left to deliver"
 
 
 @pytest.mark.usefixtures("quick_attempts")
@@ -138,6 +158,35 @@ async def test_an_event_whose_queue_is_gone_stays_dead(amqp_url: str, rabbit_nam
 
     assert await dead_letters.replay() == []
     assert await _dead(dead_letters, 1) == [dead]
+
+
+async def test_one_event_of_a_message_that_the_broker_gave_up_is_replayed_and_the_others_stay_dead(
+    amqp_url: str, rabbit_namespace: str
+) -> None:
+    publisher, dead_letters = RabbitBus(amqp_url, rabbit_namespace), RabbitDeadLetters(amqp_url, rabbit_namespace)
+    publisher.declare("wallet", ["#"])
+    await publisher.start()
+    first, second, third = (event(aggregate=f"room:{number}") for number in range(3))
+    await publisher.publish([first, second, third])
+    await publisher.close()
+    async with await aio_pika.connect(amqp_url) as connection:
+        queue = await (await connection.channel()).get_queue(f"{rabbit_namespace}.wallet")
+        await (await queue.get()).reject(requeue=False)
+    dead = {each.id: each for each in await _dead(dead_letters, 3)}
+    assert {(each.consumer, each.reason) for each in dead.values()} == {("wallet", "rejected")}
+
+    assert await dead_letters.replay([str(second.id)]) == [dead[str(second.id)]]
+
+    left = await _dead(dead_letters, 2)
+    assert left == [replace(dead[str(each.id)], dead_ms=left[0].dead_ms) for each in (first, third)]
+    recorder = Recorder()
+    bus = RabbitBus(amqp_url, rabbit_namespace)
+    bus.subscribe("wallet", ["#"], recorder)
+    await bus.start()
+    await until(lambda: recorder.handled == [second])
+    assert len(await dead_letters.replay()) == 2
+    await until(lambda: {each.id for each in recorder.handled} == {first.id, second.id, third.id})
+    await bus.close()
 
 
 async def test_the_dead_of_a_broker_that_cannot_be_reached_are_a_bus_error() -> None:

@@ -1,6 +1,7 @@
 """Events leave once committed, in order, and at least once; their effects happen once."""
 
 import asyncio
+import random
 import uuid
 from collections.abc import Sequence
 
@@ -123,9 +124,9 @@ async def test_a_relay_that_dies_before_it_marks_leaves_its_events_to_the_next(p
 async def test_an_event_is_new_to_each_consumer_once(pool: asyncpg.Pool) -> None:
     event_id = uuid.uuid4()
     async with pool.acquire() as connection:
-        assert await store.first_time(connection, "wallet", event_id)
-        assert not await store.first_time(connection, "wallet", event_id)
-        assert await store.first_time(connection, "reporting", event_id)
+        assert await store.new_events(connection, "wallet", [event_id]) == [event_id]
+        assert await store.new_events(connection, "wallet", [event_id]) == []
+        assert await store.new_events(connection, "reporting", [event_id]) == [event_id]
 
 
 async def test_an_effect_that_was_rolled_back_leaves_its_event_new(pool: asyncpg.Pool) -> None:
@@ -133,20 +134,31 @@ async def test_an_effect_that_was_rolled_back_leaves_its_event_new(pool: asyncpg
     async with pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        assert await store.first_time(connection, "wallet", event_id)
+        assert await store.new_events(connection, "wallet", [event_id])
         await transaction.rollback()
 
-        assert await store.first_time(connection, "wallet", event_id)
+        assert await store.new_events(connection, "wallet", [event_id])
 
 
-async def test_of_two_deliveries_at_once_one_is_new(pool: asyncpg.Pool) -> None:
-    event_id = uuid.uuid4()
+async def test_of_deliveries_at_once_one_is_new(pool: asyncpg.Pool) -> None:
+    event_ids, taste = [uuid.uuid4() for _ in range(100)], random.Random(1)
 
-    async def handle() -> bool:
+    async def handle(ids: list[uuid.UUID]) -> list[uuid.UUID]:
         async with pool.acquire() as connection, connection.transaction():
-            return await store.first_time(connection, "wallet", event_id)
+            return await store.new_events(connection, "wallet", ids)
 
-    assert sorted(await asyncio.gather(*(handle() for _ in range(4)))) == [False, False, False, True]
+    # In different orders, and still none waits for one that waits for it.
+    found = await asyncio.gather(*(handle(taste.sample(event_ids, len(event_ids))) for _ in range(4)))
+
+    assert sorted(map(len, found)) == [0, 0, 0, len(event_ids)]
+
+
+async def test_the_new_events_of_a_batch_come_in_its_order(pool: asyncpg.Pool) -> None:
+    known, *others = (uuid.uuid4() for _ in range(20))
+    async with pool.acquire() as connection:
+        await store.new_events(connection, "wallet", [known])
+
+        assert await store.new_events(connection, "wallet", [*others[:5], known, *others[5:]]) == others
 
 
 @pytest.mark.usefixtures("quick_attempts")
@@ -154,13 +166,12 @@ async def test_an_effect_happens_once_however_often_its_event_is_sent(pool: asyn
     await pool.fetch(_INSERT, 4)
     fails = iter([True, False, True])
 
-    async def handler(event: Event) -> None:
+    async def handler(*events: Event) -> None:
         async with pool.acquire() as connection, connection.transaction():
-            if not await store.first_time(connection, "reporting", event.id):
-                return
-            await connection.execute(
-                "INSERT INTO admin_actions (actor, action, subject) VALUES ('test', 'counted', $1)", str(event.id)
-            )
+            for event_id in await store.new_events(connection, "reporting", [event.id for event in events]):
+                await connection.execute(
+                    "INSERT INTO admin_actions (actor, action, subject) VALUES ('test', 'counted', $1)", str(event_id)
+                )
             if next(fails, False):
                 raise ConnectionResetError("after the effect, before its commit")
 

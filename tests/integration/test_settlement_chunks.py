@@ -16,6 +16,7 @@ from keno.infra.postgres import create_pool
 from keno.rounds.store import Room
 
 CHUNK_BETS = 30
+CREDIT = "SELECT credits_count FROM credit_rounds(ARRAY[$1::bigint])"
 """The rounds here have 80 bets, one on each number: 20 of them win 376 each."""
 
 
@@ -90,11 +91,11 @@ async def test_after_each_chunk_the_books_are_right_and_nothing_of_it_can_be_had
         bets_settled.append(await floor.owner_pool.fetchval("SELECT sum(bets_count) FROM settlement_chunks"))
         if len(bets_settled) <= 3:
             assert await phase(floor, round_id) == "drawn"
-            assert await floor.pool.fetchval("SELECT credit_round($1)", round_id) is None
+            assert await floor.pool.fetchval(CREDIT, round_id) is None
             assert (await outcome(floor))["told"] == []
     assert bets_settled == [30, 60, 80, 80]
     assert await floor.balance("ann") == balance
-    assert await floor.pool.fetchval("SELECT credit_round($1)", round_id) == 20
+    assert await floor.pool.fetchval(CREDIT, round_id) == 20
     assert await floor.broken() == {}
 
 

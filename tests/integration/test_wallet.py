@@ -14,9 +14,13 @@ from support.money import Floor, open_floor
 from keno.infra.bus import Event
 from keno.infra.postgres import create_pool
 from keno.money import MINOR_MAX
+from keno.notify.events import PayoutsReady
+from keno.wallet import service
 from keno.wallet.request import MovementRequest, RollbackRequest
 from keno.wallet.service import WalletService
 from keno.wallet.store import Movement
+
+CREDIT = "SELECT credits_count FROM credit_rounds(ARRAY[$1::bigint])"
 
 
 @pytest.fixture
@@ -32,6 +36,13 @@ def wallet(floor: Floor) -> WalletService:
 
 def asked(transaction_id: str = "d", amount_minor: int = 500, currency: str = "EUR") -> MovementRequest:
     return MovementRequest(transaction_id, amount_minor, currency)
+
+
+async def all_payouts_ready(floor: Floor) -> list[Event]:
+    rows = await floor.owner_pool.fetch(
+        "SELECT event_id, aggregate, payload FROM outbox WHERE routing_key = 'payouts.ready' ORDER BY id"
+    )
+    return [Event(row[0], "payouts.ready", row[1], 0, row[2].encode()) for row in rows]
 
 
 async def played(floor: Floor) -> None:
@@ -187,6 +198,29 @@ async def test_different_events_for_a_round_at_the_same_time_credit_it_once(
     assert await floor.broken() == {}
 
 
+async def test_rounds_whose_events_come_together_are_credited_together_and_each_once(
+    floor: Floor, wallet: WalletService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await floor.fund("bob", 1_000_000)
+    await floor.fund("ann", 1_000_000)
+    for number in range(1, 6):
+        await floor.place(*(floor.bet("ann" if pick % 2 else "bob", picks=(pick,)) for pick in range(1, 81)))
+        await floor.settle(number)
+        await floor.hall.tick()
+    events = await all_payouts_ready(floor)
+    assert len(events) == 5
+    before = {name: await floor.balance(name) for name in ("ann", "bob")}
+
+    monkeypatch.setattr(service, "CREDITS_MAX", 45)
+    await asyncio.gather(*(wallet.credit_payouts(*events[:3], *order) for order in (events, events[::-1], events)))
+
+    won = sum([await floor.balance(name) - minor for name, minor in before.items()])
+    assert won == 5 * 20 * 376
+    told = await floor.owner_pool.fetch("SELECT payload->>'round' FROM outbox WHERE routing_key = 'wallet.credited'")
+    assert sorted(row[0] for row in told) == sorted(PayoutsReady.decode(event.data).round for event in events)
+    assert await floor.broken() == {}
+
+
 async def test_a_round_that_is_not_settled_is_not_credited_and_can_be_once_it_is(floor: Floor) -> None:
     await floor.fund("bob", 100_000)
     await floor.place(*(floor.bet("bob", picks=(number,)) for number in range(1, 81)))
@@ -195,11 +229,11 @@ async def test_a_round_that_is_not_settled_is_not_credited_and_can_be_once_it_is
         if way:
             await way()
         before = await floor.books()
-        assert await floor.pool.fetchval("SELECT credit_round($1)", round_id) is None
-        assert await floor.pool.fetchval("SELECT credit_round($1)", 10**12) is None
+        assert await floor.pool.fetchval(CREDIT, round_id) is None
+        assert await floor.pool.fetchval(CREDIT, 10**12) is None
         assert await floor.books() == before
     assert await floor.hall.settler.step() == 0
-    assert [await floor.pool.fetchval("SELECT credit_round($1)", round_id) for _ in range(2)] == [20, None]
+    assert [await floor.pool.fetchval(CREDIT, round_id) for _ in range(2)] == [20, None]
     assert await floor.balance("bob") == 100_000 - 80 * 100 + 20 * 376
     assert await floor.broken() == {}
 
@@ -231,7 +265,7 @@ async def test_a_credit_that_waits_for_an_account_holds_none_of_a_higher_id(floo
     async with await create_pool(database.app_url, connections_max=1) as pool, pool.acquire() as conn:
         async with floor.owner_pool.acquire() as holder, holder.transaction():
             await holder.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", first)
-            crediting = asyncio.ensure_future(conn.fetchval("SELECT credit_round($1)", round_id))
+            crediting = asyncio.ensure_future(conn.fetchval(CREDIT, round_id))
             await floor.until_waiting(conn.get_server_pid())
             await holder.execute("SELECT FROM accounts WHERE id = ANY ($1) FOR UPDATE NOWAIT", others)
         assert await crediting == 100

@@ -19,16 +19,18 @@ class Recorder:
     """A handler that remembers what it got, and fails for as long as `failure` gives an error."""
 
     def __init__(self, failure: Callable[[Event], Exception | None] = lambda _: None) -> None:
+        self.calls: list[tuple[Event, ...]] = []
         self.attempts: list[Event] = []
         self.handled: list[Event] = []
         self._failure = failure
 
-    async def __call__(self, arrived: Event) -> None:
-        self.attempts.append(arrived)
-        failure = self._failure(arrived)
-        if failure:
-            raise failure
-        self.handled.append(arrived)
+    async def __call__(self, *arrived: Event) -> None:
+        self.calls.append(arrived)
+        self.attempts += arrived
+        for each in arrived:
+            if failure := self._failure(each):
+                raise failure
+        self.handled += arrived
 
 
 async def until(condition: Callable[[], bool]) -> None:
