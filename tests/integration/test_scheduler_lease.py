@@ -12,8 +12,7 @@ from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow, place_bets
 from keno.fairness import keno1
 from keno.game.numbers import picks_mask
-from keno.rounds import scheduler as scheduler_module
-from keno.rounds import store
+from keno.rounds import engine, store
 from keno.rounds.scheduler import LEASE_TTL_S
 
 NOBODYS_SHARD = 7
@@ -105,7 +104,7 @@ async def due_for_everything(hall: Hall, room: store.Room) -> dict[str, Callable
     row, seed = drawable[0], drawable[0].seed
     draw = keno1.draw("S", row.lock, seed, b"")
     unsealed = await store.unsealed_rounds(hall.app_pool, 0)
-    sealed = scheduler_module.chain_locks(unsealed, {each.round_id: b"" for each in unsealed})
+    sealed = engine.chain_locks(unsealed, {each.round_id: b"" for each in unsealed})
     pool = hall.app_pool
     return {
         "open": lambda epoch: store.open_due_rounds(pool, 0, epoch),
