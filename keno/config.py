@@ -12,6 +12,9 @@ KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 byte
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
+KENO_SHARDS              Parts into which rooms are divided for the schedulers. A room keeps the one it was opened in.
+                         Without it: 16.
+KENO_HEALTH_PORT         Where a worker answers /healthz, /readyz and /metrics, on KENO_HOST. Without it: nowhere.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 KENO_OUTBOX_RETENTION_H  Hours for which events that were sent are kept. Without it: 168, a week.
 """
@@ -45,6 +48,8 @@ class Config:
     epoch_rounds: int
     failpoint: str | None
     outbox_retention_h: int
+    shards: int = 16
+    health_port: int | None = None
 
     @property
     def embedded_database(self) -> bool:
@@ -76,6 +81,8 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         epoch_rounds=_integer(env, "KENO_EPOCH_ROUNDS", 256, 1, 100_000),
         failpoint=env.get("KENO_FAILPOINT"),
         outbox_retention_h=_integer(env, "KENO_OUTBOX_RETENTION_H", 168, 1, 100_000),
+        shards=_integer(env, "KENO_SHARDS", 16, 1, 1_000),
+        health_port=_integer(env, "KENO_HEALTH_PORT", 0, 1, 65_535) if "KENO_HEALTH_PORT" in env else None,
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

@@ -1,69 +1,104 @@
-"""The scheduler: leads a shard of rooms under a lease, and lets the engine move their rounds while it does.
+"""The scheduler: leads shards of rooms under leases, and lets the engine move their rounds while it does.
 
-Nothing is remembered between steps but the lease.
+Each lease is worked by itself, so that a shard that stalls does not stop the others. Nothing is remembered between
+steps but the leases. Not here: the rules of leadership (`keno.rounds.leadership`), and the tasks in which this runs.
 """
 
-import time
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 
 import asyncpg
-import structlog
+from asyncpg.pool import PoolConnectionProxy
 
-from keno.infra.postgres import Connection
+from keno.infra.clock import elapsed_s
 from keno.rounds import store
+from keno.rounds.election import Election
 from keno.rounds.engine import Engine, LeaseLostError
+from keno.rounds.leadership import Leadership, Lease
+from keno.rounds.lease import TTL_S
 
-log = structlog.get_logger()
-
-LEASE_TTL_S = 3.0
+_DISTRUST_S = 0.1
+_RELEASE_TIMEOUT_S = 1.0
 
 
 class Scheduler:
-    """One candidate for the leadership of `shard`. `privacy_key` salts the leaves of bets."""
+    """One candidate for the leadership of all shards. `holder` names this process and no other, before or after it."""
 
-    def __init__(self, pool: asyncpg.Pool, shard: int, holder: str, privacy_key: bytes) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        election: Election,
+        holder: str,
+        engine: Engine,
+        clock: Callable[[], float] = elapsed_s,
+    ) -> None:
         self._pool = pool
-        self._shard = shard
-        self._holder = holder
-        self._engine = Engine(privacy_key)
-        self._lease_epoch: int | None = None
-        self._beat_due_s = 0.0
+        self._engine = engine
+        self.leadership = Leadership(pool, election, holder, clock)
+        self._woken = asyncio.Event()
+        self._connection: PoolConnectionProxy | None = None
+        self._rest_s = 0.0
 
-    @property
-    def leads(self) -> bool:
-        """Whether this scheduler believes that it leads its shard. The database knows."""
-        return self._lease_epoch is not None
+    async def call_roll(self) -> list[Lease]:
+        """Brings the leases up to date, and returns those that are to be worked on: their `step` until they are over,
+        then `release`.
 
-    async def step(self) -> float:
-        """One tick; returns the seconds to wait before the next."""
-        async with self._pool.acquire() as conn:
-            if self._lease_epoch is None and not await self._take_lease(conn):
-                return LEASE_TTL_S / 3
-            try:
-                return await self._tick(conn)
-            except LeaseLostError:
-                log.warning("lease.lost", shard=self._shard, lease_epoch=self._lease_epoch)
-                self._lease_epoch = None
-                return 0
+        Raises transient failures; the leases are then those that votes alone confirm.
+        """
+        try:
+            async with asyncio.timeout(TTL_S):
+                self._rest_s = await self.leadership.call_roll(await self._listening())
+        except BaseException:
+            await self._stop_listening()
+            raise
+        return self.leadership.leases
+
+    async def rest(self) -> None:
+        """Returns when the next roll call is due, or a lease became free, or after `wake`."""
+        try:
+            async with asyncio.timeout(self._rest_s):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    def wake(self) -> None:
+        """Ends the rest that is under way, or the next."""
+        self._woken.set()
+
+    async def step(self, lease: Lease) -> float:
+        """Takes the lease or works on its strength; returns the seconds to wait before the next step."""
+        if lease.epoch is None:
+            await self.leadership.take(lease)
+            return 0
+        if not self.leadership.leads(lease):
+            return _DISTRUST_S
+        try:
+            async with self._pool.acquire() as conn:
+                return await self._engine.tick(conn, lease.shard, lease.epoch)
+        except LeaseLostError:
+            self.leadership.lost(lease)
+            return 0
 
     async def close(self) -> None:
-        """Gives the lease up, so that a successor need not wait for it to run out."""
-        if self._lease_epoch is not None:
-            await store.give_up_lease(self._pool, self._shard, self._lease_epoch)
-            self._lease_epoch = None
+        """Forgets this candidate, once all its leases are released."""
+        await self._stop_listening()
+        await self.leadership.leave()
 
-    async def _take_lease(self, conn: Connection) -> bool:
-        self._lease_epoch = await store.take_lease(conn, self._shard, self._holder, LEASE_TTL_S)
-        if self._lease_epoch is None:
-            return False
-        self._beat_due_s = time.monotonic() + LEASE_TTL_S / 3
-        log.info("lease.taken", shard=self._shard, lease_epoch=self._lease_epoch)
-        return True
+    async def _listening(self) -> PoolConnectionProxy:
+        """The connection of the roll calls, over which those who give leases up wake this scheduler."""
+        if self._connection is None:
+            self._connection = await self._pool.acquire()
+            await self._connection.add_listener(store.FREED_CHANNEL, self._hear)
+        return self._connection
 
-    async def _tick(self, conn: Connection) -> float:
-        epoch = self._lease_epoch
-        assert epoch is not None, "only a leader ticks"  # noqa: S101
-        if time.monotonic() >= self._beat_due_s:
-            if not await store.beat_lease(conn, self._shard, epoch):
-                raise LeaseLostError
-            self._beat_due_s = time.monotonic() + LEASE_TTL_S / 3
-        return await self._engine.tick(conn, self._shard, epoch)
+    async def _stop_listening(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(asyncpg.InterfaceError):  # it broke, and the pool has dropped it
+                await connection.remove_listener(store.FREED_CHANNEL, self._hear)
+            await self._pool.release(connection, timeout=_RELEASE_TIMEOUT_S)
+
+    def _hear(self, *_: object) -> None:
+        self.wake()

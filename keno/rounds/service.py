@@ -49,10 +49,11 @@ def default_limits(code: str) -> CurrencyRules:
 
 
 class RoomService:
-    """Opens and closes rooms, and reads rooms and rounds."""
+    """Opens and closes rooms, and reads rooms and rounds. New rooms are divided among `shards`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, shards: int = 1) -> None:
         self._pool = pool
+        self._shards = shards
 
     async def add(
         self,
@@ -93,7 +94,7 @@ class RoomService:
                 rules_hash=room_rules.hash,
             )
             try:
-                await store.insert_room(conn, room)
+                await store.insert_room(conn, room, self._shards)
             except asyncpg.UniqueViolationError:
                 raise RoomExistsError(f"there is a room named {name}") from None
             except asyncpg.ForeignKeyViolationError:

@@ -9,39 +9,78 @@ from uuid import UUID
 from keno.fairness.keno1 import Lock, Profile
 from keno.fairness.store import LOCK_COLUMNS, lock_from
 from keno.infra.postgres import Connection, Executor
+from keno.rounds.lease import Seen
+
+FREED_CHANNEL = "keno_leases"
+"""Where PostgreSQL tells the candidates that a lease is free."""
 
 # ---- leases ----
 
 
-async def take_lease(conn: Executor, shard: int, holder: str, ttl_s: float) -> int | None:
-    """Takes the lease of a shard that is free or whose holder has not been heard of for `ttl_s`; returns its epoch,
-    else None.
-    """
-    epoch: int | None = await conn.fetchval(
+@dataclass(frozen=True, slots=True)
+class RollCall:
+    """Who is there: `silences_s` is for how long each candidate, the caller left out, has given no sign of life."""
+
+    leases: list[Seen]
+    silences_s: list[float]
+
+
+async def call_roll(conn: Executor, holder: str) -> RollCall:
+    """Says that `holder` lives, and reads the leases of all shards that have rooms."""
+    await conn.execute(
         """
-        INSERT INTO leases AS held (shard, epoch, holder, beat) VALUES ($1, 1, $2, clock_timestamp())
-        ON CONFLICT (shard) DO UPDATE SET epoch = held.epoch + 1, holder = excluded.holder, beat = clock_timestamp()
-        WHERE held.beat < clock_timestamp() - make_interval(secs => $3)
-        RETURNING epoch
+        INSERT INTO schedulers (holder, beat) VALUES ($1, clock_timestamp())
+        ON CONFLICT (holder) DO UPDATE SET beat = excluded.beat
         """,
-        shard,
         holder,
-        ttl_s,
     )
+    rows = await conn.fetch(
+        """
+        SELECT shard, coalesce(l.epoch, 0), l.holder, extract(epoch FROM clock_timestamp() - s.beat)::float8
+        FROM (SELECT DISTINCT room.shard FROM rooms AS room) AS used
+        LEFT JOIN leases AS l USING (shard) LEFT JOIN schedulers AS s ON s.holder = l.holder
+        ORDER BY shard
+        """
+    )
+    others = await conn.fetch(
+        """
+        SELECT extract(epoch FROM clock_timestamp() - beat)::float8 FROM schedulers
+        WHERE holder <> $1 AND NOT leaving
+        """,
+        holder,
+    )
+    return RollCall([Seen(*row.values()) for row in rows], [silent_s for (silent_s,) in others])
+
+
+async def take_lease(conn: Executor, shard: int, holder: str, seen_epoch: int) -> int | None:
+    """Makes `holder` the leader of a shard whose epoch is still the one it saw (0: none); returns the new epoch,
+    else None. Waits for the transition under way.
+    """
+    epoch: int | None = await conn.fetchval("SELECT take_lease($1, $2, $3)", shard, holder, seen_epoch)
     return epoch
 
 
-async def beat_lease(conn: Executor, shard: int, lease_epoch: int) -> bool:
-    """Says that the holder lives; False where the lease was lost."""
-    status = await conn.execute(
-        "UPDATE leases SET beat = clock_timestamp() WHERE shard = $1 AND epoch = $2", shard, lease_epoch
-    )
-    return status == "UPDATE 1"
-
-
 async def give_up_lease(conn: Executor, shard: int, lease_epoch: int) -> None:
-    """Lets a successor take the lease at once."""
-    await conn.execute("UPDATE leases SET beat = '-infinity' WHERE shard = $1 AND epoch = $2", shard, lease_epoch)
+    """Lets a successor take the lease at once, and wakes the candidates; nothing where it was lost."""
+    await conn.execute(
+        """
+        WITH free AS (UPDATE leases SET holder = NULL WHERE shard = $1 AND epoch = $2 RETURNING shard)
+        SELECT pg_notify($3, shard::text) FROM free
+        """,
+        shard,
+        lease_epoch,
+        FREED_CHANNEL,
+    )
+
+
+async def start_to_leave(conn: Executor, holder: str) -> None:
+    """Takes a scheduler out of those that share the shards."""
+    await conn.execute("UPDATE schedulers SET leaving = true WHERE holder = $1", holder)
+
+
+async def leave(conn: Executor, holder: str) -> None:
+    """Forgets a scheduler, and those that died long ago."""
+    await conn.execute("SELECT forget_scheduler($1)", holder)
 
 
 # ---- transitions: the number of rounds moved, None where the lease was lost ----
@@ -220,10 +259,19 @@ _ROUND = """id, room_id, number, phase, rules_hash, commit_hash, opened_ms, lock
     bets_count, bets_root, lock_hash, drawn_ms, numbers, result, seed, ended_ms, void_reason"""
 
 
-async def insert_room(conn: Executor, room: Room) -> None:
-    """Adds a room; raises asyncpg.UniqueViolationError where the name is taken."""
+async def insert_room(conn: Executor, room: Room, shards: int) -> None:
+    """Adds a room to that of the shards which has the fewest open ones; raises asyncpg.UniqueViolationError where the
+    name is taken.
+    """
     await conn.execute(
-        f"INSERT INTO rooms ({_ROOM}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",  # noqa: S608 - a constant
+        f"""
+        INSERT INTO rooms ({_ROOM}, shard)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, (
+            SELECT each FROM generate_series(0, $10::integer - 1) AS each
+            LEFT JOIN rooms AS there ON there.shard = each AND there.status = 'open'
+            GROUP BY each ORDER BY count(there.id), each LIMIT 1
+        )
+        """,  # noqa: S608 - a constant
         room.id,
         room.name,
         room.operator_id,
@@ -233,6 +281,7 @@ async def insert_room(conn: Executor, room: Room) -> None:
         room.lock_lead_ms,
         room.slot_epoch_ms,
         room.rules_hash,
+        shards,
     )
 
 

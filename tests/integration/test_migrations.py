@@ -86,6 +86,7 @@ _UPDATES = {
         "rounds": "beacon_round beacon_sig bets_count bets_root drawn_ms ended_ms lease_epoch lock_hash locked_ms "
         "numbers phase prev_lock result seed void_reason",
         "rounds_set_aside": "failures_count reason retry_ms",
+        "schedulers": "beat leaving",
     },
     "keno_vault": {"epochs": "epoch_key"},
 }
