@@ -24,7 +24,7 @@ class Scheduler:
         self._pool = pool
         self._shard = shard
         self._holder = holder
-        self._engine = Engine(privacy_key)
+        self._engine = Engine(pool, privacy_key)
         self._lease_epoch: int | None = None
         self._beat_due_s = 0.0
 
@@ -47,6 +47,7 @@ class Scheduler:
 
     async def close(self) -> None:
         """Gives the lease up, so that a successor need not wait for it to run out."""
+        await self._engine.close()
         if self._lease_epoch is not None:
             await store.give_up_lease(self._pool, self._shard, self._lease_epoch)
             self._lease_epoch = None
