@@ -35,7 +35,6 @@ from keno.infra.redis import create_redis
 from keno.reporting.audit import Audit
 from keno.reporting.service import ReportingService
 from keno.rounds.election import RedisElection
-from keno.rounds.engine import Engine
 from keno.rounds.lease import RENEW_S, TTL_S
 from keno.rounds.scheduler import Scheduler
 from keno.rounds.service import RoomService
@@ -81,7 +80,7 @@ class Platform:
                 idle_in_transaction_timeout_ms=_SCHEDULER_IDLE_TIMEOUT_MS,
             ) as pool,
         ):
-            scheduler = Scheduler(pool, RedisElection(redis), holder, Engine(self.keys.privacy))
+            scheduler = Scheduler(pool, RedisElection(redis), holder, self.keys.privacy)
             yield scheduler
             await scheduler.close()
 

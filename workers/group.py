@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from keno.bootstrap import Platform
-from workers import relay, reporting, scheduler, settler, vault, wallet
+from workers import health, relay, reporting, scheduler, settler, vault, wallet
 
 STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
@@ -29,17 +30,23 @@ async def run_workers(platform: Platform, names: Sequence[str], stop: asyncio.Ev
             # It runs elsewhere, and must miss nothing even if it has never run.
             platform.bus.declare(consumer.CONSUMER, consumer.ROUTING_KEYS)
     await platform.bus.start()
-    async with asyncio.TaskGroup() as group:
-        for name in names:
-            if name in STEPPING:
-                group.create_task(_run(STEPPING[name](platform, stop), stop), name=name)
-        await stop.wait()
+    with _health(platform):
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                if name in STEPPING:
+                    group.create_task(_run(STEPPING[name](platform, stop), stop), name=name)
+            await stop.wait()
 
 
 def subscribe_all(platform: Platform) -> None:
     """Gives the platform's bus all handlers, for who starts no worker: a bus within the process replays with them."""
     for consumer in CONSUMING.values():
         consumer.subscribe(platform)
+
+
+def _health(platform: Platform) -> AbstractContextManager[int | None]:
+    config = platform.config
+    return nullcontext() if config.health_port is None else health.serving(config.host, config.health_port)
 
 
 async def _run(work: Awaitable[None], stop: asyncio.Event) -> None:

@@ -17,6 +17,9 @@ _PAUSE_MIN_S = 0.05
 _PAUSE_MAX_S = 5.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+failing: set[str] = set()
+"""The workers of this process whose last step failed, and will be tried again."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -39,6 +42,7 @@ async def run(
             if not is_transient(failure):
                 raise
             failures += 1
+            failing.add(name)
             rest_s = pause_s
             pause_s = min(2 * pause_s, pause_max_s)
             _log.warning("worker.step_failed", worker=name, failures=failures, retry_in_s=rest_s, exc_info=failure)
@@ -46,8 +50,10 @@ async def run(
             if failures:
                 _log.info("worker.recovered", worker=name, failures=failures)
             failures = 0
+            failing.discard(name)
             pause_s = _PAUSE_MIN_S
         await _rest(rest_s, stop)
+    failing.discard(name)
 
 
 async def _rest(rest_s: float, stop: asyncio.Event) -> None:

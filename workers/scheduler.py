@@ -9,7 +9,7 @@ from functools import partial
 from keno.bootstrap import Platform
 from keno.rounds.leadership import Lease
 from keno.rounds.scheduler import Scheduler
-from workers import runner
+from workers import health, runner
 
 # A lease lasts 3 s: who waits longer after a failure has slept through its end.
 _PAUSE_MAX_S = 0.5
@@ -32,10 +32,11 @@ async def run(platform: Platform, stop: asyncio.Event) -> None:
         async def work(lease: Lease) -> None:
             name = f"scheduler of shard {lease.shard}"
             await runner.run(name, partial(scheduler.step, lease), lease.over, _PAUSE_MAX_S)
-            await scheduler.leadership.release(lease)
+            await scheduler.release(lease)
             working.remove(lease)
 
-        await runner.run("scheduler", step, stop, _PAUSE_MAX_S)
+        with health.check("scheduler", lambda: scheduler.leadership.current):
+            await runner.run("scheduler", step, stop, _PAUSE_MAX_S)
         await waking
         await scheduler.leadership.start_to_leave()
 

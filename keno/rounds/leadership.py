@@ -16,7 +16,7 @@ from keno.infra.clock import elapsed_s
 from keno.infra.postgres import Connection
 from keno.infra.transient import is_transient
 from keno.rounds import lease as rules
-from keno.rounds import store
+from keno.rounds import metrics, store
 from keno.rounds.election import Election
 from keno.rounds.lease import Seen, Vote
 
@@ -50,7 +50,6 @@ class Leadership:
         self._clock = clock
         self._leases: dict[int, Lease] = {}
         self._called_at_s = float("-inf")
-        self.take_overs = 0
 
     @property
     def leases(self) -> list[Lease]:
@@ -106,7 +105,9 @@ class Leadership:
             return False
         # The wait may have been long, and the vote is renewed with the roll calls meanwhile.
         lease.trusted_until_s = max(lease.trusted_until_s, rules.trusted_until_s(asked_at_s))
-        self.take_overs += 1
+        metrics.TAKE_OVERS.inc()
+        metrics.LEASE_EPOCH.labels(lease.shard).set(lease.epoch)
+        metrics.LEADING.labels(lease.shard).set_function(lambda: self.leads(lease))
         log.info("lease.taken", shard=lease.shard, lease_epoch=lease.epoch, vote=lease.vote.value)
         if lease.vote is not Vote.OURS:
             await self._election.claim([lease.shard], self._holder)
@@ -124,6 +125,8 @@ class Leadership:
         await self._election.release([lease.shard], self._holder)
         if lease.epoch is not None:
             await self._say(store.give_up_lease(self._pool, lease.shard, lease.epoch))
+            metrics.LEADING.remove(lease.shard)
+            metrics.LEASE_EPOCH.remove(lease.shard)
         del self._leases[lease.shard]
 
     async def start_to_leave(self) -> None:

@@ -23,18 +23,22 @@ _RELEASE_TIMEOUT_S = 1.0
 
 
 class Scheduler:
-    """One candidate for the leadership of all shards. `holder` names this process and no other, before or after it."""
+    """One candidate for the leadership of all shards.
+
+    `holder` names this process and no other, before or after it. `privacy_key` salts the leaves of bets.
+    """
 
     def __init__(
         self,
         pool: asyncpg.Pool,
         election: Election,
         holder: str,
-        engine: Engine,
+        privacy_key: bytes,
         clock: Callable[[], float] = elapsed_s,
     ) -> None:
         self._pool = pool
-        self._engine = engine
+        self._privacy_key = privacy_key
+        self._engines: dict[Lease, Engine] = {}
         self.leadership = Leadership(pool, election, holder, clock)
         self._woken = asyncio.Event()
         self._connection: PoolConnectionProxy | None = None
@@ -70,16 +74,23 @@ class Scheduler:
     async def step(self, lease: Lease) -> float:
         """Takes the lease or works on its strength; returns the seconds to wait before the next step."""
         if lease.epoch is None:
-            await self.leadership.take(lease)
+            if await self.leadership.take(lease):
+                self._engines[lease] = Engine(self._pool, self._privacy_key)
             return 0
         if not self.leadership.leads(lease):
             return _DISTRUST_S
         try:
             async with self._pool.acquire() as conn:
-                return await self._engine.tick(conn, lease.shard, lease.epoch)
+                return await self._engines[lease].tick(conn, lease.shard, lease.epoch)
         except LeaseLostError:
             self.leadership.lost(lease)
             return 0
+
+    async def release(self, lease: Lease) -> None:
+        """Gives a lease up that is over, or forgets it where another has it."""
+        if lease in self._engines:
+            await self._engines.pop(lease).close()
+        await self.leadership.release(lease)
 
     async def close(self) -> None:
         """Forgets this candidate, once all its leases are released."""

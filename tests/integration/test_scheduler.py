@@ -12,7 +12,7 @@ from keno.rounds import store
 from keno.rounds.engine import EngineError
 
 NOBODYS_SHARD = 7
-SKIPS_MAX = 5_000
+SKIPS_MAX = 1_000
 """The most slots that open_due_rounds() records as skipped in one statement."""
 
 

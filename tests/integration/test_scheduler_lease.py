@@ -11,7 +11,7 @@ from support.rounds import Hall, check_chain, open_hall
 
 from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow, place_bets
-from keno.fairness import keno1
+from keno.fairness import keno1, leaves
 from keno.game.numbers import picks_mask
 from keno.rounds import engine, store
 
@@ -70,10 +70,15 @@ async def due_for_everything(hall: Hall, room: store.Room) -> dict[str, Callable
     row, seed = drawable[0], drawable[0].seed
     draw = keno1.draw("S", row.lock, seed, b"")
     unsealed = await store.unsealed_rounds(hall.app_pool, 0)
-    sealed = engine.chain_locks(unsealed, {each.round_id: b"" for each in unsealed})
+    sealed = engine.chain_locks(unsealed, {each.round_id: engine.Tree(leaves.bets_root(b""), 0) for each in unsealed})
     pool = hall.app_pool
+
+    async def opened(epoch: int) -> int | None:
+        done = await store.open_due_rounds(pool, 0, epoch)
+        return None if done is None else len(done.late_ms)
+
     return {
-        "open": lambda epoch: store.open_due_rounds(pool, 0, epoch),
+        "open": opened,
         "lock": lambda epoch: store.lock_due_rounds(pool, 0, epoch),
         "seal": lambda epoch: store.seal_rounds(pool, 0, epoch, sealed),
         "draw": lambda epoch: store.draw_rounds(pool, 0, epoch, [(row.round_id, seed, b"", draw.numbers, draw.result)]),
@@ -129,7 +134,7 @@ async def test_a_take_over_waits_for_the_transition_under_way_and_follows_it(hal
     async with hall.app_pool.acquire() as slow:
         transaction = slow.transaction()
         await transaction.start()
-        assert await store.open_due_rounds(slow, 0, 1) == 1
+        assert await store.open_due_rounds(slow, 0, 1) == store.Opened(late_ms=[0], skipped_count=0)
         taking = asyncio.create_task(store.take_lease(hall.app_pool, 0, "new", 1))
         await wait_until_blocked(hall, "take_lease")
         assert not taking.done()

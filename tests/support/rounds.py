@@ -235,7 +235,7 @@ class ShardLeader:
         self._pool = pool
         self._holder = holder
         self._shard = shard
-        self._engine = Engine(privacy_key)
+        self._engine = Engine(pool, privacy_key)
         self._epoch: int | None = None
 
     @property
@@ -259,6 +259,7 @@ class ShardLeader:
 
     async def close(self) -> None:
         """Gives the lease up."""
+        await self._engine.close()
         if self._epoch is not None:
             await rounds_store.give_up_lease(self._pool, self._shard, self._epoch)
             self._epoch = None
