@@ -48,10 +48,10 @@ class Installation:
             check=False,
         )
 
-    def start(self, *arguments: str, **more: str) -> None:
-        """Starts `keno ARGUMENTS`, which are also its name here."""
+    def start(self, *arguments: str, name: str | None = None, **more: str) -> None:
+        """Starts `keno ARGUMENTS`, which are also its name here unless it has one."""
         with self._log.open("ab") as log:
-            self.processes[" ".join(arguments)] = subprocess.Popen(
+            self.processes[name or " ".join(arguments)] = subprocess.Popen(
                 [sys.executable, "-m", "keno", *arguments], env=self._environment() | more, stdout=log, stderr=log
             )
 
@@ -93,9 +93,9 @@ class Installation:
         assert self.keno("operator", "key", "house", "first", "--ed25519", public_key).returncode == 0
         return private_key
 
-    def add_room(self) -> str:
+    def add_room(self, name: str = "fast") -> str:
         """A room with a round every two seconds; its id."""
-        added = self.keno("room", "add", "fast", "--period-ms", "2000", "--lock-lead-ms", "500", "--currency", "EUR")
+        added = self.keno("room", "add", name, "--period-ms", "2000", "--lock-lead-ms", "500", "--currency", "EUR")
         assert added.returncode == 0, added.stderr
         return added.stdout.strip()
 
