@@ -119,9 +119,9 @@ async def test_a_rolling_restart_skips_no_slot() -> None:
         async with arena.owner() as owner:
             skipped_before = await owner.fetchval("SELECT count(*) FROM rounds WHERE phase = 'skipped'")
         for scheduler in SCHEDULERS:
-            assert await asyncio.to_thread(arena.installation.end, scheduler, signal.SIGTERM) == 0
+            assert await asyncio.to_thread(arena.end, scheduler, signal.SIGTERM) == 0
             arena.start(scheduler)
-            await arena.until_led()
+            await arena.until_ready(scheduler)
         await asyncio.sleep(3)
         async with arena.owner() as owner:
             phases = await check_slots(owner)

@@ -41,18 +41,18 @@ class Installation:
     def keno(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "keno", *arguments],
-            env=self._environment(),
+            env=self.environment(),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
 
-    def start(self, *arguments: str, name: str | None = None, **more: str) -> None:
-        """Starts `keno ARGUMENTS`, which are also its name here unless it has one."""
-        with self._log.open("ab") as log:
-            self.processes[name or " ".join(arguments)] = subprocess.Popen(
-                [sys.executable, "-m", "keno", *arguments], env=self._environment() | more, stdout=log, stderr=log
+    def start(self, *arguments: str, **more: str) -> None:
+        """Starts `keno ARGUMENTS`, which are also its name here."""
+        with self.log.open("ab") as log:
+            self.processes[" ".join(arguments)] = subprocess.Popen(
+                [sys.executable, "-m", "keno", *arguments], env=self.environment() | more, stdout=log, stderr=log
             )
 
     def end(self, name: str, number: signal.Signals) -> int:
@@ -74,13 +74,13 @@ class Installation:
         raise AssertionError(self.log_tail())
 
     def log_tail(self) -> str:
-        return self._log.read_text(errors="replace")[-3000:]
+        return self.log.read_text(errors="replace")[-3000:]
 
     @property
-    def _log(self) -> Path:
+    def log(self) -> Path:
         return self.data_dir / "keno.log"
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         own = {"KENO_DATA_DIR": str(self.data_dir), "KENO_PORT": str(self.port), "KENO_EPOCH_ROUNDS": "8"}
         others = {name: value for name, value in os.environ.items() if not name.startswith("KENO_")}
         return others | own | self.more
@@ -93,9 +93,9 @@ class Installation:
         assert self.keno("operator", "key", "house", "first", "--ed25519", public_key).returncode == 0
         return private_key
 
-    def add_room(self, name: str = "fast") -> str:
+    def add_room(self) -> str:
         """A room with a round every two seconds; its id."""
-        added = self.keno("room", "add", name, "--period-ms", "2000", "--lock-lead-ms", "500", "--currency", "EUR")
+        added = self.keno("room", "add", "fast", "--period-ms", "2000", "--lock-lead-ms", "500", "--currency", "EUR")
         assert added.returncode == 0, added.stderr
         return added.stdout.strip()
 

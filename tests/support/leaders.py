@@ -4,22 +4,26 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
+import httpx
 from redis.asyncio import Redis
 
 from keno.game.profiles import shipped_paytable
 from keno.infra.embedded import EmbeddedServers
+from keno.infra.keyfiles import load_keys
 from keno.infra.migrate import migrate
 from keno.infra.postgres import create_pool
 from keno.rounds.service import RoomService
 from support.installation import Installation, installed
+from support.nursery import Nursling
 from support.rounds import room_rules
 
 SCHEDULERS = ("scheduler one", "scheduler two", "scheduler three")
@@ -47,14 +51,34 @@ class Arena:
     installation: Installation
     servers: EmbeddedServers
     taste: random.Random
+    processes: dict[str, Nursling] = field(default_factory=dict)
+    health_ports: dict[str, int] = field(default_factory=lambda: dict(zip(SCHEDULERS, free_ports(), strict=True)))
     orphans: list[Orphan] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     database_outages_s: list[tuple[float, float]] = field(default_factory=list)
     down: set[str] = field(default_factory=set)
     _pauses: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def start(self, scheduler: str) -> None:
-        self.installation.start("run", "worker", "scheduler", name=scheduler)
+    def start(self, name: str, worker: str = "scheduler") -> None:
+        environment = self.installation.environment()
+        if name in SCHEDULERS:
+            environment["KENO_HEALTH_PORT"] = str(self.health_ports[name])
+        self.processes[name] = Nursling(["run", "worker", worker], environment, self.installation.log)
+
+    def end(self, name: str, number: signal.Signals) -> int:
+        self.processes[name].send_signal(number)
+        return self.processes[name].wait()
+
+    async def until_ready(self, scheduler: str) -> None:
+        """Returns once Kubernetes would go on with the next of a rolling restart."""
+        async with httpx.AsyncClient() as http:
+            for _ in range(600):
+                with suppress(httpx.TransportError):
+                    url = f"http://127.0.0.1:{self.health_ports[scheduler]}/readyz"
+                    if (await http.get(url)).is_success:
+                        return
+                await asyncio.sleep(0.05)
+        raise AssertionError(f"{scheduler} is not ready: {self.installation.log_tail()}")
 
     @asynccontextmanager
     async def owner(self) -> AsyncIterator[asyncpg.Connection]:
@@ -71,7 +95,7 @@ class Arena:
 
     async def leaders(self) -> dict[int, tuple[int, str | None]]:
         """The epoch of each shard, and the scheduler that holds it."""
-        names = {str(process.pid): name for name, process in self.installation.processes.items()}
+        names = {str(process.pid): name for name, process in self.processes.items()}
         async with self.owner() as owner:
             rows = await owner.fetch("SELECT shard, epoch, split_part(holder, ':', 2) AS pid FROM leases")
         return {row["shard"]: (row["epoch"], names.get(row["pid"] or "")) for row in rows}
@@ -86,12 +110,21 @@ class Arena:
         raise AssertionError(f"{await self.leaders()}: {self.installation.log_tail()}")
 
     async def choose(self) -> str:
-        """A scheduler that leads, or waits until there is one: what has just been started does not listen yet."""
+        """A scheduler that leads, once there is one beside which another is alive."""
         for _ in range(600):
-            if leading := {holder for _, holder in (await self.leaders()).values()} & set(SCHEDULERS) - self.down:
+            leading = {holder for _, holder in (await self.leaders()).values()} & set(SCHEDULERS) - self.down
+            if leading and len(await self._alive() - self.down) > 1:
                 return self.taste.choice(sorted(leading))
             await asyncio.sleep(0.1)
         raise AssertionError(f"nobody leads: {self.installation.log_tail()}")
+
+    async def _alive(self) -> set[str]:
+        names = {str(process.pid): name for name, process in self.processes.items()}
+        async with self.owner() as owner:
+            beating = (
+                "SELECT split_part(holder, ':', 2) FROM schedulers WHERE beat > clock_timestamp() - interval '2 s'"
+            )
+            return {names[pid] for (pid,) in await owner.fetch(beating) if pid in names}
 
     async def note_orphans(self, fault: str, scheduler: str) -> None:
         """Notes what a scheduler leads, right before it does not any more."""
@@ -105,7 +138,7 @@ class Arena:
     async def kill(self) -> None:
         scheduler = await self.choose()
         await self.note_orphans("kill", scheduler)
-        self.installation.end(scheduler, signal.SIGKILL)
+        self.end(scheduler, signal.SIGKILL)
         self.start(scheduler)
 
     async def pause(self) -> None:
@@ -115,7 +148,7 @@ class Arena:
         scheduler = await self.choose()
         await self.note_orphans("pause", scheduler)
         self.down.add(scheduler)
-        process = self.installation.processes[scheduler]
+        process = self.processes[scheduler]
         process.send_signal(signal.SIGSTOP)
 
         async def wake() -> None:
@@ -128,7 +161,7 @@ class Arena:
     async def terminate(self) -> None:
         scheduler = await self.choose()
         await self.note_orphans("hand-over", scheduler)
-        status = await asyncio.to_thread(self.installation.end, scheduler, signal.SIGTERM)
+        status = await asyncio.to_thread(self.end, scheduler, signal.SIGTERM)
         assert status == 0, f"{status}: {self.installation.log_tail()}"
         self.start(scheduler)
 
@@ -144,7 +177,7 @@ class Arena:
         await session.transaction().start()
         await session.fetchval("SELECT lease_held($1, $2)", *led[0])
         await self.note_orphans("kill, transaction left open", scheduler)
-        self.installation.end(scheduler, signal.SIGKILL)
+        self.end(scheduler, signal.SIGKILL)
         self.start(scheduler)
         await asyncio.sleep(3)
         pool.terminate()
@@ -161,7 +194,7 @@ class Arena:
             await asyncio.sleep(self.taste.uniform(0.5, 2))
             scheduler = await self.choose()
             await self.note_orphans("kill, Redis down", scheduler)
-            self.installation.end(scheduler, signal.SIGKILL)
+            self.end(scheduler, signal.SIGKILL)
             self.start(scheduler)
             await asyncio.sleep(self.taste.uniform(2, 4))
         finally:
@@ -198,7 +231,7 @@ class Arena:
     async def finish(self) -> None:
         """Waits for the paused to wake up, and for all shards to be led."""
         await asyncio.gather(*self._pauses)
-        for name, process in self.installation.processes.items():
+        for name, process in self.processes.items():
             assert process.poll() is None, f"{name} ended: {self.installation.log_tail()}"
         await self.until_led()
 
@@ -255,26 +288,37 @@ async def _add_rooms(database_url: str) -> None:
             )
 
 
+def free_ports() -> list[int]:
+    """A free port for each scheduler."""
+    with ExitStack() as probes:
+        opened = [probes.enter_context(socket.socket()) for _ in SCHEDULERS]
+        for probe in opened:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in opened]
+
+
 @asynccontextmanager
 async def opened_arena(seed: int, **more: str) -> AsyncIterator[Arena]:
     """Rooms over all shards, three schedulers that lead them, a vault and a settler."""
     with installed(KENO_SHARDS=str(SHARDS), KENO_EPOCH_ROUNDS="64", **more) as installation:
         servers = await EmbeddedServers.start(installation.data_dir)
+        arena = Arena(installation, servers, random.Random(seed))
         try:
             await migrate(servers.database_url)
-            await _add_rooms(servers.database_url_as("keno_app"))
-            arena = Arena(installation, servers, random.Random(seed))
+            load_keys(installation.data_dir / "keys", create=True)
             async with arena.owner() as owner:
                 await owner.execute(_WITNESS.read_text())
             for worker in ("vault", "settler"):
-                installation.start("run", "worker", worker)
+                arena.start(worker, worker)
             for scheduler in SCHEDULERS:
                 arena.start(scheduler)
+            await asyncio.gather(*(arena.until_ready(scheduler) for scheduler in SCHEDULERS))
+            await _add_rooms(servers.database_url_as("keno_app"))
             await arena.until_led()
             yield arena
         finally:
-            for process in installation.processes.values():
+            for process in arena.processes.values():
                 process.send_signal(signal.SIGCONT)
-                process.kill()
+                process.send_signal(signal.SIGKILL)
                 process.wait()
             await servers.stop()
