@@ -99,8 +99,6 @@ class Scheduler:
 
     async def _listening(self) -> PoolConnectionProxy:
         """The connection of the roll calls, over which those who give leases up wake this scheduler."""
-        if self._connection is not None and _is_broken(self._connection):
-            await self._stop_listening()
         if self._connection is None:
             self._connection = await self._pool.acquire()
             await self._connection.add_listener(store.FREED_CHANNEL, self._hear)
@@ -115,10 +113,3 @@ class Scheduler:
 
     def _hear(self, *_: object) -> None:
         self.wake()
-
-
-def _is_broken(connection: PoolConnectionProxy) -> bool:
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:  # and the pool has taken it back
-        return True

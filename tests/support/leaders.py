@@ -112,6 +112,7 @@ class Arena:
     async def choose(self) -> str:
         """A scheduler that leads, once there is one beside which another is alive."""
         for _ in range(600):
+            self.check_alive()
             leading = {holder for _, holder in (await self.leaders()).values()} & set(SCHEDULERS) - self.down
             if leading and len(await self._alive() - self.down) > 1:
                 return self.taste.choice(sorted(leading))
@@ -231,9 +232,13 @@ class Arena:
     async def finish(self) -> None:
         """Waits for the paused to wake up, and for all shards to be led."""
         await asyncio.gather(*self._pauses)
+        self.check_alive()
+        await self.until_led()
+
+    def check_alive(self) -> None:
+        """Fails where a process has ended that nobody ended."""
         for name, process in self.processes.items():
             assert process.poll() is None, f"{name} ended: {self.installation.log_tail()}"
-        await self.until_led()
 
     # ---- what came of it ----
 

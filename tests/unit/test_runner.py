@@ -53,12 +53,13 @@ async def test_a_worker_steps_until_it_is_stopped() -> None:
         asyncpg.DeadlockDetectedError(),
         asyncpg.LockNotAvailableError(),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InterfaceError("cannot call Connection.fetch(): connection has been released back to the pool"),
         asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"),
         redis.exceptions.ConnectionError(),
         redis.exceptions.TimeoutError(),
         BusError(),
     ],
-    ids=lambda failure: type(failure).__name__,
+    ids=lambda failure: f"{type(failure).__name__} {failure}"[:40],
 )
 async def test_a_worker_goes_on_after_a_failure_that_passes(failure: Exception) -> None:
     steps = Steps(failure, failure, 0, failure, 0)
