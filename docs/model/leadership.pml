@@ -4,11 +4,21 @@
  * Every step between two database statements is a point at which a process may rest for as long as it likes, which is all that a pause is.
  * -DNO_FENCE, -DBARE_CHECK and -DNO_INBOX each take away what the design says is needed, and must be found out.
  */
+#ifndef SLOTS
 #define SLOTS 2
+#endif
+#ifndef EXPIRIES
 #define EXPIRIES 2 /* how often Redis takes the key from a living leader: expiry during a pause, FLUSHALL, a clock step */
+#endif
+#ifndef DIRECT
 #define DIRECT 1   /* how often a candidate goes straight to PostgreSQL while another leads */
+#endif
+#ifndef CRASHES
 #define CRASHES 2  /* of schedulers */
+#endif
+#ifndef LOSSES
 #define LOSSES 1   /* crashes of the relay and of the consumer, each */
+#endif
 
 #define NOBODY 0 /* of the key in Redis; else the number of a scheduler */
 #define DEAD 9   /* the key of one that has crashed: it will expire */
@@ -37,7 +47,13 @@ byte crashes = CRASHES;
 byte draws[SLOTS];
 
 #define ended(r) (phase[r] == settled || phase[r] == skipped)
+#if SLOTS == 1
+#define over ended(0)
+#define all_paid paid(0)
+#else
 #define over (ended(0) && ended(1))
+#define all_paid (paid(0) && paid(1))
+#endif
 #define unopened(r) (phase[r] == none && clock >= r)
 #define due(r) (unopened(r) || (phase[r] == open && clock > r) || phase[r] == locked)
 #define paid(r) (phase[r] == skipped || (phase[r] == settled && credits[r] == 1))
@@ -102,8 +118,8 @@ proctype scheduler(byte me) {
     mtype seen;
     bool fenced, crashed;
 candidate:
-    mine = 0;
-    crashed = false;
+    /* What is not needed any more is forgotten, and fewer states differ. */
+    atomic { mine = 0; r = 0; seen = none; fenced = false; crashed = false };
     if
     :: over -> goto done
     :: atomic { key == NOBODY -> key = me }     /* SET NX */
@@ -115,7 +131,9 @@ leader:
     do
     :: over -> goto done
     :: atomic { due(0) -> r = 0; seen = phase[0] }; goto transition
+#if SLOTS > 1
     :: atomic { due(1) -> r = 1; seen = phase[1] }; goto transition
+#endif
     :: atomic { crashes > 0 -> crashes--; crashed = true }; goto lost
     :: mine != epoch -> goto lost /* a roll call says so */
     od;
@@ -144,7 +162,9 @@ done:
 active proctype settler() {
     do
     :: d_step { phase[0] == drawn -> phase[0] = settled }
+#if SLOTS > 1
     :: d_step { phase[1] == drawn -> phase[1] = settled }
+#endif
     :: over -> break
     od
 }
@@ -155,7 +175,9 @@ active proctype relay() {
 end:
     do
     :: atomic { phase[0] == settled && !told[0] -> r = 0 }; goto publish
+#if SLOTS > 1
     :: atomic { phase[1] == settled && !told[1] -> r = 1 }; goto publish
+#endif
     od;
 publish:
     queue ! r;
@@ -194,4 +216,4 @@ init {
     atomic { run scheduler(1); run scheduler(2) }
 }
 
-ltl all_end { <> (paid(0) && paid(1)) }
+ltl all_end { <> all_paid }

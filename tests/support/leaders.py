@@ -31,6 +31,8 @@ SHARDS = 4
 ROOMS = 8
 PAUSE_S = (3.5, 6.0)
 """Beyond a lease, so that one that is paused wakes up replaced."""
+_START_S = 20
+"""The most that a process needs to start."""
 _WITNESS = Path(__file__).with_name("witness.sql")
 
 
@@ -112,7 +114,7 @@ class Arena:
     async def choose(self) -> str:
         """A scheduler that leads, once there is one beside which another is alive."""
         for _ in range(600):
-            self.check_alive()
+            self.supervise()
             leading = {holder for _, holder in (await self.leaders()).values()} & set(SCHEDULERS) - self.down
             if leading and len(await self._alive() - self.down) > 1:
                 return self.taste.choice(sorted(leading))
@@ -232,13 +234,18 @@ class Arena:
     async def finish(self) -> None:
         """Waits for the paused to wake up, and for all shards to be led."""
         await asyncio.gather(*self._pauses)
-        self.check_alive()
+        self.supervise()
         await self.until_led()
 
-    def check_alive(self) -> None:
-        """Fails where a process has ended that nobody ended."""
-        for name, process in self.processes.items():
-            assert process.poll() is None, f"{name} ended: {self.installation.log_tail()}"
+    def supervise(self) -> None:
+        """Starts again what ended because PostgreSQL crashed while it started; fails where another has ended."""
+        for name, process in list(self.processes.items()):
+            if process.poll() is None:
+                continue
+            began_s = process.started_s
+            excused = any(crash - _START_S < began_s < back for crash, back in self.database_outages_s)
+            assert excused, f"{name} ended: {self.installation.log_tail()}"
+            self.start(name)
 
     # ---- what came of it ----
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +21,7 @@ class Nursling:
 
     def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
         self._process: BaseProcess = _forks.Process(target=_live, args=(arguments, dict(environment), log))
+        self.started_s = time.time()
         self._process.start()
 
     @property
