@@ -61,11 +61,12 @@ class Arena:
     down: set[str] = field(default_factory=set)
     _pauses: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def start(self, name: str, worker: str = "scheduler") -> None:
+    def start(self, name: str) -> None:
+        """Starts one of SCHEDULERS, or the worker of this name."""
         environment = self.installation.environment()
         if name in SCHEDULERS:
             environment["KENO_HEALTH_PORT"] = str(self.health_ports[name])
-        self.processes[name] = Nursling(["run", "worker", worker], environment, self.installation.log)
+        self.processes[name] = Nursling(["run", "worker", "scheduler" if name in SCHEDULERS else name], environment, self.installation.log)
 
     def end(self, name: str, number: signal.Signals) -> int:
         self.processes[name].send_signal(number)
@@ -321,7 +322,7 @@ async def opened_arena(seed: int, **more: str) -> AsyncIterator[Arena]:
             async with arena.owner() as owner:
                 await owner.execute(_WITNESS.read_text())
             for worker in ("vault", "settler"):
-                arena.start(worker, worker)
+                arena.start(worker)
             for scheduler in SCHEDULERS:
                 arena.start(scheduler)
             await asyncio.gather(*(arena.until_ready(scheduler) for scheduler in SCHEDULERS))
