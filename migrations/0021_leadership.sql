@@ -11,8 +11,9 @@ COMMENT ON TABLE schedulers IS 'the candidates, each with its last sign of life;
 COMMENT ON COLUMN schedulers.leaving IS 'it finishes what it is at, and takes no share of the shards any more';
 
 ALTER TABLE leases ALTER COLUMN holder DROP NOT NULL;
-ALTER TABLE leases RENAME COLUMN beat TO taken_at;
+ALTER TABLE leases RENAME COLUMN beat TO since;
 COMMENT ON COLUMN leases.holder IS 'null: given up';
+COMMENT ON COLUMN leases.since IS 'when it was taken or given up';
 
 -- A transition of a shard holds this lock shared and a take-over takes it exclusively. Row locks alone let new readers of the lease overtake
 -- the take-over that waits for them, so that several connections of a leader could keep it out; this lock's queue is fair.
@@ -39,10 +40,10 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(lease_lock_class(), p_shard);
     IF p_seen_epoch = 0 THEN
-        INSERT INTO leases (shard, epoch, holder, taken_at) VALUES (p_shard, 1, p_holder, clock_timestamp())
+        INSERT INTO leases (shard, epoch, holder, since) VALUES (p_shard, 1, p_holder, clock_timestamp())
         ON CONFLICT DO NOTHING RETURNING epoch INTO taken;
     ELSE
-        UPDATE leases SET epoch = epoch + 1, holder = p_holder, taken_at = clock_timestamp()
+        UPDATE leases SET epoch = epoch + 1, holder = p_holder, since = clock_timestamp()
         WHERE shard = p_shard AND epoch = p_seen_epoch RETURNING epoch INTO taken;
     END IF;
     RETURN taken;

@@ -34,7 +34,8 @@ class Vote(Enum):
 class Seen:
     """A shard's lease in PostgreSQL. Epoch 0: there was never one. `holder` is None where it was given up.
 
-    `silent_s` is how long ago its holder last gave a sign of life, by the database's clock; None: nobody knows it.
+    `silent_s` is how long ago its holder last gave a sign of life, or gave it up, by the database's clock; None: nobody
+    knows.
     """
 
     shard: int
@@ -63,11 +64,11 @@ def still_ours(vote: Vote, lease: Seen, holder: str, epoch: int) -> bool:
 
 def may_take(vote: Vote, lease: Seen) -> bool:
     """Whether a candidate may ask PostgreSQL for the lease of a shard that it does not lead."""
-    if vote is Vote.OURS or lease.holder is None:
-        # What was given up is free, but Redis chooses among those who want it.
-        return vote is not Vote.THEIRS
+    if vote is Vote.OURS:
+        return True
     if vote is Vote.UNKNOWN:
-        return not lives(lease.silent_s)
+        return lease.holder is None or not lives(lease.silent_s)
+    # A vote that does not run out keeps neither a dead leader nor a shard that nobody leads.
     return lease.silent_s is None or abs(lease.silent_s) > STALE_S
 
 

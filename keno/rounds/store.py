@@ -36,7 +36,8 @@ async def call_roll(conn: Executor, holder: str) -> RollCall:
     )
     rows = await conn.fetch(
         """
-        SELECT shard, coalesce(l.epoch, 0), l.holder, extract(epoch FROM clock_timestamp() - s.beat)::float8
+        SELECT shard, coalesce(l.epoch, 0), l.holder,
+            extract(epoch FROM clock_timestamp() - CASE WHEN l.holder IS NULL THEN l.since ELSE s.beat END)::float8
         FROM (SELECT DISTINCT room.shard FROM rooms AS room) AS used
         LEFT JOIN leases AS l USING (shard) LEFT JOIN schedulers AS s ON s.holder = l.holder
         ORDER BY shard
@@ -64,7 +65,9 @@ async def give_up_lease(conn: Executor, shard: int, lease_epoch: int) -> None:
     """Lets a successor take the lease at once, and wakes the candidates; nothing where it was lost."""
     await conn.execute(
         """
-        WITH free AS (UPDATE leases SET holder = NULL WHERE shard = $1 AND epoch = $2 RETURNING shard)
+        WITH free AS (
+            UPDATE leases SET holder = NULL, since = clock_timestamp() WHERE shard = $1 AND epoch = $2 RETURNING shard
+        )
         SELECT pg_notify($3, shard::text) FROM free
         """,
         shard,

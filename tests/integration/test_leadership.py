@@ -220,6 +220,20 @@ async def test_a_vote_that_does_not_run_out_does_not_keep_a_dead_leader(
     assert await one.redis.pttl("{keno:lease}:0") > 0
 
 
+async def test_a_vote_that_does_not_run_out_does_not_keep_a_shard_without_a_leader(
+    hall: Hall, candidates: list[Candidate]
+) -> None:
+    one, *_ = candidates
+    await one.call_roll()
+    await one.redis.set("{keno:lease}:2", "one that died")
+    await one.call_roll()
+    await one.call_roll()
+    assert 2 not in one.leads, "the other may be about to take it"
+    await hall.owner_pool.execute("UPDATE leases SET since = since - interval '10 s' WHERE shard = 2")
+    await one.call_roll()
+    assert 2 in one.leads
+
+
 # ---- trust ----
 
 

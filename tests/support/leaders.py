@@ -66,7 +66,9 @@ class Arena:
         environment = self.installation.environment()
         if name in SCHEDULERS:
             environment["KENO_HEALTH_PORT"] = str(self.health_ports[name])
-        self.processes[name] = Nursling(["run", "worker", "scheduler" if name in SCHEDULERS else name], environment, self.installation.log)
+        self.processes[name] = Nursling(
+            ["run", "worker", "scheduler" if name in SCHEDULERS else name], environment, self.installation.log
+        )
 
     def end(self, name: str, number: signal.Signals) -> int:
         self.processes[name].send_signal(number)
