@@ -1,5 +1,5 @@
 -- Who leads: schedulers say that they live, and take the lease of a shard past the transitions of the one before.
--- depends: 0011_offers
+-- depends: 0020_engine
 
 -- migrate: apply
 CREATE TABLE schedulers (
