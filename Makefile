@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 ROUNDS ?=
 JOBS ?= 2
 FAULTS ?= 100
+KILLS ?= 200
 SEED ?= $(shell date +%s)
 FULL ?=
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
@@ -15,7 +16,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos bench-core bench-events bench-settlement bench-bets lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders model bench-core bench-events bench-settlement bench-bets lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -45,6 +46,12 @@ py-test: setup  ## tests of the Python services
 
 chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet: make chaos [FAULTS=n] [SEED=n]
 	KENO_CHAOS_FAULTS=$(FAULTS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s -rs tests/chaos
+
+chaos-leaders: setup  ## the same to the leaders among three schedulers: make chaos-leaders [KILLS=n] [SEED=n]
+	KENO_CHAOS_KILLS=$(KILLS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/chaos/test_leaders.py
+
+model:  ## check the model of leases, rounds and events with Spin, and that it finds what is taken away
+	@docs/model/check
 
 bench-core: setup  ## benchmarks of the Rust core
 	$(BIN)/python -m benchmarks.core

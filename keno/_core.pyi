@@ -29,6 +29,7 @@ __all__ = [
     "draw_block",
     "draw_many",
     "epoch_hash",
+    "hashes_root",
     "key_commit",
     "leaf_hashes",
     "leaves_path",
@@ -127,6 +128,9 @@ def leaf_hashes(leaves: Buffer, width: int) -> bytes:
 
 def leaves_root(leaves: Buffer, width: int) -> bytes:
     """The root over leaves of `width` bytes in order; `SHA256("")` over none."""
+
+def hashes_root(hashes: Buffer) -> bytes:
+    """The root over leaf hashes of 32 bytes in order; `SHA256("")` over none."""
 
 def leaves_path(leaves: Buffer, width: int, index: int) -> list[bytes]:
     """The inclusion path of the leaf at `index` (from 0), from the leaf upwards."""

@@ -6,6 +6,7 @@ gateway or one worker gets the same and uses its part.
 
 import os
 import socket
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -33,10 +34,18 @@ from keno.infra.rabbit_dead import RabbitDeadLetters
 from keno.infra.redis import create_redis
 from keno.reporting.audit import Audit
 from keno.reporting.service import ReportingService
+from keno.rounds.election import RedisElection
+from keno.rounds.lease import RENEW_S, TTL_S
 from keno.rounds.scheduler import Scheduler
 from keno.rounds.service import RoomService
 from keno.storage.service import Storage
 from keno.wallet.service import WalletService
+
+_ELECTION_TIMEOUT_S = 0.5
+assert 2 * _ELECTION_TIMEOUT_S <= RENEW_S  # noqa: S101 - a Redis that hangs must not make a scheduler look dead
+_SCHEDULER_IDLE_TIMEOUT_MS = 2_000
+assert _SCHEDULER_IDLE_TIMEOUT_MS < TTL_S * 1000  # noqa: S101 - a paused leader's locks end before its lease does
+_ROLL_CONNECTIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +66,24 @@ class Platform:
     evidence: EvidenceService
     audit: Audit
 
-    def scheduler(self, shard: int = 0) -> Scheduler:
-        """A candidate for the leadership of a shard."""
-        return Scheduler(self.pool, shard, f"{socket.gethostname()}:{os.getpid()}", self.keys.privacy)
+    @asynccontextmanager
+    async def scheduler(self) -> AsyncIterator[Scheduler]:
+        """A candidate for the leadership of the shards, on connections of its own."""
+        assert self.config.database_url is not None and self.config.redis_url is not None  # noqa: S101, PT018
+        holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        redis = create_redis(self.config.redis_url, connections_max=4, timeout_s=_ELECTION_TIMEOUT_S)
+        async with (
+            redis,
+            await create_pool(
+                self.config.database_url,
+                application="keno-scheduler",
+                connections_max=self.config.shards + _ROLL_CONNECTIONS,
+                idle_in_transaction_timeout_ms=_SCHEDULER_IDLE_TIMEOUT_MS,
+            ) as pool,
+        ):
+            scheduler = Scheduler(pool, RedisElection(redis), holder, self.keys.privacy)
+            yield scheduler
+            await scheduler.close()
 
     def settler(self) -> Settler:
         """A settler."""
@@ -112,7 +136,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             dead_letters=dead_letters,
             keys=keys,
             identity=IdentityService(pool, redis, keys.platform),
-            rooms=RoomService(pool),
+            rooms=RoomService(pool, config.shards),
             bets=bets,
             wallet=WalletService(pool),
             reporting=ReportingService(pool),

@@ -12,6 +12,9 @@ KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 byte
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
+KENO_SHARDS              Parts into which rooms are divided for the schedulers. A room keeps the one it was opened in.
+                         Without it: 16.
+KENO_HEALTH_PORT         Where a worker answers /healthz, /readyz and /metrics, on KENO_HOST. Without it: nowhere.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 KENO_OUTBOX_RETENTION_H  Hours for which events that were sent, and receipts of them, are kept. Without it: 168, a week.
 KENO_BETS_RETENTION_D    Days, at least 7, after which bets and payouts may be archived. Without it: they never are.
@@ -47,6 +50,8 @@ class Config:
     failpoint: str | None
     outbox_retention_h: int
     bets_retention_d: int | None
+    shards: int = 16
+    health_port: int | None = None
 
     @property
     def embedded_database(self) -> bool:
@@ -81,6 +86,8 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         bets_retention_d=(
             _integer(env, "KENO_BETS_RETENTION_D", 7, 7, 100_000) if "KENO_BETS_RETENTION_D" in env else None
         ),
+        shards=_integer(env, "KENO_SHARDS", 16, 1, 1_000),
+        health_port=_integer(env, "KENO_HEALTH_PORT", 0, 1, 65_535) if "KENO_HEALTH_PORT" in env else None,
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from keno.bootstrap import Platform
 from keno.infra.bus import Bus
-from workers import relay, reporting, runner, scheduler, settler, storage, vault, wallet
+from workers import health, relay, reporting, runner, scheduler, settler, storage, vault, wallet
 
 STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
@@ -30,15 +31,16 @@ async def run_workers(platform: Platform, names: Sequence[str], stop: asyncio.Ev
         else:
             # It runs elsewhere, and must miss nothing even if it has never run.
             platform.bus.declare(consumer.CONSUMER, consumer.ROUTING_KEYS)
-    async with asyncio.TaskGroup() as group:
-        # Beside the others: without a broker rounds go on, and their events wait in the outbox.
-        opened = asyncio.Event()
-        group.create_task(_run(_open_bus(platform.bus, opened, stop), stop), name="bus")
-        for name in names:
-            if name in STEPPING:
-                work = STEPPING[name](platform, stop)
-                group.create_task(_run(_after(opened, work) if name == "relay" else work, stop), name=name)
-        await stop.wait()
+    with _health(platform):
+        async with asyncio.TaskGroup() as group:
+            # Beside the others: without a broker rounds go on, and their events wait in the outbox.
+            opened = asyncio.Event()
+            group.create_task(_run(_open_bus(platform.bus, opened, stop), stop), name="bus")
+            for name in names:
+                if name in STEPPING:
+                    work = STEPPING[name](platform, stop)
+                    group.create_task(_run(_after(opened, work) if name == "relay" else work, stop), name=name)
+            await stop.wait()
 
 
 def subscribe_all(platform: Platform) -> None:
@@ -63,6 +65,11 @@ async def _open_bus(bus: Bus, opened: asyncio.Event, stop: asyncio.Event) -> Non
 async def _after(event: asyncio.Event, work: Awaitable[None]) -> None:
     await event.wait()
     await work
+
+
+def _health(platform: Platform) -> AbstractContextManager[int | None]:
+    config = platform.config
+    return nullcontext() if config.health_port is None else health.serving(config.host, config.health_port)
 
 
 async def _run(work: Awaitable[None], stop: asyncio.Event) -> None:

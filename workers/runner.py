@@ -17,15 +17,22 @@ _PAUSE_MIN_S = 0.05
 _PAUSE_MAX_S = 5.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+failing: set[str] = set()
+"""The workers of this process whose last step failed, and will be tried again."""
+
 _log = structlog.get_logger(__name__)
 
 
-async def run(name: str, step: Callable[[], Awaitable[float]], stop: asyncio.Event) -> None:
+async def run(
+    name: str, step: Callable[[], Awaitable[float]], stop: asyncio.Event, pause_max_s: float | None = None
+) -> None:
     """Calls `step` until `stop` is set; a step that is under way then is finished.
 
     `step` returns how many seconds to rest before the next one, 0 for none. After a transient failure
-    (`keno.infra.transient`) it is called again after a pause that doubles up to 5 s; others are raised.
+    (`keno.infra.transient`) it is called again after a pause that doubles up to `pause_max_s`, 5 s unless given;
+    others are raised.
     """
+    pause_max_s = _PAUSE_MAX_S if pause_max_s is None else pause_max_s
     failures = 0
     pause_s = _PAUSE_MIN_S
     while not stop.is_set():
@@ -35,15 +42,18 @@ async def run(name: str, step: Callable[[], Awaitable[float]], stop: asyncio.Eve
             if not is_transient(failure):
                 raise
             failures += 1
+            failing.add(name)
             rest_s = pause_s
-            pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+            pause_s = min(2 * pause_s, pause_max_s)
             _log.warning("worker.step_failed", worker=name, failures=failures, retry_in_s=rest_s, exc_info=failure)
         else:
             if failures:
                 _log.info("worker.recovered", worker=name, failures=failures)
             failures = 0
+            failing.discard(name)
             pause_s = _PAUSE_MIN_S
         await _rest(rest_s, stop)
+    failing.discard(name)
 
 
 async def _rest(rest_s: float, stop: asyncio.Event) -> None:

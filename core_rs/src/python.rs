@@ -304,6 +304,12 @@ mod _core {
     }
 
     #[pyfunction]
+    fn hashes_root<'py>(py: Python<'py>, hashes: Octets<'py>) -> Digest<'py> {
+        let (_, hashes) = (rows("hashes", &hashes, 32)?, &*hashes);
+        digest(py, &py.detach(|| merkle::root(hashes.chunks_exact(32).map(|hash| hash.try_into().expect("32 bytes")))))
+    }
+
+    #[pyfunction]
     fn leaves_path<'py>(
         py: Python<'py>,
         leaves: Octets<'py>,

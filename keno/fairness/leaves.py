@@ -32,9 +32,19 @@ def salted(privacy_key: bytes, unsalted: bytes) -> bytes:
     return _core.bet_leaves(privacy_key, unsalted)
 
 
+def packed_hashes(leaves: bytes) -> bytes:
+    """The RFC 9162 leaf hash of each leaf, 32 bytes each."""
+    return _core.leaf_hashes(leaves, LEAF_BYTES)
+
+
+def root_of_hashes(hashes: bytes) -> bytes:
+    """The RFC 9162 root over leaf hashes, 32 bytes each; SHA256("") where there are none."""
+    return _core.hashes_root(hashes)
+
+
 def leaf_hashes(leaves: bytes) -> list[bytes]:
     """The RFC 9162 leaf hash of each leaf."""
-    hashes = _core.leaf_hashes(leaves, LEAF_BYTES)
+    hashes = packed_hashes(leaves)
     return [hashes[at : at + 32] for at in range(0, len(hashes), 32)]
 
 

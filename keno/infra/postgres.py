@@ -36,11 +36,13 @@ async def create_pool(
     connections_min: int = 1,
     connections_max: int = 10,
     statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_timeout_ms: int = IDLE_IN_TRANSACTION_TIMEOUT_MS,
 ) -> asyncpg.Pool:
     """Opens a pool for `url`, whose user is the role that the services act in.
 
     Acknowledged means on disk (`synchronous_commit`), whatever the server's default is. `statement_timeout_ms` is for
-    callers whose statements stream a whole round.
+    callers whose statements stream a whole round; `idle_in_transaction_timeout_ms` is how long a client that stopped in
+    the middle of a transaction may keep its locks.
 
     Raises what asyncpg raises: OSError when the server can't be reached, asyncpg.PostgresError when it refuses.
     """
@@ -56,6 +58,6 @@ async def create_pool(
             "jit": "off",  # the statements are short and hot: compiling them costs more than they take
             "lock_timeout": f"{LOCK_TIMEOUT_MS}ms",
             "statement_timeout": f"{statement_timeout_ms}ms",
-            "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_MS}ms",
+            "idle_in_transaction_session_timeout": f"{idle_in_transaction_timeout_ms}ms",
         },
     )

@@ -11,11 +11,11 @@ _COMMAND_TIMEOUT_S = 5.0
 _POOL_WAIT_S = 5.0
 
 
-def create_redis(url: str, *, connections_max: int = 64) -> Redis:
+def create_redis(url: str, *, connections_max: int = 64, timeout_s: float = _COMMAND_TIMEOUT_S) -> Redis:
     """A client for `url`; it connects with its first command, and `aclose()` closes it. Values are bytes.
 
     A caller that finds all connections taken waits for one. Commands raise redis.exceptions.ConnectionError or
-    TimeoutError when the server can't be reached or takes longer than 5 s, so a blocking read must ask for less.
+    TimeoutError when the server can't be reached or takes longer than `timeout_s`; a blocking read must ask for less.
 
     A command is sent once: the retry of a SET NX whose answer got lost would find its own effect and call it another's.
     """
@@ -23,8 +23,8 @@ def create_redis(url: str, *, connections_max: int = 64) -> Redis:
         url,
         max_connections=connections_max,
         timeout=_POOL_WAIT_S,
-        socket_timeout=_COMMAND_TIMEOUT_S,
-        socket_connect_timeout=_COMMAND_TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=30,
     )

@@ -26,6 +26,8 @@ TRANSIENT: tuple[type[Exception], ...] = (
 def is_transient(failure: BaseException) -> bool:
     """Whether the same thing may well succeed a little later."""
     if isinstance(failure, asyncpg.InterfaceError):
-        # Leaving the transaction of a connection that just broke hides the reason, which asyncpg does not type.
-        return "closed" in str(failure) or (failure.__context__ is not None and is_transient(failure.__context__))
+        # asyncpg does not type the reason. A connection that broke between two statements has gone back to its pool;
+        # and leaving the transaction of one that just broke hides what happened.
+        broken = any(words in str(failure) for words in ("closed", "released back to the pool"))
+        return broken or (failure.__context__ is not None and is_transient(failure.__context__))
     return isinstance(failure, TRANSIENT)

@@ -32,6 +32,14 @@ class Schedule:
         if not 0 < self.lock_lead_ms < self.period_ms:
             raise ScheduleError(f"lock_lead_ms must be above 0 and below period_ms, not {self.lock_lead_ms}")
 
+    def check_profile(self, profile: str) -> None:
+        """Raises ScheduleError where the rounds come too fast for the fairness profile."""
+        if profile == "B" and self.period_ms < PERIOD_BEACON_MIN_MS:
+            raise ScheduleError(
+                f"period_ms must be {PERIOD_BEACON_MIN_MS} or more in profile B, which has a beacon of its own for each"
+                f" round, not {self.period_ms}"
+            )
+
     @classmethod
     def starting_at(cls, at_ms: int, period_ms: int, lock_lead_ms: int) -> "Schedule":
         """The schedule whose round 1 opens at `at_ms` and is on sale for one period."""

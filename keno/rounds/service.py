@@ -1,16 +1,18 @@
-"""Rooms: opening one with its published rules, and what anyone may see of it and its rounds."""
+"""Rooms: opening, changing and closing one with its published rules, and what anyone may see of it and its rounds."""
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from uuid import UUID
 
 import asyncpg
 
 from keno.errors import KenoError
-from keno.game import rules
+from keno.game import paytable, rules
 from keno.game.paytable import Paytable
 from keno.game.rules import CurrencyRules, RoomRules
+from keno.infra.postgres import Connection
 from keno.money import currency
 from keno.reporting.store import log_admin_action
 from keno.rounds import store
@@ -48,11 +50,20 @@ def default_limits(code: str) -> CurrencyRules:
     )
 
 
-class RoomService:
-    """Opens and closes rooms, and reads rooms and rounds."""
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The paytables of a room, the default first, and the bounds of their return."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    rtp_bounds: tuple[Fraction, Fraction]
+    paytables: Sequence[Paytable]
+
+
+class RoomService:
+    """Opens, changes and closes rooms, and reads rooms and rounds. New rooms are divided among `shards`."""
+
+    def __init__(self, pool: asyncpg.Pool, shards: int = 1) -> None:
         self._pool = pool
+        self._shards = shards
 
     async def add(
         self,
@@ -71,16 +82,13 @@ class RoomService:
         """
         if not 1 <= len(name) <= _NAME_CHARACTERS_MAX or not name.isprintable():
             raise RoomError(f"a room's name has 1 to {_NAME_CHARACTERS_MAX} printable characters")
-        if room_rules.profile != "S":
-            raise RoomError(f"profile {room_rules.profile} needs a beacon, and none is connected: use profile S")
         rules.check(room_rules, paytables)
         async with self._pool.acquire() as conn, conn.transaction():
             schedule = Schedule.starting_at(await store.database_now_ms(conn), period_ms, lock_lead_ms)
-            for paytable in paytables:
-                await store.publish_paytable(conn, paytable)
-            await store.publish_rules(
-                conn, room_rules.hash, room_rules.document, room_rules.paytables, _limits(room_rules.currencies)
-            )
+            schedule.check_profile(room_rules.profile)
+            if room_rules.profile != "S":
+                raise RoomError(f"profile {room_rules.profile} needs a beacon, and none is connected: use profile S")
+            await _publish(conn, room_rules, paytables)
             room = store.Room(
                 id=uuid.uuid4(),
                 name=name,
@@ -93,7 +101,7 @@ class RoomService:
                 rules_hash=room_rules.hash,
             )
             try:
-                await store.insert_room(conn, room)
+                await store.insert_room(conn, room, self._shards)
             except asyncpg.UniqueViolationError:
                 raise RoomExistsError(f"there is a room named {name}") from None
             except asyncpg.ForeignKeyViolationError:
@@ -103,15 +111,51 @@ class RoomService:
             )
         return room
 
-    async def close(self, name: str, *, actor: str) -> store.Room:
-        """Takes a room out of sale; its open round is still played. Raises RoomError."""
+    async def set(
+        self,
+        name: str,
+        *,
+        period_ms: int | None = None,
+        lock_lead_ms: int | None = None,
+        offer: Offer | None = None,
+        currencies: Sequence[str] | None = None,
+        actor: str,
+    ) -> store.Terms:
+        """Changes a room from its next slot on, all but what is None; the round on sale keeps its terms.
+
+        `currencies` replaces those that are offered: a new one gets the default limits, others keep theirs. Changes
+        that still wait for their slot are built upon. Raises RoomError, RulesError, ScheduleError, and then has changed
+        nothing.
+        """
         async with self._pool.acquire() as conn, conn.transaction():
-            room = await store.room_by_name(conn, name)
-            if room is None:
-                raise RoomError(f"there is no room named {name}")
-            if not await store.close_room(conn, room.id):
-                raise RoomError(f"the room {name} is closed already")
+            room = await _hold_open_room(conn, name)
+            before = await store.pending_terms(conn, room.id) or store.Terms(
+                room.period_ms, room.lock_lead_ms, room.rules_hash
+            )
+            schedule = Schedule(
+                room.slot_epoch_ms,
+                before.period_ms if period_ms is None else period_ms,
+                before.lock_lead_ms if lock_lead_ms is None else lock_lead_ms,
+            )
+            schedule.check_profile(room.profile)
+            rules_hash = before.rules_hash
+            if offer is not None or currencies is not None:
+                changed, offered = await _changed_rules(conn, rules_hash, offer, currencies)
+                rules.check(changed, offered)
+                await _publish(conn, changed, offered)
+                rules_hash = changed.hash
+            terms = store.Terms(schedule.period_ms, schedule.lock_lead_ms, rules_hash)
+            if terms != before:
+                await store.set_room(conn, room.id, terms)
+                await log_admin_action(conn, actor, "room.set", str(room.id), _shown(before), _shown(terms))
+        return terms
+
+    async def close(self, name: str, *, actor: str) -> store.Room:
+        """Takes a room out of sale; its open round is still played, and none opens after it. Raises RoomError."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            room = await _hold_open_room(conn, name)
             await log_admin_action(conn, actor, "room.closed", str(room.id), {"status": "open"}, {"status": "closed"})
+            await store.close_room(conn, room.id)
         return replace(room, status="closed")
 
     async def rooms(self, operator_id: UUID | None = None) -> list[store.Room]:
@@ -151,6 +195,53 @@ class RoomService:
 
 def _visible(room: store.Room, operator_id: UUID | None) -> bool:
     return operator_id is None or room.operator_id is None or room.operator_id == operator_id
+
+
+async def _hold_open_room(conn: Connection, name: str) -> store.Room:
+    room = await store.hold_room(conn, name)
+    if room is None:
+        raise RoomError(f"there is no room named {name}")
+    if room.status == "closed":
+        raise RoomError(f"the room {name} is closed already")
+    return room
+
+
+async def _changed_rules(
+    conn: Connection, rules_hash: bytes, offer: Offer | None, currencies: Sequence[str] | None
+) -> tuple[RoomRules, Sequence[Paytable]]:
+    """Published rules with another offer or other currencies, and the paytables that they offer then."""
+    document = await store.published_rules(conn, rules_hash)
+    assert document is not None, "a room's rules are published"  # noqa: S101
+    before = rules.parse(document)
+    if offer is None:
+        documents = [await store.published_paytable(conn, digest) for digest in before.paytables]
+        offer = Offer(before.rtp_bounds, [paytable.parse(each) for each in documents if each is not None])
+    codes = before.currencies if currencies is None else currencies
+    changed = rules.build(
+        profile=before.profile,
+        guard_ms=before.guard_ms,
+        beacon_chain=before.beacon_chain,
+        rtp_bounds=offer.rtp_bounds,
+        paytables=[each.hash for each in offer.paytables],
+        currencies={code: before.currencies.get(code) or default_limits(code) for code in codes},
+    )
+    return changed, offer.paytables
+
+
+async def _publish(conn: Connection, room_rules: RoomRules, paytables: Sequence[Paytable]) -> None:
+    for each in paytables:
+        await store.publish_paytable(conn, each)
+    await store.publish_rules(
+        conn, room_rules.hash, room_rules.document, room_rules.paytables, _limits(room_rules.currencies)
+    )
+
+
+def _shown(terms: store.Terms) -> dict[str, object]:
+    return {
+        "period_ms": terms.period_ms,
+        "lock_lead_ms": terms.lock_lead_ms,
+        "rules": terms.rules_hash.hex(),
+    }
 
 
 def _limits(currencies: Mapping[str, CurrencyRules]) -> list[tuple[str, int, int, int, int, int | None]]:

@@ -1,5 +1,5 @@
 """SQL of rooms, rounds and leases. The transitions themselves are functions of the database
-(migrations/0006_transitions.sql and 0008_wallet_movements.sql).
+(migrations/0006_transitions.sql, 0008_wallet_movements.sql and 0020_engine.sql).
 """
 
 from collections.abc import Sequence
@@ -10,39 +10,81 @@ from keno.fairness.keno1 import Lock, Profile
 from keno.fairness.store import LOCK_COLUMNS, lock_from
 from keno.game.paytable import Paytable
 from keno.infra.postgres import Connection, Executor
+from keno.rounds.lease import Seen
+
+FREED_CHANNEL = "keno_leases"
+"""Where PostgreSQL tells the candidates that a lease is free."""
 
 # ---- leases ----
 
 
-async def take_lease(conn: Executor, shard: int, holder: str, ttl_s: float) -> int | None:
-    """Takes the lease of a shard that is free or whose holder has not been heard of for `ttl_s`; returns its epoch,
-    else None.
-    """
-    epoch: int | None = await conn.fetchval(
+@dataclass(frozen=True, slots=True)
+class RollCall:
+    """Who is there: `silences_s` is for how long each candidate, the caller left out, has given no sign of life."""
+
+    leases: list[Seen]
+    silences_s: list[float]
+
+
+async def call_roll(conn: Executor, holder: str) -> RollCall:
+    """Says that `holder` lives, and reads the leases of all shards that have rooms."""
+    await conn.execute(
         """
-        INSERT INTO leases AS held (shard, epoch, holder, beat) VALUES ($1, 1, $2, clock_timestamp())
-        ON CONFLICT (shard) DO UPDATE SET epoch = held.epoch + 1, holder = excluded.holder, beat = clock_timestamp()
-        WHERE held.beat < clock_timestamp() - make_interval(secs => $3)
-        RETURNING epoch
+        INSERT INTO schedulers (holder, beat) VALUES ($1, clock_timestamp())
+        ON CONFLICT (holder) DO UPDATE SET beat = excluded.beat
         """,
-        shard,
         holder,
-        ttl_s,
     )
+    rows = await conn.fetch(
+        """
+        SELECT shard, coalesce(l.epoch, 0), l.holder,
+            extract(epoch FROM clock_timestamp() - CASE WHEN l.holder IS NULL THEN l.since ELSE s.beat END)::float8
+        FROM (SELECT DISTINCT room.shard FROM rooms AS room) AS used
+        LEFT JOIN leases AS l USING (shard) LEFT JOIN schedulers AS s ON s.holder = l.holder
+        ORDER BY shard
+        """
+    )
+    others = await conn.fetch(
+        """
+        SELECT extract(epoch FROM clock_timestamp() - beat)::float8 FROM schedulers
+        WHERE holder <> $1 AND NOT leaving
+        """,
+        holder,
+    )
+    return RollCall([Seen(*row.values()) for row in rows], [silent_s for (silent_s,) in others])
+
+
+async def take_lease(conn: Executor, shard: int, holder: str, seen_epoch: int) -> int | None:
+    """Makes `holder` the leader of a shard whose epoch is still the one it saw (0: none); returns the new epoch,
+    else None. Waits for the transition under way.
+    """
+    epoch: int | None = await conn.fetchval("SELECT take_lease($1, $2, $3)", shard, holder, seen_epoch)
     return epoch
 
 
-async def beat_lease(conn: Executor, shard: int, lease_epoch: int) -> bool:
-    """Says that the holder lives; False where the lease was lost."""
-    status = await conn.execute(
-        "UPDATE leases SET beat = clock_timestamp() WHERE shard = $1 AND epoch = $2", shard, lease_epoch
-    )
-    return status == "UPDATE 1"
-
-
 async def give_up_lease(conn: Executor, shard: int, lease_epoch: int) -> None:
-    """Lets a successor take the lease at once."""
-    await conn.execute("UPDATE leases SET beat = '-infinity' WHERE shard = $1 AND epoch = $2", shard, lease_epoch)
+    """Lets a successor take the lease at once, and wakes the candidates; nothing where it was lost."""
+    await conn.execute(
+        """
+        WITH free AS (
+            UPDATE leases SET holder = NULL, since = clock_timestamp() WHERE shard = $1 AND epoch = $2 RETURNING shard
+        )
+        SELECT pg_notify($3, shard::text) FROM free
+        """,
+        shard,
+        lease_epoch,
+        FREED_CHANNEL,
+    )
+
+
+async def start_to_leave(conn: Executor, holder: str) -> None:
+    """Takes a scheduler out of those that share the shards."""
+    await conn.execute("UPDATE schedulers SET leaving = true WHERE holder = $1", holder)
+
+
+async def leave(conn: Executor, holder: str) -> None:
+    """Forgets a scheduler, and those that died long ago."""
+    await conn.execute("SELECT forget_scheduler($1)", holder)
 
 
 # ---- transitions: the number of rounds moved, None where the lease was lost ----
@@ -51,7 +93,7 @@ async def give_up_lease(conn: Executor, shard: int, lease_epoch: int) -> None:
 @dataclass(frozen=True, slots=True)
 class UnsealedRound:
     """A locked round whose bets are not committed to yet. `prev_lock` is None where the round before is unsealed
-    too, or none was.
+    too, or none was; `late_ms` is how long after its time it was locked.
     """
 
     round_id: int
@@ -60,6 +102,7 @@ class UnsealedRound:
     commit: bytes
     rules: bytes
     lock_ms: int
+    late_ms: int
     prev_lock: bytes | None
 
 
@@ -75,36 +118,70 @@ class DrawableRound:
     seed: bytes
 
 
-async def open_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> int | None:
-    """Opens the slots on sale; records missed slots as skipped."""
-    moved: int | None = await conn.fetchval("SELECT open_due_rounds($1, $2)", shard, lease_epoch)
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What `open_due_rounds` did. `late_ms` has an element for each round that it opened: how long after its time."""
+
+    late_ms: list[int]
+    skipped_count: int
+
+
+async def open_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> Opened | None:
+    """Opens the slots on sale; records missed slots as skipped, after a long absence some of them at a time."""
+    row = await conn.fetchrow("SELECT late_ms, skipped_count FROM open_due_rounds($1, $2)", shard, lease_epoch)
+    assert row is not None, "it returns one row"  # noqa: S101
+    return None if row["late_ms"] is None else Opened(*row.values())
+
+
+async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_max: int = 1_000) -> int | None:
+    """Locks the rounds whose sales are over, at most `rounds_max` and those that are due longest first."""
+    moved: int | None = await conn.fetchval("SELECT lock_due_rounds($1, $2, $3)", shard, lease_epoch, rounds_max)
     return moved
 
 
-async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> int | None:
-    """Locks the rounds whose sales are over."""
-    moved: int | None = await conn.fetchval("SELECT lock_due_rounds($1, $2)", shard, lease_epoch)
-    return moved
+async def next_due_in_ms(conn: Executor, shard: int) -> int | None:
+    """When the next lock or draw is due, from now by the database clock; below 0 where one is overdue."""
+    due_in_ms: int | None = await conn.fetchval("SELECT next_due_in_ms($1)", shard)
+    return due_in_ms
 
 
-async def unsealed_rounds(conn: Executor, shard: int) -> list[UnsealedRound]:
-    """The locked rounds to seal, by room and number."""
+async def unsealed_rounds(conn: Executor, shard: int, limit: int = 1_000) -> list[UnsealedRound]:
+    """The locked rounds to seal, the oldest, by room and number."""
     rows = await conn.fetch(
         """
-        SELECT r.id, r.room_id, r.number, r.commit_hash, r.rules_hash, r.locked_ms, before.lock_hash
-        FROM rounds AS r
-        JOIN rooms AS room ON room.id = r.room_id
+        SELECT r.id, r.room_id, r.number, r.commit_hash, r.rules_hash, r.locked_ms, r.locked_ms - r.lock_due_ms,
+            before.lock_hash
+        FROM (
+            SELECT u.* FROM rounds AS u JOIN rooms AS room ON room.id = u.room_id
+            WHERE u.phase = 'locked' AND u.lock_hash IS NULL AND room.shard = $1 ORDER BY u.draw_due_ms, u.id LIMIT $2
+        ) AS r
         LEFT JOIN LATERAL (
             SELECT b.lock_hash FROM rounds AS b
             WHERE b.room_id = r.room_id AND b.number < r.number AND b.locked_ms IS NOT NULL
             ORDER BY b.number DESC LIMIT 1
         ) AS before ON true
-        WHERE r.phase = 'locked' AND r.lock_hash IS NULL AND room.shard = $1
         ORDER BY r.room_id, r.number
         """,
         shard,
+        limit,
     )
     return [UnsealedRound(*row.values()) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """The first bets of a round after one, as leaves without their salts (keno/fairness/leaves.py)."""
+
+    round_id: int
+    bets_count: int
+    last_bet_id: int | None
+    unsalted: bytes
+
+
+async def unsalted_leaves(conn: Executor, round_ids: Sequence[int], after_bet_id: int, bets_max: int) -> list[Leaves]:
+    """The bets of each round, by ascending id and at most so many a round, from behind a bet on."""
+    rows = await conn.fetch("SELECT * FROM unsalted_leaves($1, $2, $3)", round_ids, after_bet_id, bets_max)
+    return [Leaves(*row.values()) for row in rows]
 
 
 async def seal_rounds(conn: Executor, shard: int, lease_epoch: int, sealed: Sequence[tuple[int, Lock]]) -> int | None:
@@ -124,8 +201,8 @@ async def seal_rounds(conn: Executor, shard: int, lease_epoch: int, sealed: Sequ
     return moved
 
 
-async def drawable_rounds(conn: Executor, shard: int) -> list[DrawableRound]:
-    """The sealed rounds whose slot time has come and whose seed the vault has released."""
+async def drawable_rounds(conn: Executor, shard: int, limit: int = 1_000) -> list[DrawableRound]:
+    """The sealed rounds whose slot time has come and whose seed the vault has released, the longest due first."""
     rows = await conn.fetch(
         f"""
         SELECT {LOCK_COLUMNS}, room.profile, released.seed, released.lock_hash AS released_lock_hash
@@ -133,9 +210,10 @@ async def drawable_rounds(conn: Executor, shard: int) -> list[DrawableRound]:
         JOIN rooms AS room ON room.id = r.room_id
         JOIN seed_releases AS released ON released.round_id = r.id
         WHERE r.phase = 'locked' AND r.lock_hash IS NOT NULL AND r.draw_due_ms <= now_ms() AND room.shard = $1
-        ORDER BY r.id
+        ORDER BY r.draw_due_ms, r.id LIMIT $2
         """,  # noqa: S608 - a constant
         shard,
+        limit,
     )
     return [
         DrawableRound(
@@ -221,10 +299,19 @@ _ROUND = """id, room_id, number, phase, rules_hash, commit_hash, opened_ms, lock
     bets_count, bets_root, lock_hash, drawn_ms, numbers, result, seed, ended_ms, void_reason"""
 
 
-async def insert_room(conn: Executor, room: Room) -> None:
-    """Adds a room; raises asyncpg.UniqueViolationError where the name is taken."""
+async def insert_room(conn: Executor, room: Room, shards: int) -> None:
+    """Adds a room to that of the shards which has the fewest open ones; raises asyncpg.UniqueViolationError where the
+    name is taken.
+    """
     await conn.execute(
-        f"INSERT INTO rooms ({_ROOM}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",  # noqa: S608 - a constant
+        f"""
+        INSERT INTO rooms ({_ROOM}, shard)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, (
+            SELECT each FROM generate_series(0, $10::integer - 1) AS each
+            LEFT JOIN rooms AS there ON there.shard = each AND there.status = 'open'
+            GROUP BY each ORDER BY count(there.id), each LIMIT 1
+        )
+        """,  # noqa: S608 - a constant
         room.id,
         room.name,
         room.operator_id,
@@ -234,14 +321,54 @@ async def insert_room(conn: Executor, room: Room) -> None:
         room.lock_lead_ms,
         room.slot_epoch_ms,
         room.rules_hash,
+        shards,
     )
 
 
-async def close_room(conn: Executor, room_id: UUID) -> bool:
-    """Takes a room out of sale; its open round is still played."""
-    return (
-        await conn.execute("UPDATE rooms SET status = 'closed' WHERE id = $1 AND status = 'open'", room_id)
-        == "UPDATE 1"
+async def close_room(conn: Connection, room_id: UUID) -> bool:
+    """Takes a room out of sale; its open round is still played, and no other opens.
+
+    Until the transaction ends no round of the room's shard opens: to be called last in it.
+    """
+    closed: bool = await conn.fetchval("SELECT close_room($1)", room_id)
+    return closed
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What can be changed of a room."""
+
+    period_ms: int
+    lock_lead_ms: int
+    rules_hash: bytes
+
+
+async def hold_room(conn: Connection, name: str) -> Room | None:
+    """A room that nobody else changes until the transaction ends."""
+    row = await conn.fetchrow(f"SELECT {_ROOM} FROM rooms WHERE name = $1 FOR NO KEY UPDATE", name)  # noqa: S608 - a constant
+    return Room(*row.values()) if row else None
+
+
+async def pending_terms(conn: Executor, room_id: UUID) -> Terms | None:
+    """What a room has been set to from its next slot on."""
+    row = await conn.fetchrow(
+        "SELECT period_ms, lock_lead_ms, rules_hash FROM room_changes WHERE room_id = $1 AND waiting", room_id
+    )
+    return Terms(*row.values()) if row else None
+
+
+async def set_room(conn: Connection, room_id: UUID, terms: Terms) -> None:
+    """Has the scheduler give a room these terms at its next slot, in place of others that wait for it."""
+    await conn.execute(
+        """
+        INSERT INTO room_changes (room_id, period_ms, lock_lead_ms, rules_hash) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (room_id) DO UPDATE SET period_ms = excluded.period_ms, lock_lead_ms = excluded.lock_lead_ms,
+            rules_hash = excluded.rules_hash, asked_ms = now_ms(), waiting = true
+        """,
+        room_id,
+        terms.period_ms,
+        terms.lock_lead_ms,
+        terms.rules_hash,
     )
 
 

@@ -83,11 +83,13 @@ _UPDATES = {
         "outbox": "sent_ms",
         "players": "status",
         "revenue_hourly": _ALL,
-        "rooms": "rules_hash status",
+        "room_changes": "asked_ms lock_lead_ms period_ms rules_hash waiting",
+        "rooms": "lock_lead_ms period_ms rules_hash slot_epoch_ms status",
         "round_exposures": "exposure_minor",
         "rounds": "beacon_round beacon_sig bets_count bets_root drawn_ms ended_ms lease_epoch lock_hash locked_ms "
         "numbers phase prev_lock result seed void_reason",
         "rounds_set_aside": "failures_count reason retry_ms",
+        "schedulers": "beat leaving",
     },
     "keno_vault": {"epochs": "epoch_key"},
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -10,13 +11,9 @@ from support.rounds import Hall, check_chain, open_hall
 
 from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow, place_bets
-from keno.fairness import keno1
+from keno.fairness import keno1, leaves
 from keno.game.numbers import picks_mask
-from keno.rounds import scheduler as scheduler_module
-from keno.rounds import store
-from keno.rounds.scheduler import LEASE_TTL_S
-
-NOBODYS_SHARD = 7
+from keno.rounds import engine, store
 
 
 @pytest.fixture
@@ -25,27 +22,17 @@ async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg
         yield opened
 
 
-# ---- the lease ----
+# ---- the fence ----
 
 
-async def lease(hall: Hall) -> asyncpg.Record:
-    row = await hall.owner_pool.fetchrow("SELECT epoch, holder FROM leases WHERE shard = 0")
-    assert row is not None
-    return row
-
-
-async def test_of_two_schedulers_one_leads_and_the_other_takes_over_only_from_the_dead(hall: Hall) -> None:
+async def test_a_shard_has_one_leader_and_its_lease_goes_to_one_of_those_who_saw_it_free(hall: Hall) -> None:
     room = await hall.add_room()
     one, two = hall.new_scheduler("one"), hall.new_scheduler("two")
     await asyncio.gather(one.step(), two.step())
     assert one.leads != two.leads
     leader, other = (one, two) if one.leads else (two, one)
+    await hall.free_lease()
     await other.step()
-    assert not other.leads
-    await hall.age_lease()
-    await other.step()
-    assert other.leads
-    assert (await lease(hall))["epoch"] == 2
     await hall.vault.step()
     before = await hall.written()
     await leader.step()
@@ -54,40 +41,18 @@ async def test_of_two_schedulers_one_leads_and_the_other_takes_over_only_from_th
     assert await hall.phases(room) == []
 
 
-async def test_a_scheduler_that_lost_its_lease_follows_until_the_lease_is_free_again(hall: Hall) -> None:
-    one, two = hall.new_scheduler("one"), hall.new_scheduler("two")
-    await one.step()
-    await hall.age_lease()
-    await two.step()
-    await one.step()
-    assert await one.step() == LEASE_TTL_S / 3
-    assert tuple(await lease(hall)) == (2, "two")
-    await two.close()
-    await one.step()
-    assert tuple(await lease(hall)) == (3, "one")
-
-
-async def test_a_lease_given_up_can_be_taken_at_once_and_one_lost_cannot_be_given_up(hall: Hall) -> None:
-    one, two = hall.new_scheduler("one"), hall.new_scheduler("two")
-    await one.step()
-    await hall.age_lease()
-    await two.step()
-    await one.close()
-    assert await store.take_lease(hall.app_pool, 0, "three", LEASE_TTL_S) is None
-    await two.close()
-    assert await store.take_lease(hall.app_pool, 0, "three", LEASE_TTL_S) == 3
-
-
-async def test_a_beat_keeps_the_lease_and_only_its_holder_can_beat(hall: Hall) -> None:
-    assert await store.take_lease(hall.app_pool, 0, "one", LEASE_TTL_S) == 1
-    await hall.age_lease()
-    assert await store.beat_lease(hall.app_pool, 0, 1)
-    assert await store.take_lease(hall.app_pool, 0, "two", LEASE_TTL_S) is None
-    await hall.age_lease()
-    assert await store.take_lease(hall.app_pool, 0, "two", LEASE_TTL_S) == 2
-    assert not await store.beat_lease(hall.app_pool, 0, 1)
-    assert not await store.beat_lease(hall.app_pool, 0, 3)
-    assert not await store.beat_lease(hall.app_pool, NOBODYS_SHARD, 1)
+async def test_a_lease_is_taken_from_the_epoch_that_was_seen_and_given_up_by_its_own_only(hall: Hall) -> None:
+    take = partial(store.take_lease, hall.app_pool, 0)
+    assert await take("early", 1) is None, "there is no lease yet"
+    assert await take("one", 0) == 1
+    assert await take("late", 0) is None
+    assert await take("two", 1) == 2
+    assert await take("late", 1) is None
+    await store.give_up_lease(hall.app_pool, 0, 1)
+    assert await hall.owner_pool.fetchrow("SELECT epoch, holder FROM leases") == (2, "two")
+    await store.give_up_lease(hall.app_pool, 0, 2)
+    assert await hall.owner_pool.fetchrow("SELECT epoch, holder FROM leases") == (2, None)
+    assert await take("three", 2) == 3
 
 
 async def due_for_everything(hall: Hall, room: store.Room) -> dict[str, Callable[[int], Awaitable[int | None]]]:
@@ -105,10 +70,15 @@ async def due_for_everything(hall: Hall, room: store.Room) -> dict[str, Callable
     row, seed = drawable[0], drawable[0].seed
     draw = keno1.draw("S", row.lock, seed, b"")
     unsealed = await store.unsealed_rounds(hall.app_pool, 0)
-    sealed = scheduler_module.chain_locks(unsealed, {each.round_id: b"" for each in unsealed})
+    sealed = engine.chain_locks(unsealed, {each.round_id: engine.Tree(leaves.bets_root(b""), 0) for each in unsealed})
     pool = hall.app_pool
+
+    async def opened(epoch: int) -> int | None:
+        done = await store.open_due_rounds(pool, 0, epoch)
+        return None if done is None else len(done.late_ms)
+
     return {
-        "open": lambda epoch: store.open_due_rounds(pool, 0, epoch),
+        "open": opened,
         "lock": lambda epoch: store.lock_due_rounds(pool, 0, epoch),
         "seal": lambda epoch: store.seal_rounds(pool, 0, epoch, sealed),
         "draw": lambda epoch: store.draw_rounds(pool, 0, epoch, [(row.round_id, seed, b"", draw.numbers, draw.result)]),
@@ -118,8 +88,8 @@ async def due_for_everything(hall: Hall, room: store.Room) -> dict[str, Callable
 async def test_no_transition_moves_anything_with_a_lease_that_is_not_the_latest(hall: Hall) -> None:
     room = await hall.add_room()
     transitions = await due_for_everything(hall, room)
-    await hall.age_lease()
-    assert await store.take_lease(hall.app_pool, 0, "successor", LEASE_TTL_S) == 2
+    await hall.free_lease()
+    assert await store.take_lease(hall.app_pool, 0, "successor", 1) == 2
     before = await hall.written()
     for name, transition in transitions.items():
         for wrong in (1, 0, 3):
@@ -160,14 +130,13 @@ async def wait_until_blocked(hall: Hall, query: str) -> None:
 async def test_a_take_over_waits_for_the_transition_under_way_and_follows_it(hall: Hall) -> None:
     room = await hall.add_room()
     await hall.vault.step()
-    assert await store.take_lease(hall.app_pool, 0, "old", LEASE_TTL_S) == 1
-    await hall.age_lease()
+    assert await store.take_lease(hall.app_pool, 0, "old", 0) == 1
     async with hall.app_pool.acquire() as slow:
         transaction = slow.transaction()
         await transaction.start()
-        assert await store.open_due_rounds(slow, 0, 1) == 1
-        taking = asyncio.create_task(store.take_lease(hall.app_pool, 0, "new", LEASE_TTL_S))
-        await wait_until_blocked(hall, "INSERT INTO leases")
+        assert await store.open_due_rounds(slow, 0, 1) == store.Opened(late_ms=[0], skipped_count=0)
+        taking = asyncio.create_task(store.take_lease(hall.app_pool, 0, "new", 1))
+        await wait_until_blocked(hall, "take_lease")
         assert not taking.done()
         await transaction.commit()
     assert await taking == 2
@@ -178,12 +147,11 @@ async def test_a_take_over_waits_for_the_transition_under_way_and_follows_it(hal
 async def test_a_transition_that_waits_for_a_take_over_does_nothing_after_it(hall: Hall) -> None:
     room = await hall.add_room()
     await hall.vault.step()
-    assert await store.take_lease(hall.app_pool, 0, "old", LEASE_TTL_S) == 1
-    await hall.age_lease()
+    assert await store.take_lease(hall.app_pool, 0, "old", 0) == 1
     async with hall.app_pool.acquire() as successor:
         transaction = successor.transaction()
         await transaction.start()
-        assert await store.take_lease(successor, 0, "new", LEASE_TTL_S) == 2
+        assert await store.take_lease(successor, 0, "new", 1) == 2
         stale = asyncio.create_task(store.open_due_rounds(hall.app_pool, 0, 1))
         await wait_until_blocked(hall, "open_due_rounds")
         await transaction.commit()
@@ -260,7 +228,7 @@ async def test_a_crash_between_any_two_statements_changes_no_lock_and_no_number(
                     if await crash_in(statement, after, hall.new_scheduler(successor).step, monkeypatch):
                         crashed.add((statement, after))
                     await remember(hall, fixed)
-                    await hall.age_lease()
+                    await hall.free_lease()
                 hall.scheduler = hall.new_scheduler("healthy")
                 await hall.tick()
                 await remember(hall, fixed)

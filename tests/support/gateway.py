@@ -31,6 +31,7 @@ from keno.infra.keyfiles import load_keys
 from keno.rounds.service import default_limits
 from keno.rounds.store import Room
 from support.databases import Database
+from support.rounds import ShardLeader
 
 ORIGIN = "http://keno.test"
 JSON = {"Content-Type": "application/json"}
@@ -122,20 +123,24 @@ class Gateway:
         )
         async with self.platform.vault() as vault:
             await vault.step()
-        scheduler = self.platform.scheduler()
-        await scheduler.step()
-        await scheduler.close()
+        await self._tick()
         return room
 
     async def play_until(self, round_id: int, phase: str) -> None:
         """Run the scheduler, the vault and the settler until a round is in this phase."""
-        scheduler, settler = self.platform.scheduler(), self.platform.settler()
+        settler = self.platform.settler()
         async with self.platform.vault() as vault:
             while await self.owner_pool.fetchval("SELECT phase FROM rounds WHERE id = $1", round_id) != phase:
-                for step in (scheduler.step, vault.step, settler.step):
+                for step in (self._tick, vault.step, settler.step):
                     await step()
                 await asyncio.sleep(0.02)
-        await scheduler.close()
+
+    async def _tick(self) -> None:
+        """One tick of every shard that has rooms."""
+        for (shard,) in await self.owner_pool.fetch("SELECT DISTINCT shard FROM rooms"):
+            scheduler = ShardLeader(self.platform.pool, "the scheduler", shard, self.platform.keys.privacy)
+            await scheduler.step()
+            await scheduler.close()
 
     async def stored(self) -> dict[str, int]:
         """How much there is of everything that a request can store."""

@@ -41,7 +41,7 @@ class Installation:
     def keno(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "keno", *arguments],
-            env=self._environment(),
+            env=self.environment(),
             capture_output=True,
             text=True,
             timeout=120,
@@ -50,9 +50,9 @@ class Installation:
 
     def start(self, *arguments: str, **more: str) -> None:
         """Starts `keno ARGUMENTS`, which are also its name here."""
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self.processes[" ".join(arguments)] = subprocess.Popen(
-                [sys.executable, "-m", "keno", *arguments], env=self._environment() | more, stdout=log, stderr=log
+                [sys.executable, "-m", "keno", *arguments], env=self.environment() | more, stdout=log, stderr=log
             )
 
     def end(self, name: str, number: signal.Signals) -> int:
@@ -74,13 +74,13 @@ class Installation:
         raise AssertionError(self.log_tail())
 
     def log_tail(self) -> str:
-        return self._log.read_text(errors="replace")[-3000:]
+        return self.log.read_text(errors="replace")[-3000:]
 
     @property
-    def _log(self) -> Path:
+    def log(self) -> Path:
         return self.data_dir / "keno.log"
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         own = {"KENO_DATA_DIR": str(self.data_dir), "KENO_PORT": str(self.port), "KENO_EPOCH_ROUNDS": "8"}
         others = {name: value for name, value in os.environ.items() if not name.startswith("KENO_")}
         return others | own | self.more

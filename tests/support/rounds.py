@@ -1,7 +1,6 @@
 """A hall of rooms for tests: every service of a round's way on one database, and a clock that stands until it is set.
 
-The clock replaces the database's `now_ms()`, by which rounds open, lock and are drawn. Leases run by the real time:
-`age_lease` makes one look abandoned.
+The clock replaces the database's `now_ms()`, by which rounds open, lock and are drawn. Leases run by the real time.
 """
 
 import itertools
@@ -30,8 +29,8 @@ from keno.game.numbers import picks_mask
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.game.rules import CurrencyRules, RoomRules
 from keno.rounds import store as rounds_store
+from keno.rounds.engine import Engine, LeaseLostError
 from keno.rounds.schedule import Schedule
-from keno.rounds.scheduler import Scheduler
 from keno.rounds.service import GUARD_MS, RoomService, default_limits
 from keno.rounds.store import Room
 from keno.wallet import store as wallet_store
@@ -106,7 +105,7 @@ class Hall:
     bets: BetService
     settler: Settler
     evidence: EvidenceService
-    scheduler: Scheduler
+    scheduler: "ShardLeader"
     vault: Vault
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -214,9 +213,9 @@ class Hall:
             for table in tables
         }
 
-    async def age_lease(self, shard: int = 0) -> None:
-        """Makes the holder of a lease look dead."""
-        await self.owner_pool.execute("UPDATE leases SET beat = beat - interval '1 hour' WHERE shard = $1", shard)
+    async def free_lease(self, shard: int = 0) -> None:
+        """Lets another scheduler take a lease, behind its holder's back."""
+        await self.owner_pool.execute("UPDATE leases SET holder = NULL WHERE shard = $1", shard)
 
     async def tamper(self, statement: str, *values: object) -> None:
         """Changes what no role can change: as a superuser, behind the triggers' back."""
@@ -224,9 +223,46 @@ class Hall:
             await conn.execute("SET LOCAL session_replication_role = replica")
             await conn.execute(statement, *values)
 
-    def new_scheduler(self, holder: str, shard: int = 0) -> Scheduler:
+    def new_scheduler(self, holder: str, shard: int = 0) -> "ShardLeader":
         """Another candidate for the lease of a shard."""
-        return Scheduler(self.app_pool, shard, holder, PRIVACY_KEY)
+        return ShardLeader(self.app_pool, holder, shard)
+
+
+class ShardLeader:
+    """Moves the rounds of one shard with an engine, a tick at a time, while the shard's lease is its own."""
+
+    def __init__(self, pool: asyncpg.Pool, holder: str, shard: int = 0, privacy_key: bytes = PRIVACY_KEY) -> None:
+        self._pool = pool
+        self._holder = holder
+        self._shard = shard
+        self._engine = Engine(pool, privacy_key)
+        self._epoch: int | None = None
+
+    @property
+    def leads(self) -> bool:
+        return self._epoch is not None
+
+    async def step(self) -> None:
+        """Takes the lease if it is free, and ticks if it is ours."""
+        async with self._pool.acquire() as conn:
+            if self._epoch is None:
+                lease = await conn.fetchrow("SELECT epoch, holder FROM leases WHERE shard = $1", self._shard)
+                if lease is None or lease["holder"] is None:
+                    seen_epoch = 0 if lease is None else lease["epoch"]
+                    self._epoch = await rounds_store.take_lease(conn, self._shard, self._holder, seen_epoch)
+            if self._epoch is None:
+                return
+            try:
+                await self._engine.tick(conn, self._shard, self._epoch)
+            except LeaseLostError:
+                self._epoch = None
+
+    async def close(self) -> None:
+        """Gives the lease up."""
+        await self._engine.close()
+        if self._epoch is not None:
+            await rounds_store.give_up_lease(self._pool, self._shard, self._epoch)
+            self._epoch = None
 
 
 async def check_chain(hall: Hall, room: Room) -> None:
@@ -275,7 +311,7 @@ async def open_hall(app_pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool
         bets=BetService(app_pool, PRIVACY_KEY),
         settler=Settler(app_pool),
         evidence=EvidenceService(app_pool, PRIVACY_KEY),
-        scheduler=Scheduler(app_pool, 0, "the scheduler", PRIVACY_KEY),
+        scheduler=ShardLeader(app_pool, "the scheduler"),
         vault=Vault(vault_pool, WRAPPING_KEY, EPOCH_ROUNDS, ROUNDS_AHEAD),
     )
     yield hall

@@ -53,6 +53,7 @@ async def test_a_worker_steps_until_it_is_stopped() -> None:
         asyncpg.DeadlockDetectedError(),
         asyncpg.LockNotAvailableError(),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InterfaceError("cannot call Connection.fetch(): connection has been released back to the pool"),
         asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"),
         redis.exceptions.ConnectionError(),
         redis.exceptions.TimeoutError(),

@@ -1,0 +1,224 @@
+"""The engine: moves the due rounds of a shard through their phases, for whoever holds the shard's lease.
+
+A tick is the same few statements however many rooms are due, locks first. Nothing that matters is remembered between
+ticks: a successor reads from the database what is open past its lock, locked and not sealed, sealed and not drawn, and
+goes on from there. It draws no randomness: seeds come from the vault, committed to before the round opened. Who leads,
+and until when, is the scheduler's business.
+
+The bets of a large round are read beside the ticks, on another connection, and the tick after that seals it.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from keno.errors import KenoError
+from keno.fairness import keno1, leaves
+from keno.infra import failpoints
+from keno.infra.postgres import Connection
+from keno.infra.transient import is_transient
+from keno.rounds import metrics, store
+
+LARGE_BETS = 5_000
+"""Rounds of more bets are read beside the ticks: so many take some 50 ms."""
+_CHUNK_BETS = 20_000
+_ROUNDS_MAX = 1_000
+"""The most rounds of a statement, so that none of them holds up the locks of others for long."""
+_REST_MIN_S = 0.005
+_REST_MAX_S = 0.25
+"""After which rooms are looked at in any case: a new one, or one whose commitments have come."""
+_OVERDUE_S = 0.02
+"""What is overdue after a tick waits for somebody else: the vault, or the bets of a large round."""
+
+
+class EngineError(KenoError):
+    """What the database holds contradicts itself: the round is not moved."""
+
+
+class LeaseLostError(Exception):
+    """Another scheduler leads the shard now: nothing was moved. For the scheduler, who steps down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The tree of a round's bets, of which the lock knows the root."""
+
+    root: bytes
+    bets_count: int
+
+
+class Engine:
+    """Moves rounds. `privacy_key` salts the leaves of bets; large rounds are read on connections of `pool`."""
+
+    def __init__(self, pool: asyncpg.Pool, privacy_key: bytes, *, large_bets: int = LARGE_BETS) -> None:
+        """Rounds of more than `large_bets` bets are large."""
+        self._pool = pool
+        self._privacy_key = privacy_key
+        self._large_bets = large_bets
+        self._large: dict[int, asyncio.Task[Tree]] = {}
+
+    async def tick(self, conn: Connection, shard: int, lease_epoch: int) -> float:
+        """Moves what is due; returns the seconds until something will be due again.
+
+        Raises LeaseLostError where `lease_epoch` is not the shard's latest.
+        """
+        moved = await self._lock_and_open(conn, shard, lease_epoch)
+        moved += await self._seal(conn, shard, lease_epoch)
+        moved += await self._draw(conn, shard, lease_epoch)
+        if moved >= _ROUNDS_MAX:
+            return 0
+        return _rest_s(await store.next_due_in_ms(conn, shard))
+
+    async def close(self) -> None:
+        """Stops reading large rounds; whoever leads next begins again."""
+        for reading in self._large.values():
+            reading.cancel()
+        await asyncio.gather(*self._large.values(), return_exceptions=True)
+        self._large.clear()
+
+    async def void(
+        self, conn: Connection, shard: int, lease_epoch: int, voided: Sequence[tuple[int, bytes, int]]
+    ) -> int:
+        """Ends the sealed rounds of (round id, released seed, reason in 0..255) without a draw; returns how many."""
+        count = _still_leading(await store.void_rounds(conn, shard, lease_epoch, voided))
+        metrics.ROUNDS.labels("void").inc(count)
+        return count
+
+    async def _lock_and_open(self, conn: Connection, shard: int, lease_epoch: int) -> int:
+        locked = _still_leading(await store.lock_due_rounds(conn, shard, lease_epoch, _ROUNDS_MAX))
+        if locked:
+            failpoints.reach("rounds.locked")
+        opened = await store.open_due_rounds(conn, shard, lease_epoch)
+        if opened is None:
+            raise LeaseLostError
+        for late_ms in opened.late_ms:
+            metrics.OPEN_LATE.observe(late_ms / 1000)
+        metrics.ROUNDS.labels("opened").inc(len(opened.late_ms))
+        metrics.ROUNDS.labels("skipped").inc(opened.skipped_count)
+        # Where some slots were skipped more may wait.
+        return max(locked, _ROUNDS_MAX if opened.skipped_count else 0)
+
+    async def _seal(self, conn: Connection, shard: int, lease_epoch: int) -> int:
+        unsealed = await store.unsealed_rounds(conn, shard, _ROUNDS_MAX)
+        if not unsealed:
+            return 0
+        trees = await self._trees(conn, unsealed)
+        sealed = chain_locks(unsealed, trees)
+        if not sealed:
+            return 0
+        moved = _still_leading(await store.seal_rounds(conn, shard, lease_epoch, sealed))
+        failpoints.reach("rounds.sealed")
+        late_ms = {row.round_id: row.late_ms for row in unsealed}
+        for round_id, _ in sealed:
+            metrics.LOCK_LATE.observe(late_ms[round_id] / 1000)
+            self._large.pop(round_id, None)
+        metrics.ROUNDS.labels("locked").inc(moved)
+        return moved
+
+    async def _trees(self, conn: Connection, unsealed: Sequence[store.UnsealedRound]) -> dict[int, Tree]:
+        """The trees of the small rounds, and of the large ones that have been read; begins to read the others."""
+        trees = {}
+        for round_id, reading in list(self._large.items()):
+            if reading.done():
+                try:
+                    trees[round_id] = reading.result()
+                except Exception as failure:
+                    # It is begun again, after the pause that the scheduler's worker makes.
+                    del self._large[round_id]
+                    if not is_transient(failure):
+                        raise
+        small = [row.round_id for row in unsealed if row.round_id not in self._large]
+        for read in await store.unsalted_leaves(conn, small, 0, self._large_bets + 1):
+            if read.bets_count > self._large_bets:
+                reading = asyncio.create_task(self._read_large(read.round_id), name=f"round {read.round_id}")
+                self._large[read.round_id] = reading
+            else:
+                salted = leaves.salted(self._privacy_key, read.unsalted)
+                trees[read.round_id] = Tree(leaves.bets_root(salted), read.bets_count)
+        return trees
+
+    async def _read_large(self, round_id: int) -> Tree:
+        hashes: list[bytes] = []
+        count, last_bet_id = 0, 0
+        while True:
+            async with self._pool.acquire() as conn:
+                (read,) = await store.unsalted_leaves(conn, [round_id], last_bet_id, _CHUNK_BETS)
+            if read.last_bet_id is None:
+                return Tree(await asyncio.to_thread(leaves.root_of_hashes, b"".join(hashes)), count)
+            hashes.append(await asyncio.to_thread(self._leaf_hashes, read.unsalted))
+            count, last_bet_id = count + read.bets_count, read.last_bet_id
+
+    def _leaf_hashes(self, unsalted: bytes) -> bytes:
+        return leaves.packed_hashes(leaves.salted(self._privacy_key, unsalted))
+
+    async def _draw(self, conn: Connection, shard: int, lease_epoch: int) -> int:
+        drawn = []
+        refusals: list[EngineError] = []
+        for row in await store.drawable_rounds(conn, shard, _ROUNDS_MAX):
+            try:
+                drawn.append(_drawn(row))
+            except EngineError as refusal:
+                refusals.append(refusal)
+        if drawn:
+            metrics.ROUNDS.labels("drawn").inc(_still_leading(await store.draw_rounds(conn, shard, lease_epoch, drawn)))
+            failpoints.reach("rounds.drawn")
+        # One round that was tampered with does not hold up the others, and is not passed over in silence.
+        if refusals:
+            raise refusals[0]
+        return len(drawn)
+
+
+def _rest_s(due_in_ms: int | None) -> float:
+    if due_in_ms is None:
+        return _REST_MAX_S
+    if due_in_ms < 0:
+        return _OVERDUE_S
+    return min(max(due_in_ms / 1000, _REST_MIN_S), _REST_MAX_S)
+
+
+def chain_locks(unsealed: Sequence[store.UnsealedRound], trees: Mapping[int, Tree]) -> list[tuple[int, keno1.Lock]]:
+    """The locks of rounds given by room and number, each chained to the lock before it in its room.
+
+    `trees` are by round id; without its tree a round has no lock, nor has any after it in its room. Profile S: no
+    beacon round.
+    """
+    latest: dict[UUID, bytes] = {}
+    waiting: set[UUID] = set()
+    sealed = []
+    for row in unsealed:
+        tree = trees.get(row.round_id)
+        if tree is None or row.room_id in waiting:
+            waiting.add(row.room_id)
+            continue
+        lock = keno1.Lock(
+            room=row.room_id.bytes,
+            number=row.number,
+            commit=row.commit,
+            rules=row.rules,
+            bets_root=tree.root,
+            bets_count=tree.bets_count,
+            lock_ms=row.lock_ms,
+            beacon_round=0,
+            prev_lock=row.prev_lock or latest.get(row.room_id, keno1.ZERO32),
+        )
+        latest[row.room_id] = lock.hash
+        sealed.append((row.round_id, lock))
+    return sealed
+
+
+def _drawn(row: store.DrawableRound) -> tuple[int, bytes, bytes, bytes, bytes]:
+    if row.lock.hash != row.lock_hash or row.released_lock_hash != row.lock_hash:
+        raise EngineError(f"round {row.round_id}: its seed was released against another lock")
+    if keno1.commit(row.lock.room, row.lock.number, row.seed) != row.lock.commit:
+        raise EngineError(f"round {row.round_id}: its seed does not open its commitment")
+    draw = keno1.draw(row.profile, row.lock, row.seed, b"")
+    return row.round_id, row.seed, b"", draw.numbers, draw.result
+
+
+def _still_leading(moved: int | None) -> int:
+    if moved is None:
+        raise LeaseLostError
+    return moved

@@ -1,0 +1,80 @@
+"""Whether the workers of this process live and do their part, and what they measure, over HTTP for Kubernetes and
+Prometheus: /healthz, /readyz, /metrics.
+
+Answered by threads of its own, so that a process whose loop hangs is seen to be unready rather than slow. Not here: the
+gateway, which answers for itself.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import make_wsgi_app
+
+from workers import runner
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+_checks: dict[str, Callable[[], bool]] = {}
+
+
+@contextmanager
+def check(name: str, ready: Callable[[], bool]) -> Iterator[None]:
+    """Makes the process's readiness depend on `ready` for as long as the block lasts. It is called from a thread."""
+    _checks[name] = ready
+    try:
+        yield
+    finally:
+        del _checks[name]
+
+
+def unready() -> list[str]:
+    """What keeps this process from doing its part: names of workers whose last step failed, or whose check does."""
+    return sorted(runner.failing | {name for name, ready in list(_checks.items()) if not ready()})
+
+
+@contextmanager
+def serving(host: str, port: int) -> Iterator[int]:
+    """Serves while the block lasts, and gives the port (0 chooses one). Raises OSError where it is taken."""
+    server = make_server(host, port, _answer, server_class=_Server, handler_class=_QuietHandler)
+    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    timeout = 5
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing: probes come every few seconds."""
+
+
+_metrics: "WSGIApplication" = make_wsgi_app()
+
+
+def _answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    match environ["PATH_INFO"]:
+        case "/metrics":
+            return _metrics(environ, start_response)
+        case "/healthz":
+            status, text = "200 OK", "lives"
+        case "/readyz":
+            waiting = unready()
+            status, text = ("503 Service Unavailable", ", ".join(waiting)) if waiting else ("200 OK", "ready")
+        case _:
+            status, text = "404 Not Found", "here are /healthz, /readyz and /metrics"
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return [f"{text}\n".encode()]
