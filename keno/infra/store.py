@@ -68,6 +68,19 @@ async def first_time(conn: Connection, consumer: str, event_id: UUID) -> bool:
     return entered is not None
 
 
+async def first_times(conn: Connection, consumer: str, event_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of the events that this consumer has not had yet. Call it in the transaction of their effects."""
+    rows = await conn.fetch(
+        """
+        INSERT INTO inbox (consumer, event_id) SELECT $1, id FROM unnest($2::uuid[]) AS e (id) ORDER BY id
+        ON CONFLICT DO NOTHING RETURNING event_id
+        """,
+        consumer,
+        event_ids,
+    )
+    return [row["event_id"] for row in rows]
+
+
 @dataclass(frozen=True, slots=True)
 class DeadRow:
     """An event that a consumer in this process could not take, and why."""

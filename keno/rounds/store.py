@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from keno.fairness.keno1 import Lock, Profile
-from keno.fairness.store import LOCK_COLUMNS, lock_from
+from keno.fairness.store import lock_from
 from keno.infra.postgres import Connection, Executor
 
 # ---- leases ----
@@ -104,24 +104,7 @@ async def next_due_in_ms(conn: Executor, shard: int) -> int | None:
 
 async def unsealed_rounds(conn: Executor, shard: int, limit: int = 1_000) -> list[UnsealedRound]:
     """The locked rounds to seal, the oldest, by room and number."""
-    rows = await conn.fetch(
-        """
-        SELECT r.id, r.room_id, r.number, r.commit_hash, r.rules_hash, r.locked_ms, r.locked_ms - r.lock_due_ms,
-            before.lock_hash
-        FROM (
-            SELECT u.* FROM rounds AS u JOIN rooms AS room ON room.id = u.room_id
-            WHERE u.phase = 'locked' AND u.lock_hash IS NULL AND room.shard = $1 ORDER BY u.draw_due_ms, u.id LIMIT $2
-        ) AS r
-        LEFT JOIN LATERAL (
-            SELECT b.lock_hash FROM rounds AS b
-            WHERE b.room_id = r.room_id AND b.number < r.number AND b.locked_ms IS NOT NULL
-            ORDER BY b.number DESC LIMIT 1
-        ) AS before ON true
-        ORDER BY r.room_id, r.number
-        """,
-        shard,
-        limit,
-    )
+    rows = await conn.fetch("SELECT * FROM rounds_to_seal($1, $2)", shard, limit)
     return [UnsealedRound(*row.values()) for row in rows]
 
 
@@ -160,21 +143,10 @@ async def seal_rounds(conn: Executor, shard: int, lease_epoch: int, sealed: Sequ
 
 async def drawable_rounds(conn: Executor, shard: int, limit: int = 1_000) -> list[DrawableRound]:
     """The sealed rounds whose slot time has come and whose seed the vault has released, the longest due first."""
-    rows = await conn.fetch(
-        f"""
-        SELECT {LOCK_COLUMNS}, room.profile, released.seed, released.lock_hash AS released_lock_hash
-        FROM rounds AS r
-        JOIN rooms AS room ON room.id = r.room_id
-        JOIN seed_releases AS released ON released.round_id = r.id
-        WHERE r.phase = 'locked' AND r.lock_hash IS NOT NULL AND r.draw_due_ms <= now_ms() AND room.shard = $1
-        ORDER BY r.draw_due_ms, r.id LIMIT $2
-        """,  # noqa: S608 - a constant
-        shard,
-        limit,
-    )
+    rows = await conn.fetch("SELECT * FROM rounds_to_draw($1, $2)", shard, limit)
     return [
         DrawableRound(
-            row["id"], lock_from(row), row["lock_hash"], row["released_lock_hash"], row["profile"], row["seed"]
+            row["round_id"], lock_from(row), row["lock_hash"], row["released_lock_hash"], row["profile"], row["seed"]
         )
         for row in rows
     ]

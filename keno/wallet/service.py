@@ -1,5 +1,6 @@
 """The wallet of operators whose players' balances we hold (transfer mode)."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -7,7 +8,7 @@ import asyncpg
 from keno.fairness import keno1
 from keno.infra import failpoints
 from keno.infra.bus import Event
-from keno.infra.store import first_time
+from keno.infra.store import first_time, first_times
 from keno.notify.events import PayoutsReady, RoundVoided
 from keno.wallet import store
 from keno.wallet.request import MovementKind, MovementRequest, RollbackRequest
@@ -62,6 +63,15 @@ class WalletService:
         async with self._pool.acquire() as conn, conn.transaction():
             if await first_time(conn, CONSUMER, event.id):
                 await store.credit_round(conn, ready.round_id, ready.room)
+        failpoints.reach("wallet.committed")
+
+    async def credit_all_payouts(self, events: Sequence[Event]) -> None:
+        """Handles many `payouts.ready` in one transaction, each once however often it comes."""
+        ready = {event.id: PayoutsReady.decode(event.data) for event in events}
+        async with self._pool.acquire() as conn, conn.transaction():
+            fresh = await first_times(conn, CONSUMER, list(ready))
+            if fresh:
+                await store.credit_rounds(conn, [ready[event_id].round_id for event_id in fresh])
         failpoints.reach("wallet.committed")
 
     async def refund_stakes(self, event: Event) -> None:

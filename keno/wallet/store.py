@@ -2,6 +2,7 @@
 same statement.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -233,6 +234,19 @@ async def credit_round(conn: Connection, round_id: int, room: str) -> None:
         """,
         round_id,
         room,
+    )
+
+
+async def credit_rounds(conn: Connection, round_ids: Sequence[int]) -> None:
+    """Credits the winners of settled rounds and says so, an event a round; passes over those that were credited."""
+    await conn.execute(
+        """
+        INSERT INTO outbox (routing_key, aggregate, payload)
+        SELECT 'wallet.credited', 'room:' || r.room_id, jsonb_build_object('v', 1, 'round', r.id::text,
+            'room', r.room_id, 'credits_count', credited.credits_count)
+        FROM credit_rounds($1) AS credited JOIN rounds AS r ON r.id = credited.round_id
+        """,
+        round_ids,
     )
 
 
