@@ -30,7 +30,6 @@ from keno.infra.migrate import migrate
 from keno.infra.postgres import create_pool
 from keno.reporting.audit import invariants
 from keno.reporting.store import rows_breaking
-from keno.rounds import store as rounds_store
 from keno.rounds.engine import Engine
 from keno.rounds.service import GUARD_MS, RoomService, default_limits
 from keno.wallet.service import WalletService
@@ -255,5 +254,4 @@ async def _add_rooms(app: asyncpg.Pool, owner: asyncpg.Connection, count: int, i
     # An idle room's first round is drawn after a year: its slot epoch lies that far ahead, and its lead as far back.
     await owner.execute(insert, "idle ", 60_000, 59_000, _START_MS + 58_000, room_rules.hash, idle)
     made = await owner.fetch(insert, "room ", PERIOD_MS, LEAD_MS, _START_MS, room_rules.hash, count)
-    assert rounds_store.Room is not None
     return [row["id"] for row in made]

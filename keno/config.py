@@ -10,6 +10,7 @@ KENO_DATA_DIR            Folder of the embedded servers. Without it: .keno.
 KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 bytes in hex. Without it: keys/ in the data
                          folder. Missing keys are made only for the embedded database.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
+KENO_METRICS_PORT        Where workers serve their metrics on KENO_HOST, at /metrics. Without it: nowhere.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
@@ -45,6 +46,7 @@ class Config:
     epoch_rounds: int
     failpoint: str | None
     outbox_retention_h: int
+    metrics_port: int | None = None
 
     @property
     def embedded_database(self) -> bool:
@@ -72,6 +74,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         keys_dir=Path(env.get("KENO_KEYS_DIR", data_dir / "keys")).resolve(),
         host=host,
         port=port,
+        metrics_port=_integer(env, "KENO_METRICS_PORT", 0, 1, 65_535) if "KENO_METRICS_PORT" in env else None,
         public_origins=origins,
         epoch_rounds=_integer(env, "KENO_EPOCH_ROUNDS", 256, 1, 100_000),
         failpoint=env.get("KENO_FAILPOINT"),

@@ -7,6 +7,8 @@ CREATE INDEX rounds_on_sale ON rounds (room_id, number) WHERE phase = 'open';
 CREATE INDEX rounds_to_lock ON rounds (lock_due_ms) WHERE phase = 'open';
 CREATE INDEX rounds_to_draw ON rounds (draw_due_ms) WHERE phase = 'locked';
 DROP INDEX rounds_under_way;
+-- For the counters: these are few.
+CREATE INDEX rounds_not_played ON rounds (room_id, phase) WHERE phase IN ('skipped', 'void');
 
 -- The same rules as before, asked by an expression that reads the two rows; the function, which turns both into jsonb, only has the word
 -- when the expression has found something. A test holds that it names every column.

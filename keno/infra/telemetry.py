@@ -1,16 +1,21 @@
-"""Logs: JSON lines in a pipe, readable lines on a terminal, all on standard error.
+"""Logs: JSON lines in a pipe, readable lines on a terminal, all on standard error. Metrics for Prometheus.
 
 Events are named `noun.verb_past` and carry ids, never bodies, tokens, keys or personal data: nothing here looks into a
 value to hide it, so what must not be logged is not passed to a logger. Libraries that log by `logging` come out the
-same way. Not here: metrics and traces.
+same way. Metrics are declared where they are measured and served here. Not here: traces.
 """
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 import structlog
+from prometheus_client import start_http_server
 from structlog.typing import Processor
+
+from keno.errors import ConfigError
 
 _QUIETER = ("aio_pika", "aiormq", "asyncio", "granian", "httpx")
 
@@ -44,6 +49,27 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for name in _QUIETER:
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+@contextmanager
+def serve_metrics(host: str, port: int | None) -> Iterator[None]:
+    """Serves this process's metrics as OpenMetrics text over HTTP while the block lasts; port None: not at all.
+
+    Raises ConfigError where the port cannot be had.
+    """
+    if port is None:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port, host)
+    except OSError as error:
+        raise ConfigError(f"KENO_METRICS_PORT: cannot listen on {host}:{port}: {error}") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _rendering(on_terminal: bool) -> list[Processor]:

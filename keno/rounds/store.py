@@ -291,6 +291,57 @@ async def set_room(conn: Connection, room_id: UUID, terms: Terms) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands in a room at this moment: its newest round, its last draw, and how many slots had none.
+
+    `locks_in_ms` is None where no round is on sale, `bets_count` counts the newest round's bets up to a limit,
+    `numbers` are the 20 of the last draw in draw order.
+    """
+
+    room: str
+    status: str
+    number: int | None
+    phase: str | None
+    locks_in_ms: int | None
+    bets_count: int
+    drawn_number: int | None
+    numbers: bytes | None
+    skipped_count: int
+    void_count: int
+
+
+async def standings(conn: Executor, name: str | None, bets_max: int) -> list[Standing]:
+    """What stands in every room, or in the one of a name, by name; no more than `bets_max` bets are counted in each."""
+    rows = await conn.fetch(
+        """
+        SELECT room.name, room.status, newest.number, newest.phase,
+            CASE WHEN newest.phase = 'open' THEN newest.lock_due_ms - now_ms() END,
+            (SELECT count(*) FROM (SELECT FROM bets AS b WHERE b.round_id = newest.id LIMIT $2) AS counted),
+            drawn.number, drawn.numbers, ended.skipped_count, ended.void_count
+        FROM rooms AS room
+        LEFT JOIN LATERAL (
+            SELECT r.id, r.number, r.phase, r.lock_due_ms FROM rounds AS r WHERE r.room_id = room.id
+            ORDER BY r.number DESC LIMIT 1
+        ) AS newest ON true
+        LEFT JOIN LATERAL (
+            SELECT r.number, r.numbers FROM rounds AS r WHERE r.room_id = room.id AND r.numbers IS NOT NULL
+            ORDER BY r.number DESC LIMIT 1
+        ) AS drawn ON true
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE r.phase = 'skipped') AS skipped_count,
+                count(*) FILTER (WHERE r.phase = 'void') AS void_count
+            FROM rounds AS r WHERE r.room_id = room.id AND r.phase IN ('skipped', 'void')
+        ) AS ended
+        WHERE $1::text IS NULL OR room.name = $1
+        ORDER BY room.name
+        """,
+        name,
+        bets_max,
+    )
+    return [Standing(*row.values()) for row in rows]
+
+
 async def visible_rooms(conn: Executor, operator_id: UUID | None) -> list[Room]:
     """The rooms an operator may use, or with None all rooms, by name."""
     rows = await conn.fetch(
