@@ -219,19 +219,21 @@ BEGIN
 END
 $$;
 
--- In how many milliseconds the next round of the shard is due to be locked, and with it the next to be opened, or to be drawn; below 0
+-- In how many milliseconds the next round of the shard is due to be locked, and with it the next to be opened, and to be drawn; below 0
 -- where one is overdue, null where there is none.
-CREATE FUNCTION next_due_in_ms(p_shard integer) RETURNS bigint
+CREATE FUNCTION next_due(p_shard integer, OUT lock_in_ms bigint, OUT draw_in_ms bigint)
     LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
     AS $$
+DECLARE
+    at_ms CONSTANT bigint := now_ms();
 BEGIN
-    RETURN least(
-        (SELECT r.lock_due_ms FROM (SELECT r.room_id, r.lock_due_ms FROM rounds AS r WHERE r.phase = 'open' ORDER BY r.lock_due_ms OFFSET 0) AS r
-            CROSS JOIN LATERAL (SELECT FROM rooms AS room WHERE room.id = r.room_id AND room.shard = p_shard LIMIT 1) AS ours LIMIT 1),
-        (SELECT r.draw_due_ms FROM (SELECT r.room_id, r.draw_due_ms FROM rounds AS r WHERE r.phase = 'locked' ORDER BY r.draw_due_ms OFFSET 0) AS r
-            CROSS JOIN LATERAL (SELECT FROM rooms AS room WHERE room.id = r.room_id AND room.shard = p_shard LIMIT 1) AS ours LIMIT 1)
-    ) - now_ms();
+    SELECT r.lock_due_ms - at_ms INTO lock_in_ms
+    FROM (SELECT r.room_id, r.lock_due_ms FROM rounds AS r WHERE r.phase = 'open' ORDER BY r.lock_due_ms OFFSET 0) AS r
+    CROSS JOIN LATERAL (SELECT FROM rooms AS room WHERE room.id = r.room_id AND room.shard = p_shard LIMIT 1) AS ours LIMIT 1;
+    SELECT r.draw_due_ms - at_ms INTO draw_in_ms
+    FROM (SELECT r.room_id, r.draw_due_ms FROM rounds AS r WHERE r.phase = 'locked' ORDER BY r.draw_due_ms OFFSET 0) AS r
+    CROSS JOIN LATERAL (SELECT FROM rooms AS room WHERE room.id = r.room_id AND room.shard = p_shard LIMIT 1) AS ours LIMIT 1;
 END
 $$;
 

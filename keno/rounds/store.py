@@ -96,10 +96,11 @@ async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_m
     return moved
 
 
-async def next_due_in_ms(conn: Executor, shard: int) -> int | None:
-    """When the next lock or draw is due, from now by the database clock; below 0 where one is overdue."""
-    due_in_ms: int | None = await conn.fetchval("SELECT next_due_in_ms($1)", shard)
-    return due_in_ms
+async def next_due(conn: Executor, shard: int) -> tuple[int | None, int | None]:
+    """In how many milliseconds of the database clock the next lock and the next draw are due; below 0: overdue."""
+    row = await conn.fetchrow("SELECT lock_in_ms, draw_in_ms FROM next_due($1)", shard)
+    assert row is not None, "it returns one row"  # noqa: S101
+    return row["lock_in_ms"], row["draw_in_ms"]
 
 
 async def unsealed_rounds(conn: Executor, shard: int, limit: int = 1_000) -> list[UnsealedRound]:
