@@ -1,4 +1,4 @@
-"""`python -m benchmarks.rounds`: whole rounds, from their opening to the last credit, beside a transaction a step and round.
+"""`python -m benchmarks.rounds`: whole rounds, from opening to the last credit, beside a transaction a step and round.
 
 Takes some minutes; `--full` plays longer. Exits with 1 if a round is missing or doubled or the books do not balance, on
 either side, never because a target was missed: the table says so, and the caller decides.
@@ -22,17 +22,18 @@ from benchmarks.rounds_jitter import jitter_rows
 from benchmarks.servers import Servers
 
 METHOD = (
-    "Medians of alternating runs on one PostgreSQL server, each side in a database of its own, made for the run. A round is"
-    " opened under a published commitment, bet on, locked, sealed, drawn with a released seed, settled and credited. Ours: the"
-    " engine, the vault, the settler and the wallet, as their workers call them, and place_bets in batches of up to 1,000,"
-    " in one process; the database clock stands still until all that is due has been done, so that rounds come as fast as"
-    " they can be played, and settlement goes on beside the next round. The wallet gets its events a thousand at a time,"
-    " straight from the outbox: carrying them by a broker is what bench-events measures. The peer: a transaction a step and"
-    " round (open, all bets of the round, lock, draw, settle, credit), on the best of 1 to 8 connections, found first, on a"
-    " lean schema without immutability guards, limits of bets and a vault; its hashes come from the same Rust core."
-    " CPU is that of the process and of the server's backends and writers. Flat: ten rooms play, among as many or a thousand"
-    " that have nothing to do. Jitter: rooms of two seconds in real time whose slots are spread evenly, ten bets a round;"
-    " from the slot time to the database's time of the lock."
+    "Medians of alternating runs on one PostgreSQL server, each side in a database of its own, made for the run. A "
+    "round is opened under a published commitment, bet on, locked, sealed, drawn with a released seed, settled and "
+    "credited. Ours: the engine, the vault, the settler and the wallet, as their workers call them, and place_bets in"
+    " batches of up to 1,000, in one process; the database clock stands still until all that is due has been done, so"
+    " that rounds come as fast as they can be played, and settlement goes on beside the next round. The wallet gets "
+    "its events a thousand at a time, straight from the outbox: carrying them by a broker is what bench-events "
+    "measures. The peer: a transaction a step and round (open, all bets of the round, lock, draw, settle, credit), on"
+    " the best of 1 to 8 connections, found first, on a lean schema without immutability guards, limits of bets and a"
+    " vault; its hashes come from the same Rust core. CPU is that of the process and of the server's backends and "
+    "writers. Flat: ten rooms play, among as many or a thousand that have nothing to do. Jitter: rooms of two seconds"
+    " in real time whose slots are spread evenly, ten bets a round; from the slot time to the database's time of the "
+    "lock."
 )
 PLAYERS = 10_000
 RATE_MIN = {10: 2_000.0, 0: 20_000.0}

@@ -191,7 +191,8 @@ class Hall:
 
     async def _run_vault(self, over: asyncio.Event) -> None:
         while not over.is_set():
-            await asyncio.sleep(await self._vault.release())
+            rest_s = await self._vault.release()
+            await asyncio.sleep(rest_s)
 
     async def now_ms(self) -> int:
         """The database clock."""
@@ -298,7 +299,7 @@ async def _add_rooms(
     await rooms.close("rules", actor="benchmark")
     insert = """
         INSERT INTO rooms (name, profile, period_ms, lock_lead_ms, slot_epoch_ms, rules_hash)
-        SELECT $1 || n, 'S', $2, $3, $4 + n * $7::integer / $6::integer, $5 FROM generate_series(1, $6::integer) AS n
+        SELECT $1 || n, 'S', $2, $3, $4::bigint + n * $7::integer / $6::integer, $5 FROM generate_series(1, $6::integer) AS n
         RETURNING id
     """
     if idle:
