@@ -299,7 +299,8 @@ async def _add_rooms(
     await rooms.close("rules", actor="benchmark")
     insert = """
         INSERT INTO rooms (name, profile, period_ms, lock_lead_ms, slot_epoch_ms, rules_hash)
-        SELECT $1 || n, 'S', $2, $3, $4::bigint + n * $7::integer / $6::integer, $5 FROM generate_series(1, $6::integer) AS n
+        SELECT $1 || n, 'S', $2, $3, $4::bigint + n * $7::integer / $6::integer, $5
+        FROM generate_series(1, $6::integer) AS n
         RETURNING id
     """
     if idle:
