@@ -16,7 +16,8 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders model bench-core bench-events bench-settlement bench-bets lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders model bench-core bench-events bench-settlement bench-bets bench-rounds \
+	lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -61,6 +62,9 @@ bench-events: setup  ## benchmarks of events, from the outbox to a handler; need
 
 bench-settlement: setup  ## benchmark of settlement, on the PostgreSQL of the tests
 	$(BIN)/python -m benchmarks.settlement
+
+bench-rounds: setup  ## whole rounds beside a transaction a step, and how late locks come: make bench-rounds [FULL=1]
+	$(BIN)/python -m benchmarks.rounds $(if $(FULL),--full)
 
 bench-bets: setup $(VENV)/.requirements-bench  ## bets beside pgbench and FastAPI: make bench-bets [FULL=1]
 	$(BIN)/python -m benchmarks.bets $(if $(FULL),--full)

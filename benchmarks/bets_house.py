@@ -126,6 +126,24 @@ class House:
         return found
 
 
+def bet_rows(operator_id: UUID, room_ids: Sequence[UUID], bets_a_room: int, players: int) -> Iterator[BetRow]:
+    """New bets of random players on the rounds on sale, room after room."""
+    for room_id in room_ids:
+        for n in range(bets_a_room):
+            yield BetRow(
+                operator_id=operator_id,
+                transaction_id=ordered_id(),
+                fingerprint=fingerprint(n),
+                room_id=room_id,
+                round_id=None,
+                player=str(_random.randint(1, players)),
+                picks=_random.choice(_MASKS),
+                stake_minor=100 * _random.randint(1, 100),
+                currency="EUR",
+                paytable=None,
+            )
+
+
 @asynccontextmanager
 async def house(found: Servers, players: int) -> AsyncIterator[House]:
     """A house on a database of its own, with one round on sale."""
@@ -138,7 +156,7 @@ async def house(found: Servers, players: int) -> AsyncIterator[House]:
             await owner.execute(
                 "INSERT INTO operators (id, name, currencies) VALUES ($1, 'casino', '{EUR}')", operator_id
             )
-            await _add_players(owner, operator_id, players)
+            await add_players(owner, operator_id, players)
             room_id = await _add_room(pool)
             await owner.execute("INSERT INTO leases VALUES (0, 1, 'benchmark', clock_timestamp())")
             await _open_rounds(owner, room_id, 1)
@@ -146,7 +164,7 @@ async def house(found: Servers, players: int) -> AsyncIterator[House]:
             yield House(database, pool, players, operator_id, room_id)
 
 
-async def _add_players(owner: asyncpg.Connection, operator_id: UUID, players: int) -> None:
+async def add_players(owner: asyncpg.Connection, operator_id: UUID, players: int) -> None:
     """Players 1, 2, 3, each after one deposit: what the wallet would write, in three statements."""
     await owner.execute(
         """

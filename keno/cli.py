@@ -23,7 +23,8 @@ from keno.infra.migrate import migrate
 from keno.infra.telemetry import configure_logging
 from keno.reporting.audit import Report
 from keno.reporting.store import log_action
-from keno.rounds.service import GUARD_MS, default_limits
+from keno.rounds.board import show_rooms
+from keno.rounds.service import GUARD_MS, Offer, default_limits
 from keno.up import run_all, run_gateway
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
@@ -52,7 +53,8 @@ def main() -> None:
 async def up() -> int:
     """Run everything in one process, on its own servers unless the environment names others."""
     configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
+    settings = config.load()
+    async with stop_on_signals() as stop, platform(settings) as services:
         await run_all(services, stop)
     return 0
 
@@ -192,11 +194,41 @@ async def add_room(
     return 0
 
 
+@room.command(name="set")
+async def set_room(
+    name: str,
+    *,
+    period_ms: int | None = None,
+    lock_lead_ms: int | None = None,
+    rtp: Literal["92", "94", "96"] | None = None,
+    currency: list[str] | None = None,
+) -> int:
+    """Change a room from its next slot on, all but what is not given; the round on sale keeps its terms."""
+    if period_ms is None and lock_lead_ms is None and rtp is None and currency is None:
+        _complain("say what to change: --period-ms, --lock-lead-ms, --rtp or --currency")
+        return 2
+    offer = None if rtp is None else Offer(rtp_profile(rtp).rtp_bounds, [shipped_paytable(rtp)])
+    async with platform(config.load()) as services:
+        terms = await services.rooms.set(
+            name, period_ms=period_ms, lock_lead_ms=lock_lead_ms, offer=offer, currencies=currency, actor=_ACTOR
+        )
+    print(f"from its next slot on: period {terms.period_ms} ms, lock lead {terms.lock_lead_ms} ms")  # noqa: T201
+    return 0
+
+
 @room.command(name="close")
 async def close_room(name: str) -> int:
-    """Take a room out of sale; its open round is still played."""
+    """Take a room out of sale; its open round is still played, and no other opens."""
     async with platform(config.load()) as services:
         await services.rooms.close(name, actor=_ACTOR)
+    return 0
+
+
+@app.command
+async def rounds(*, room: str | None = None, json: bool = False) -> int:
+    """Show what stands in each room: a live table on a terminal, plain lines in a pipe."""
+    async with stop_on_signals() as stop, platform(config.load()) as services:
+        await show_rooms(services.rooms, room, json=json, stop=stop)
     return 0
 
 

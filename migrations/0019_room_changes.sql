@@ -19,8 +19,8 @@ GRANT UPDATE (period_ms, lock_lead_ms, rules_hash, asked_ms, waiting) ON room_ch
 GRANT UPDATE (period_ms, lock_lead_ms, slot_epoch_ms) ON rooms TO keno_app;
 
 -- Takes the changes whose rooms are due to open their next round, and have a round for every slot before it, into the rooms. The next
--- number follows the last; its round opens when the sales of the last are over, is on sale for a whole new period, and is drawn at least
--- that long after the last: slot_epoch_ms is moved to where the formula of the slots says so. For the scheduler, under its lease.
+-- number follows the last; its round is on sale for a whole new period after the sales of the last, and is drawn at least that long after
+-- the last: slot_epoch_ms is moved to where the formula of the slots says so. For the scheduler, under its lease.
 CREATE FUNCTION apply_room_changes(p_shard integer, p_lease_epoch bigint, at_ms bigint) RETURNS void
     LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
-"""Opens epochs, releases seeds against locks, publishes the keys of ended epochs."""
+"""Releases seeds against locks; beside that opens epochs and publishes the keys of ended ones."""
 
 import asyncio
 
@@ -8,5 +8,6 @@ from workers import runner
 
 async def run(platform: Platform, stop: asyncio.Event) -> None:
     """Runs the vault until `stop`."""
-    async with platform.vault() as vault:
-        await runner.run("vault", vault.step, stop)
+    async with platform.vault() as vault, asyncio.TaskGroup() as group:
+        group.create_task(runner.run("vault", vault.release, stop))
+        group.create_task(runner.run("vault's epochs", vault.keep_epochs, stop))

@@ -85,7 +85,10 @@ async def rooms_short_of_epochs(conn: Executor, rounds_ahead: int) -> list[Short
             SELECT greatest((now_ms() + room.lock_lead_ms - room.slot_epoch_ms) / room.period_ms + 1, 1) AS number
         ) AS slot
         CROSS JOIN LATERAL (
-            SELECT coalesce(max(e.first_round + e.rounds_count), 1) AS until FROM epochs AS e WHERE e.room_id = room.id
+            SELECT coalesce((
+                SELECT e.first_round + e.rounds_count FROM epochs AS e WHERE e.room_id = room.id
+                ORDER BY e.first_round DESC LIMIT 1
+            ), 1) AS until
         ) AS coverage
         WHERE room.status = 'open' AND coverage.until < slot.number + $1
         """,
@@ -119,17 +122,8 @@ async def keep_key(conn: Connection, epoch_id: int, wrapped_key: bytes) -> None:
 
 
 async def sealed_rounds(conn: Executor, limit: int) -> list[SealedRound]:
-    """Rounds whose lock has been fixed and whose seed has not been released yet."""
-    rows = await conn.fetch(
-        f"""
-        SELECT {LOCK_COLUMNS}, r.epoch_id, s.wrapped_key
-        FROM rounds AS r JOIN rng_seeds AS s ON s.epoch_id = r.epoch_id
-        WHERE r.phase = 'locked' AND r.lock_hash IS NOT NULL
-            AND NOT EXISTS (SELECT FROM seed_releases AS released WHERE released.round_id = r.id)
-        ORDER BY r.id LIMIT $1
-        """,  # noqa: S608 - a constant
-        limit,
-    )
+    """Rounds whose lock has been fixed and whose seed has not been released yet, the first to be drawn first."""
+    rows = await conn.fetch("SELECT * FROM rounds_to_release($1)", limit)
     return [
         SealedRound(row["id"], row["epoch_id"], lock_from(row), row["lock_hash"], row["wrapped_key"]) for row in rows
     ]
@@ -157,8 +151,8 @@ async def ended_epochs(conn: Executor) -> list[tuple[int, bytes]]:
         JOIN rng_seeds AS s ON s.epoch_id = e.id
         JOIN rounds AS last ON last.room_id = e.room_id AND last.number = e.first_round + e.rounds_count - 1
         WHERE e.epoch_key IS NULL AND last.ended_ms IS NOT NULL
-            AND NOT EXISTS (SELECT FROM rounds AS r WHERE r.epoch_id = e.id AND r.ended_ms IS NULL
-                AND r.room_id = e.room_id AND r.phase IN ('open', 'locked', 'drawn'))
+            AND NOT EXISTS (SELECT FROM rounds AS r WHERE r.room_id = e.room_id AND r.number >= e.first_round
+                AND r.number < e.first_round + e.rounds_count AND r.ended_ms IS NULL)
         """
     )
     return [(row["id"], row["wrapped_key"]) for row in rows]

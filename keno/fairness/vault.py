@@ -21,7 +21,8 @@ log = structlog.get_logger()
 
 _KEY_BYTES = 32
 _RELEASES_MAX = 1_000
-_IDLE_S = 0.05
+_IDLE_S = 0.02
+_KEEP_S = 0.25
 
 
 class VaultError(KenoError):
@@ -39,11 +40,21 @@ class Vault:
 
     async def step(self) -> float:
         """Does what is due; returns the seconds to wait before the next step."""
+        await self.keep_epochs()
+        return await self.release()
+
+    async def release(self) -> float:
+        """Releases seeds, for which players wait; returns the seconds to wait before the next call."""
+        async with self._pool.acquire() as conn:
+            released = await self.release_seeds(conn)
+        return 0 if released == _RELEASES_MAX else _IDLE_S
+
+    async def keep_epochs(self) -> float:
+        """Opens epochs and publishes the keys of ended ones, for which nobody waits; returns as `release` does."""
         async with self._pool.acquire() as conn:
             await self.open_epochs(conn)
-            released = await self.release_seeds(conn)
             await self.publish_keys(conn)
-        return 0 if released == _RELEASES_MAX else _IDLE_S
+        return _KEEP_S
 
     async def open_epochs(self, conn: Connection) -> int:
         """Publishes an epoch for every room that is short of commitments; returns how many."""

@@ -2,7 +2,8 @@
 
 Events are named `noun.verb_past` and carry ids, never bodies, tokens, keys or personal data: nothing here looks into a
 value to hide it, so what must not be logged is not passed to a logger. Libraries that log by `logging` come out the
-same way. Not here: metrics and traces.
+same way. Not here: metrics, which are declared where they
+are measured and served by `workers.health`, and traces.
 """
 
 import logging

@@ -31,7 +31,7 @@ _REST_MIN_S = 0.005
 _REST_MAX_S = 0.25
 """After which rooms are looked at in any case: a new one, or one whose commitments have come."""
 _OVERDUE_S = 0.02
-"""What is overdue after a tick waits for somebody else: the vault, or the bets of a large round."""
+"""A draw that is overdue after a tick waits for somebody else: the vault, or the bets of a large round."""
 
 
 class EngineError(KenoError):
@@ -70,7 +70,7 @@ class Engine:
         moved += await self._draw(conn, shard, lease_epoch)
         if moved >= _ROUNDS_MAX:
             return 0
-        return _rest_s(await store.next_due_in_ms(conn, shard))
+        return _rest_s(*await store.next_due(conn, shard))
 
     async def close(self) -> None:
         """Stops reading large rounds; whoever leads next begins again."""
@@ -171,12 +171,13 @@ class Engine:
         return len(drawn)
 
 
-def _rest_s(due_in_ms: int | None) -> float:
-    if due_in_ms is None:
-        return _REST_MAX_S
-    if due_in_ms < 0:
-        return _OVERDUE_S
-    return min(max(due_in_ms / 1000, _REST_MIN_S), _REST_MAX_S)
+def _rest_s(lock_in_ms: int | None, draw_in_ms: int | None) -> float:
+    rest_s = _REST_MAX_S
+    if lock_in_ms is not None:
+        rest_s = min(rest_s, lock_in_ms / 1000)
+    if draw_in_ms is not None:
+        rest_s = min(rest_s, draw_in_ms / 1000 if draw_in_ms > 0 else _OVERDUE_S)
+    return max(rest_s, _REST_MIN_S)
 
 
 def chain_locks(unsealed: Sequence[store.UnsealedRound], trees: Mapping[int, Tree]) -> list[tuple[int, keno1.Lock]]:

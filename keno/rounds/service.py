@@ -19,6 +19,8 @@ from keno.rounds import store
 from keno.rounds.schedule import Schedule
 
 GUARD_MS = 2_000
+BETS_SHOWN_MAX = 100_000
+"""Up to which the bets of a round on sale are counted to be shown."""
 _NAME_CHARACTERS_MAX = 64
 _STAKES_MAX = 100
 _WIN_MAX_STAKES = 50_000
@@ -161,6 +163,13 @@ class RoomService:
     async def rooms(self, operator_id: UUID | None = None) -> list[store.Room]:
         """The rooms that an operator may use, or all, by name."""
         return await store.visible_rooms(self._pool, operator_id)
+
+    async def standings(self, name: str | None = None) -> list[store.Standing]:
+        """What stands in every room, or in the one of a name, by name. Raises RoomError where there is none of it."""
+        found = await store.standings(self._pool, name, BETS_SHOWN_MAX)
+        if name is not None and not found:
+            raise RoomError(f"there is no room named {name}")
+        return found
 
     async def room(self, room_id: UUID, operator_id: UUID | None = None) -> store.Room | None:
         """A room; None where there is none or it is another operator's."""

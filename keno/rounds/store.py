@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from keno.fairness.keno1 import Lock, Profile
-from keno.fairness.store import LOCK_COLUMNS, lock_from
+from keno.fairness.store import lock_from
 from keno.game.paytable import Paytable
 from keno.infra.postgres import Connection, Executor
 from keno.rounds.lease import Seen
@@ -139,32 +139,16 @@ async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_m
     return moved
 
 
-async def next_due_in_ms(conn: Executor, shard: int) -> int | None:
-    """When the next lock or draw is due, from now by the database clock; below 0 where one is overdue."""
-    due_in_ms: int | None = await conn.fetchval("SELECT next_due_in_ms($1)", shard)
-    return due_in_ms
+async def next_due(conn: Executor, shard: int) -> tuple[int | None, int | None]:
+    """In how many milliseconds of the database clock the next lock and the next draw are due; below 0: overdue."""
+    row = await conn.fetchrow("SELECT lock_in_ms, draw_in_ms FROM next_due($1)", shard)
+    assert row is not None, "it returns one row"  # noqa: S101
+    return row["lock_in_ms"], row["draw_in_ms"]
 
 
 async def unsealed_rounds(conn: Executor, shard: int, limit: int = 1_000) -> list[UnsealedRound]:
     """The locked rounds to seal, the oldest, by room and number."""
-    rows = await conn.fetch(
-        """
-        SELECT r.id, r.room_id, r.number, r.commit_hash, r.rules_hash, r.locked_ms, r.locked_ms - r.lock_due_ms,
-            before.lock_hash
-        FROM (
-            SELECT u.* FROM rounds AS u JOIN rooms AS room ON room.id = u.room_id
-            WHERE u.phase = 'locked' AND u.lock_hash IS NULL AND room.shard = $1 ORDER BY u.draw_due_ms, u.id LIMIT $2
-        ) AS r
-        LEFT JOIN LATERAL (
-            SELECT b.lock_hash FROM rounds AS b
-            WHERE b.room_id = r.room_id AND b.number < r.number AND b.locked_ms IS NOT NULL
-            ORDER BY b.number DESC LIMIT 1
-        ) AS before ON true
-        ORDER BY r.room_id, r.number
-        """,
-        shard,
-        limit,
-    )
+    rows = await conn.fetch("SELECT * FROM rounds_to_seal($1, $2)", shard, limit)
     return [UnsealedRound(*row.values()) for row in rows]
 
 
@@ -203,21 +187,10 @@ async def seal_rounds(conn: Executor, shard: int, lease_epoch: int, sealed: Sequ
 
 async def drawable_rounds(conn: Executor, shard: int, limit: int = 1_000) -> list[DrawableRound]:
     """The sealed rounds whose slot time has come and whose seed the vault has released, the longest due first."""
-    rows = await conn.fetch(
-        f"""
-        SELECT {LOCK_COLUMNS}, room.profile, released.seed, released.lock_hash AS released_lock_hash
-        FROM rounds AS r
-        JOIN rooms AS room ON room.id = r.room_id
-        JOIN seed_releases AS released ON released.round_id = r.id
-        WHERE r.phase = 'locked' AND r.lock_hash IS NOT NULL AND r.draw_due_ms <= now_ms() AND room.shard = $1
-        ORDER BY r.draw_due_ms, r.id LIMIT $2
-        """,  # noqa: S608 - a constant
-        shard,
-        limit,
-    )
+    rows = await conn.fetch("SELECT * FROM rounds_to_draw($1, $2)", shard, limit)
     return [
         DrawableRound(
-            row["id"], lock_from(row), row["lock_hash"], row["released_lock_hash"], row["profile"], row["seed"]
+            row["round_id"], lock_from(row), row["lock_hash"], row["released_lock_hash"], row["profile"], row["seed"]
         )
         for row in rows
     ]
@@ -370,6 +343,57 @@ async def set_room(conn: Connection, room_id: UUID, terms: Terms) -> None:
         terms.lock_lead_ms,
         terms.rules_hash,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands in a room at this moment: its newest round, its last draw, and how many slots had none.
+
+    `locks_in_ms` is None where no round is on sale, `bets_count` counts the newest round's bets up to a limit,
+    `numbers` are the 20 of the last draw in draw order.
+    """
+
+    room: str
+    status: str
+    number: int | None
+    phase: str | None
+    locks_in_ms: int | None
+    bets_count: int
+    drawn_number: int | None
+    numbers: bytes | None
+    skipped_count: int
+    void_count: int
+
+
+async def standings(conn: Executor, name: str | None, bets_max: int) -> list[Standing]:
+    """What stands in every room, or in the one of a name, by name; no more than `bets_max` bets are counted in each."""
+    rows = await conn.fetch(
+        """
+        SELECT room.name, room.status, newest.number, newest.phase,
+            CASE WHEN newest.phase = 'open' THEN newest.lock_due_ms - now_ms() END,
+            (SELECT count(*) FROM (SELECT FROM bets AS b WHERE b.round_id = newest.id LIMIT $2) AS counted),
+            drawn.number, drawn.numbers, ended.skipped_count, ended.void_count
+        FROM rooms AS room
+        LEFT JOIN LATERAL (
+            SELECT r.id, r.number, r.phase, r.lock_due_ms FROM rounds AS r WHERE r.room_id = room.id
+            ORDER BY r.number DESC LIMIT 1
+        ) AS newest ON true
+        LEFT JOIN LATERAL (
+            SELECT r.number, r.numbers FROM rounds AS r WHERE r.room_id = room.id AND r.numbers IS NOT NULL
+            ORDER BY r.number DESC LIMIT 1
+        ) AS drawn ON true
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE r.phase = 'skipped') AS skipped_count,
+                count(*) FILTER (WHERE r.phase = 'void') AS void_count
+            FROM rounds AS r WHERE r.room_id = room.id AND r.phase IN ('skipped', 'void')
+        ) AS ended
+        WHERE $1::text IS NULL OR room.name = $1
+        ORDER BY room.name
+        """,
+        name,
+        bets_max,
+    )
+    return [Standing(*row.values()) for row in rows]
 
 
 async def visible_rooms(conn: Executor, operator_id: UUID | None) -> list[Room]:

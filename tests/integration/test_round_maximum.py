@@ -99,7 +99,10 @@ async def test_a_win_cut_to_nothing_moves_no_money_and_can_still_be_seen(floor: 
     await settle(floor, 1_000)
     before = await floor.balance("ann")
     assert before is not None
-    assert await floor.pool.fetchval("SELECT credits_count FROM credit_rounds(ARRAY[$1::bigint])", await floor.round_id()) == 40
+    assert (
+        await floor.pool.fetchval("SELECT credits_count FROM credit_rounds(ARRAY[$1::bigint])", await floor.round_id())
+        == 40
+    )
     assert await floor.balance("ann") == before + MAX_MINOR
     assert await floor.broken() == {}
 

@@ -287,3 +287,11 @@ async def test_rounds_cannot_be_deleted_and_a_number_cannot_be_used_twice(hall: 
             f"INSERT INTO rounds ({columns}) SELECT {columns} FROM rounds WHERE id = $1",  # noqa: S608
             ids["skipped"],
         )
+
+
+async def test_the_condition_of_the_guard_names_every_column_of_a_round(owner_pool: asyncpg.Pool) -> None:
+    guard = await owner_pool.fetchval("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'guard_round'")
+    columns = await owner_pool.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'rounds'::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    assert {name for (name,) in columns if f"new.{name}" not in guard.lower()} == set()

@@ -356,3 +356,9 @@ UPDATE audit_logs SET hash = audit_hash(prev_hash, at_ms, actor, action, subject
 -- damage: a row of the audit trail is gone
 -- breaks: 13_the_audit_trail_is_whole
 DELETE FROM audit_logs WHERE id = (SELECT log FROM chosen);
+
+-- damage: a round goes by rules that were never published
+-- breaks: 05_rounds_name_what_exists
+INSERT INTO rounds (room_id, number, phase, rules_hash, opened_ms, lock_due_ms, draw_due_ms, ended_ms, lease_epoch)
+SELECT r.room_id, r.number + 1, 'skipped', sha256('nothing'), r.opened_ms, r.lock_due_ms, r.draw_due_ms, r.opened_ms, r.lease_epoch
+FROM rounds AS r ORDER BY r.number DESC LIMIT 1;

@@ -209,3 +209,14 @@ def test_a_wrong_type_is_a_type_error() -> None:
         _core.SettlementStream([(1, NUMBERS, wrong, b"")])
     with pytest.raises(TypeError):
         _core.SettlementStream([]).feed(wrong)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 8, 100])
+def test_the_root_over_leaf_hashes_is_the_root_over_their_leaves(count: int) -> None:
+    leaves = b"".join(bytes([n]) * 138 for n in range(count))
+    assert _core.hashes_root(_core.leaf_hashes(leaves, 138)) == _core.leaves_root(leaves, 138)
+
+
+def test_leaf_hashes_that_are_not_whole_are_refused() -> None:
+    with pytest.raises(_core.CoreError, match="multiple of 32 bytes"):
+        _core.hashes_root(bytes(33))

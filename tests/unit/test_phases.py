@@ -1,8 +1,11 @@
 """The phases of a round in code: what the table of edges says and what it leaves out."""
 
 from itertools import product
+from pathlib import Path
 
-from keno.rounds.phases import EDGES, FINAL, Phase
+from keno.rounds.phases import CAUSES, EDGES, FINAL, Phase, diagram
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "rounds.md"
 
 
 def reachable(start: Phase) -> set[Phase]:
@@ -32,3 +35,13 @@ def test_a_round_is_drawn_or_void_only_after_its_lock() -> None:
 
 def test_an_opened_round_ends_settled_or_void_and_never_skipped() -> None:
     assert reachable(Phase.OPEN) & FINAL == {Phase.SETTLED, Phase.VOID}
+
+
+def test_every_edge_has_its_cause_and_every_birth_is_open_or_skipped() -> None:
+    births = {(None, Phase.OPEN), (None, Phase.SKIPPED)}
+    assert set(CAUSES) == EDGES | births
+
+
+def test_the_documentation_shows_the_table_as_it_is() -> None:
+    shown = DOCUMENT.read_text(encoding="utf-8").partition("```mermaid\n")[2].partition("\n```")[0]
+    assert shown == diagram()

@@ -1,0 +1,133 @@
+"""`python -m benchmarks.rounds`: whole rounds, from opening to the last credit, beside a transaction a step and round.
+
+Takes some minutes; `--full` plays longer. Exits with 1 if a round is missing or doubled or the books do not balance, on
+either side, never because a target was missed: the table says so, and the caller decides.
+"""
+
+import asyncio
+import logging
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+import structlog
+
+from benchmarks import report, servers
+from benchmarks.peers import rounds_steps
+from benchmarks.report import Row
+from benchmarks.rounds_hall import Played, hall
+from benchmarks.rounds_jitter import jitter_rows
+from benchmarks.servers import Servers
+
+METHOD = (
+    "Medians of alternating runs on one PostgreSQL server, each side in a database of its own, made for the run. A "
+    "round is opened under a published commitment, bet on, locked, sealed, drawn with a released seed, settled and "
+    "credited. Ours: the engine, the vault, the settler and the wallet, as their workers call them, and place_bets in"
+    " batches of up to 1,000, in one process; the database clock stands still until all that is due has been done, so"
+    " that rounds come as fast as they can be played, and settlement goes on beside the next round. The wallet gets "
+    "its events a thousand at a time, straight from the outbox: carrying them by a broker is what bench-events "
+    "measures. The peer: a transaction a step and round (open, all bets of the round, lock, draw, settle, credit), on"
+    " the best of 1 to 8 connections, found first, on a lean schema without immutability guards, limits of bets and a"
+    " vault; its hashes come from the same Rust core. CPU is that of the process and of the server's backends and "
+    "writers. Flat: ten rooms play, among as many or a thousand that have nothing to do. Jitter: rooms of two seconds"
+    " in real time whose slots are spread evenly, ten bets a round; from the slot time to the database's time of the "
+    "lock."
+)
+PLAYERS = 10_000
+RATE_MIN = {10: 2_000.0, 0: 20_000.0}
+"""Rounds a second that must be reached, by bets a round."""
+CPU_TIMES_LESS = 8.0
+FLAT_TIMES = 1.3
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rooms that play in step, bets a round, and how many rounds of each room are one run."""
+
+    rooms: int
+    bets: int
+    waves: int
+
+    @property
+    def what(self) -> str:
+        """The case in words."""
+        return f"{self.bets:,} bets, {self.rooms:,} rooms"
+
+
+CASES = (Case(1_000, 0, 4), Case(10, 10, 40), Case(100, 10, 8), Case(1_000, 10, 2), Case(20, 1_000, 2))
+PEER_ROUNDS = {0: 400, 10: 300, 1_000: 30}
+RUNS, RUNS_FULL = 3, 7
+
+
+async def _main(runs: int) -> int:
+    async with servers.found_or_started() as found:
+        admin = await asyncpg.connect(found.database_url)
+        await servers.check_local(admin)
+        version = admin.get_server_version()
+        await admin.close()
+        rows: list[Row] = []
+        for case in CASES:
+            rows += await case_rows(found, case, runs)
+        rows.append(await flat_row(found, runs))
+        rows += await jitter_rows(found, PLAYERS)
+    versions = {"postgresql": f"{version.major}.{version.minor}"}
+    print(report.publish("rounds", METHOD, rows, packages=("asyncpg",), versions=versions))
+    return 0
+
+
+async def case_rows(found: Servers, case: Case, runs: int) -> list[Row]:
+    """Rounds a second and processor time a round, beside the peer."""
+    async with hall(found, case.rooms, PLAYERS) as ours, rounds_steps.peer(found, PLAYERS) as peer:
+        count = PEER_ROUNDS[case.bets]
+        await ours.play(1, case.bets, PLAYERS)
+        rates = {each: count / (await peer.run(count, case.bets, each))[0] for each in rounds_steps.CONNECTIONS}
+        connections = max(rates, key=lambda each: rates[each])
+        own: list[Played] = []
+        its: list[Played] = []
+        for _ in range(runs):
+            own.append(await ours.play(case.waves, case.bets, PLAYERS))
+            its.append(Played(count, *await peer.run(count, case.bets, connections)))
+        _check(await ours.objections(PLAYERS) + await peer.objections())
+    name = f"a step a transaction, {connections} conn"
+    rate, cpu = _median([each.rate for each in own]), _median([each.cpu_us for each in own])
+    target = CPU_TIMES_LESS if case.bets == 10 and case.rooms >= 100 else None
+    rows = [
+        report.compare_rate(f"rounds, {case.what}", "rounds/s", rate, _median([each.rate for each in its]), name, None),
+        report.compare_costs(
+            f"CPU, {case.what}", "us/round", cpu, _median([each.cpu_us for each in its]), name, target
+        ),
+    ]
+    if case.rooms == 1_000:
+        limit = RATE_MIN[case.bets]
+        rows.append(report.compare_limit(f"rounds, {case.what}", "rounds/s", rate, limit, "design"))
+    return rows
+
+
+async def flat_row(found: Servers, runs: int) -> Row:
+    """What a round costs with nothing else there, and among a thousand rooms."""
+    rooms, waves = 10, 20 // (runs + 1)
+    async with hall(found, rooms, PLAYERS) as few, hall(found, rooms, PLAYERS, idle_rooms=1_000 - rooms) as many:
+        costs: dict[int, list[float]] = {0: [], 1: []}
+        for run in range(runs + 1):
+            for which, each in enumerate((few, many)):
+                played = await each.play(waves, 10, PLAYERS)
+                if run:
+                    costs[which].append(played.cpu_us)
+    of_many, of_few = _median(costs[1]), _median(costs[0])
+    return report.compare_costs("CPU, 10 rooms due of 1,000", "us/round", of_many, of_few, "10 of 10", 1 / FLAT_TIMES)
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def _check(objections: Sequence[str]) -> None:
+    if objections:
+        raise SystemExit("\n".join(objections))
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    sys.exit(asyncio.run(_main(RUNS_FULL if "--full" in sys.argv[1:] else RUNS)))
