@@ -31,7 +31,7 @@ async def place_bet(bets: BetService, operator: Operator, body: bytes) -> Answer
     Raises RequestError.
     """
     request, mask = _decoded(body)
-    return _answer(request, mask, await bets.place(operator.id, request, mask))
+    return answer_to(request, mask, await bets.place(operator.id, request, mask))
 
 
 async def place_batch(bets: BetService, operator: Operator, body: bytes) -> Answer:
@@ -51,7 +51,7 @@ async def place_batch(bets: BetService, operator: Operator, body: bytes) -> Answ
         except RequestError as error:
             refusals.append(problem_of(error))
     placed = await bets.place_all(operator.id, asked)
-    answers = (_answer(*request, answer) for request, answer in zip(asked, placed, strict=True))
+    answers = (answer_to(*request, answer) for request, answer in zip(asked, placed, strict=True))
     return json_answer({"results": [_result(refused or next(answers)) for refused in refusals]})
 
 
@@ -66,7 +66,8 @@ def _decoded(body: bytes) -> tuple[BetRequest, bytes]:
     return request, mask
 
 
-def _answer(request: BetRequest, mask: bytes, placed: Placed) -> Answer:
+def answer_to(request: BetRequest, mask: bytes, placed: Placed) -> Answer:
+    """The answer to a bet: 201 with the bet and its receipt, or a problem."""
     if placed.receipt is None:
         code, field = OUTCOME_CODES[placed.outcome]
         if placed.outcome is Outcome.ROUND_NOT_FOUND and request.room is not None:

@@ -16,7 +16,9 @@ from keno.bets.outcome import Outcome
 from keno.errors import KenoError
 from keno.identity.nonces import NonceStoreError
 from keno.identity.service import AuthenticationError
+from keno.identity.sessions import SessionError, SessionStoreError
 from keno.identity.signature import SignatureError
+from keno.identity.tokens import TokenError
 from keno.requests import RequestError
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -64,6 +66,17 @@ KINDS: Final = MappingProxyType(
         "key_revoked": Kind(401, "Revoked key", "Use your other key, or register a new one."),
         "nonce_replayed": Kind(401, "Nonce used before", "Sign each request, retries too, with a fresh nonce."),
         "operator_suspended": Kind(403, "Operator suspended", "Contact the platform."),
+        # Whether a player is there
+        "token_missing": Kind(401, "No access token", "Send Authorization: Bearer and the access token."),
+        "token_invalid": Kind(401, "Not an access token", "Send the access token that you were given last."),
+        "token_expired": Kind(401, "Access token expired", "Get another one with the refresh token."),
+        "session_ended": Kind(401, "Session over", "Have the operator launch the player again."),
+        "ticket_invalid": Kind(401, "Ticket not valid", "Have the operator launch the player again."),
+        "refresh_token_invalid": Kind(401, "Not a refresh token", "Send the refresh token that you were given last."),
+        "refresh_token_reused": Kind(
+            401, "Refresh token used before", "Have the operator launch the player again: the session is ended."
+        ),
+        "origin_not_allowed": Kind(403, "Page of another origin", "Call from a page that is allowed to."),
         # What it says
         "malformed_json": Kind(400, "Not JSON", "Send one JSON object in UTF-8."),
         "duplicate_field": Kind(400, "Field given twice", "Give each field once."),
@@ -83,6 +96,7 @@ KINDS: Final = MappingProxyType(
         "room_not_found": Kind(404, "No such room", "Name a room of GET /v1/rooms."),
         "bet_not_found": Kind(404, "No such bet", "Use a bet_id that you were given."),
         "player_not_found": Kind(404, "No such player", "Deposit for the player first."),
+        "session_not_found": Kind(404, "No such session", "Use a session_id that you were given."),
         "document_not_found": Kind(404, "No such document", "Use a hash that a room, a round or a bet names."),
         "evidence_not_found": Kind(404, "No evidence", "Ask for the evidence of a settled or void round."),
         "transaction_conflict": Kind(
@@ -111,6 +125,19 @@ KINDS: Final = MappingProxyType(
         "internal": Kind(500, "Internal error", "Retry with the same transaction_id; report it if it stays."),
     }
 )
+
+BEARER_CODES: Final = frozenset(
+    {
+        "token_missing",
+        "token_invalid",
+        "token_expired",
+        "session_ended",
+        "ticket_invalid",
+        "refresh_token_invalid",
+        "refresh_token_reused",
+    }
+)
+"""The codes of a login that is wanting; the others of status 401 are of a signature."""
 
 OUTCOME_CODES: Final = MappingProxyType(
     {
@@ -156,7 +183,7 @@ def problem(code: str, detail: str | None = None, field: str | None = None) -> A
         members["field"] = field
     headers = {"Cache-Control": "no-store"}
     if kind.status == 401:
-        headers["WWW-Authenticate"] = 'Signature realm="keno"'
+        headers["WWW-Authenticate"] = f'{"Bearer" if code in BEARER_CODES else "Signature"} realm="keno"'
     if kind.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return Answer(kind.status, msgspec.json.encode(members), PROBLEM_JSON, headers)
@@ -167,9 +194,9 @@ def problem_of(error: KenoError) -> Answer:
     match error:
         case ProblemError() | RequestError():
             return problem(error.code, error.detail, error.field)
-        case SignatureError() | AuthenticationError():
+        case SignatureError() | AuthenticationError() | TokenError() | SessionError():
             return problem(error.code, error.detail)
-        case NonceStoreError():
+        case NonceStoreError() | SessionStoreError():
             return problem("unavailable", "requests cannot be authenticated at the moment")
         case _:
             return problem("internal")

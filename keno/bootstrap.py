@@ -20,7 +20,9 @@ from keno.errors import ConfigError
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
 from keno.identity.service import IdentityService
-from keno.infra import failpoints
+from keno.identity.sessions import SessionService
+from keno.identity.signing_keys import SigningKeys
+from keno.infra import failpoints, keywrap
 from keno.infra.bus import Bus, DeadLetters
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.keyfiles import Keys, load_keys
@@ -49,6 +51,8 @@ class Platform:
     dead_letters: DeadLetters
     keys: Keys
     identity: IdentityService
+    signing_keys: SigningKeys
+    sessions: SessionService
     rooms: RoomService
     bets: BetService
     wallet: WalletService
@@ -96,6 +100,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         evidence = EvidenceService(pool, keys.privacy)
         bets = BetService(pool, keys.privacy)
         stack.push_async_callback(bets.close)
+        signing_keys = SigningKeys(pool, keys.platform)
+        refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
         yield Platform(
             config=config,
             pool=pool,
@@ -104,6 +110,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             dead_letters=dead_letters,
             keys=keys,
             identity=IdentityService(pool, redis, keys.platform),
+            signing_keys=signing_keys,
+            sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0]),
             rooms=RoomService(pool),
             bets=bets,
             wallet=WalletService(pool),

@@ -11,6 +11,9 @@ KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 byte
                          folder. Missing keys are made only for the embedded database.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
+KENO_LAUNCH_URL          The page that a launched player is sent to. Without it: /play of the first public origin.
+KENO_PLAYER_ORIGINS      Other origins whose pages may call for players, separated by commas. Without it: none.
+KENO_TRUSTED_PROXIES     How many proxies stand in front of the gateway and append to X-Forwarded-For. Without it: 0.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 KENO_OUTBOX_RETENTION_H  Hours for which events that were sent are kept. Without it: 168, a week.
@@ -45,6 +48,9 @@ class Config:
     epoch_rounds: int
     failpoint: str | None
     outbox_retention_h: int
+    launch_url: str
+    player_origins: tuple[str, ...]
+    trusted_proxies: int
 
     @property
     def embedded_database(self) -> bool:
@@ -58,9 +64,14 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
     data_dir = Path(env.get("KENO_DATA_DIR", ".keno")).resolve()
     host, port = env.get("KENO_HOST", "127.0.0.1"), _integer(env, "KENO_PORT", 8080, 1, 65_535)
     origins = tuple(origin.rstrip("/") for origin in env.get("KENO_PUBLIC_ORIGINS", f"http://{host}:{port}").split(","))
-    for origin in origins:
-        if not origin.startswith(("http://", "https://")):
-            raise ConfigError(f"KENO_PUBLIC_ORIGINS: {origin!r} is not an origin such as https://keno.example")
+    player_origins = tuple(origin for origin in env.get("KENO_PLAYER_ORIGINS", "").split(",") if origin)
+    launch_url = env.get("KENO_LAUNCH_URL", f"{origins[0]}/play")
+    for name, urls in (("PUBLIC_ORIGINS", origins), ("PLAYER_ORIGINS", player_origins), ("LAUNCH_URL", (launch_url,))):
+        for url in urls:
+            if not url.startswith(("http://", "https://")):
+                raise ConfigError(f"KENO_{name}: {url!r} does not begin as https://keno.example")
+    if "#" in launch_url:
+        raise ConfigError("KENO_LAUNCH_URL has no fragment: the ticket goes there")
     config = Config(
         database_url=env.get("KENO_DATABASE_URL"),
         vault_database_url=env.get("KENO_VAULT_DATABASE_URL"),
@@ -76,6 +87,9 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         epoch_rounds=_integer(env, "KENO_EPOCH_ROUNDS", 256, 1, 100_000),
         failpoint=env.get("KENO_FAILPOINT"),
         outbox_retention_h=_integer(env, "KENO_OUTBOX_RETENTION_H", 168, 1, 100_000),
+        launch_url=launch_url,
+        player_origins=player_origins,
+        trusted_proxies=_integer(env, "KENO_TRUSTED_PROXIES", 0, 0, 16),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

@@ -1,9 +1,9 @@
-"""The SQL of operators and their keys. Every function takes a connection or a pool and is one statement."""
+"""The SQL of operators, their keys, ours, and staff. Every function takes a connection or pool and is one statement."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -15,10 +15,14 @@ from keno.identity.operators import (
     Operator,
     OperatorExistsError,
     OperatorNotFoundError,
+    OperatorStatus,
     WalletMode,
 )
 from keno.identity.signature import Algorithm
-from keno.infra.postgres import Executor
+from keno.infra.postgres import Connection, Executor
+
+Purpose = Literal["player-token", "wallet-callback"]
+KeyState = Literal["next", "current", "retired", "revoked"]
 
 
 class StoredKey(NamedTuple):
@@ -29,6 +33,18 @@ class StoredKey(NamedTuple):
     material: bytes
     revoked_ms: int | None
     operator: Operator
+
+
+class StoredSigningKey(NamedTuple):
+    """A key that we sign with, as it is kept: the private half wrapped, and none once it has stopped to sign."""
+
+    kid: str
+    purpose: Purpose
+    state: KeyState
+    public_key: bytes
+    private_key: bytes | None
+    created_ms: int
+    changed_ms: int
 
 
 async def add_operator(conn: Executor, name: str, currencies: Sequence[str], wallet_mode: WalletMode) -> Operator:
@@ -106,3 +122,63 @@ async def stored_key(conn: Executor, key_id: str) -> StoredKey | None:
 
 def _operator(row: asyncpg.Record) -> Operator:
     return Operator(row["id"], row["name"], row["wallet_mode"], tuple(row["currencies"]), row["status"])
+
+
+async def operator_status(conn: Executor, operator_id: UUID) -> OperatorStatus | None:
+    """An operator's status."""
+    status: OperatorStatus | None = await conn.fetchval("SELECT status FROM operators WHERE id = $1", operator_id)
+    return status
+
+
+# ---- keys that we sign with ----
+
+
+async def hold_signing_keys(conn: Connection) -> None:
+    """Lets one transaction at a time change which keys sign."""
+    await conn.execute("SELECT pg_advisory_xact_lock(7306)")
+
+
+async def signing_keys(conn: Executor, retired_for_ms: int) -> list[StoredSigningKey]:
+    """The keys that sign or will, and those that were retired within that time; the newest first."""
+    rows = await conn.fetch(
+        "SELECT kid, purpose, state, public_key, private_key, created_ms, changed_ms FROM signing_keys "
+        "WHERE state IN ('next', 'current') OR (state = 'retired' AND changed_ms > now_ms() - $1::bigint) "
+        "ORDER BY created_ms DESC, kid",
+        retired_for_ms,
+    )
+    return [StoredSigningKey(*row) for row in rows]
+
+
+async def add_signing_key(
+    conn: Connection, kid: str, purpose: Purpose, state: KeyState, public_key: bytes, private_key: bytes
+) -> None:
+    """Insert a key with its private half wrapped."""
+    await conn.execute(
+        "INSERT INTO signing_keys (kid, purpose, state, public_key, private_key) VALUES ($1, $2, $3, $4, $5)",
+        kid,
+        purpose,
+        state,
+        public_key,
+        private_key,
+    )
+
+
+async def stop_signing_key(conn: Connection, purpose: Purpose, state: Literal["retired", "revoked"]) -> str | None:
+    """Ends the current key of a purpose and erases its private half; its kid."""
+    kid: str | None = await conn.fetchval(
+        "UPDATE signing_keys SET state = $2, private_key = NULL, changed_ms = now_ms() "
+        "WHERE purpose = $1 AND state = 'current' RETURNING kid",
+        purpose,
+        state,
+    )
+    return kid
+
+
+async def promote_signing_key(conn: Connection, purpose: Purpose) -> str | None:
+    """Makes the next key of a purpose the current one; its kid, or None where there is none."""
+    kid: str | None = await conn.fetchval(
+        "UPDATE signing_keys SET state = 'current', changed_ms = now_ms() "
+        "WHERE purpose = $1 AND state = 'next' RETURNING kid",
+        purpose,
+    )
+    return kid

@@ -33,6 +33,7 @@ from keno.rounds.store import Room
 from support.databases import Database
 
 ORIGIN = "http://keno.test"
+PLAYER_ORIGIN = "https://games.test"
 JSON = {"Content-Type": "application/json"}
 
 _numbers = itertools.count(1)
@@ -163,6 +164,9 @@ async def open_gateway(
         public_origins=(origin,),
         epoch_rounds=16,
         outbox_retention_h=1,
+        launch_url=f"{origin}/play",
+        player_origins=(PLAYER_ORIGIN,),
+        trusted_proxies=0,
     )
     load_keys(config.keys_dir, create=True)
     async with bootstrap.platform(config) as platform:
