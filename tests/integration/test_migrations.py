@@ -78,7 +78,7 @@ _UPDATES = {
         "leases": _ALL,
         "operator_keys": "revoked_ms",
         "operator_limits": "round_bets_max round_stake_max_minor",
-        "operators": "currencies status",
+        "operators": "currencies networks status",
         "outbox": "sent_ms",
         "players": "status",
         "revenue_hourly": _ALL,
@@ -86,6 +86,8 @@ _UPDATES = {
         "rounds": "beacon_round beacon_sig bets_count bets_root drawn_ms ended_ms lease_epoch lock_hash locked_ms "
         "numbers phase prev_lock result seed void_reason",
         "rounds_set_aside": "failures_count reason retry_ms",
+        "signing_keys": "changed_ms private_key state",
+        "staff": "credentials password_hash status totp_secret totp_step",
     },
     "keno_vault": {"epochs": "epoch_key"},
 }
