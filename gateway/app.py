@@ -17,11 +17,12 @@ from litestar.exceptions import HTTPException
 
 from gateway.auth import exchange
 from gateway.auth.guard import operator_signature
+from gateway.auth.networks import networks_of_operator
 from gateway.auth.origins import Origins
 from gateway.auth.player import of_our_pages, player_session
 from gateway.http import response
 from gateway.problems import BODY_BYTES_MAX, problem, problem_of
-from gateway.rest import bets, documents, fairness, health, player, rooms, sessions, statement, wallet
+from gateway.rest import bets, documents, fairness, health, keys, player, rooms, sessions, statement, wallet
 from keno.bootstrap import Platform
 from keno.errors import KenoError
 from keno.infra.transient import is_transient
@@ -46,12 +47,13 @@ def create_app(platform: Platform) -> Litestar:
     our_pages = of_our_pages(origins, config.player_origins)
     signed = Router(
         path="/v1",
-        guards=[signature],
+        guards=[signature, networks_of_operator(config.trusted_proxies)],
         route_handlers=[
             *bets.routes(platform.bets),
             *rooms.routes(platform.rooms),
             *wallet.routes(platform.wallet),
             *statement.routes(platform.wallet),
+            *keys.routes(platform.access, config.trusted_proxies),
             *sessions.routes(platform.sessions, platform.rooms, platform.wallet, platform.bets, config.launch_url),
         ],
     )

@@ -6,6 +6,7 @@ A problem's `type` is `/problems/<code>`; `status`, `title` and `remedy` belong 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -14,7 +15,10 @@ import msgspec
 from gateway.answers import Answer
 from keno.bets.outcome import Outcome
 from keno.errors import KenoError
+from keno.identity.access import KeyNotFoundError, LastKeyError
+from keno.identity.networks import AddressNotAllowedError
 from keno.identity.nonces import NonceStoreError
+from keno.identity.operators import KeyExistsError, KeyLimitError
 from keno.identity.service import AuthenticationError
 from keno.identity.sessions import SessionError, SessionStoreError
 from keno.identity.signature import SignatureError
@@ -66,6 +70,7 @@ KINDS: Final = MappingProxyType(
         "key_revoked": Kind(401, "Revoked key", "Use your other key, or register a new one."),
         "nonce_replayed": Kind(401, "Nonce used before", "Sign each request, retries too, with a fresh nonce."),
         "operator_suspended": Kind(403, "Operator suspended", "Contact the platform."),
+        "address_not_allowed": Kind(403, "Address not allowed", "Call from one of the networks that you have set."),
         # Whether a player is there
         "token_missing": Kind(401, "No access token", "Send Authorization: Bearer and the access token."),
         "token_invalid": Kind(401, "Not an access token", "Send the access token that you were given last."),
@@ -96,12 +101,17 @@ KINDS: Final = MappingProxyType(
         "room_not_found": Kind(404, "No such room", "Name a room of GET /v1/rooms."),
         "bet_not_found": Kind(404, "No such bet", "Use a bet_id that you were given."),
         "player_not_found": Kind(404, "No such player", "Deposit for the player first."),
+        "key_not_found": Kind(404, "No such key", "Name a key of GET /v1/keys."),
         "session_not_found": Kind(404, "No such session", "Use a session_id that you were given."),
         "document_not_found": Kind(404, "No such document", "Use a hash that a room, a round or a bet names."),
         "evidence_not_found": Kind(404, "No evidence", "Ask for the evidence of a settled or void round."),
         "transaction_conflict": Kind(
             409, "Transaction id used for something else", "Use a fresh transaction_id for each new transaction."
         ),
+        "key_exists": Kind(409, "Key id taken", "Use a key_id that no key has or had."),
+        "key_limit": Kind(409, "Two active keys", "Revoke one of your keys first."),
+        "last_key": Kind(409, "Last key", "Add another key first: without any you could sign nothing."),
+        "own_address_left_out": Kind(409, "Your own address left out", "Set networks that you call from."),
         "round_not_open": Kind(409, "Round not open", "Bet on a round before its lock, or name the room instead."),
         "room_closed": Kind(409, "Room closed", "Use an open room of GET /v1/rooms."),
         "currency_not_offered": Kind(
@@ -158,6 +168,18 @@ OUTCOME_CODES: Final = MappingProxyType(
 """The code, and the field it is about, of each outcome of a bet that is not a bet."""
 
 
+ERROR_CODES: Final[Mapping[type[KenoError], tuple[str, str | None]]] = MappingProxyType(
+    {
+        KeyNotFoundError: ("key_not_found", None),
+        KeyExistsError: ("key_exists", "key_id"),
+        KeyLimitError: ("key_limit", None),
+        LastKeyError: ("last_key", None),
+        AddressNotAllowedError: ("address_not_allowed", None),
+    }
+)
+"""The code, and the field it is about, of each error that is a refusal and does not name its code."""
+
+
 class ProblemError(KenoError):
     """Raised by the gateway's own code to answer with a problem."""
 
@@ -196,6 +218,9 @@ def problem_of(error: KenoError) -> Answer:
             return problem(error.code, error.detail, error.field)
         case SignatureError() | AuthenticationError() | TokenError() | SessionError():
             return problem(error.code, error.detail)
+        case _ if type(error) in ERROR_CODES:
+            code, field = ERROR_CODES[type(error)]
+            return problem(code, str(error), field)
         case NonceStoreError() | SessionStoreError():
             return problem("unavailable", "requests cannot be authenticated at the moment")
         case _:

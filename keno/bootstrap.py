@@ -19,6 +19,7 @@ from keno.config import Config
 from keno.errors import ConfigError
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
+from keno.identity.access import AccessService
 from keno.identity.service import IdentityService
 from keno.identity.sessions import SessionService
 from keno.identity.signing_keys import SigningKeys
@@ -51,6 +52,7 @@ class Platform:
     dead_letters: DeadLetters
     keys: Keys
     identity: IdentityService
+    access: AccessService
     signing_keys: SigningKeys
     sessions: SessionService
     rooms: RoomService
@@ -102,6 +104,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         stack.push_async_callback(bets.close)
         signing_keys = SigningKeys(pool, keys.platform)
         refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
+        identity = IdentityService(pool, redis, keys.platform)
         yield Platform(
             config=config,
             pool=pool,
@@ -109,7 +112,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             bus=bus,
             dead_letters=dead_letters,
             keys=keys,
-            identity=IdentityService(pool, redis, keys.platform),
+            identity=identity,
+            access=AccessService(pool, identity),
             signing_keys=signing_keys,
             sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0]),
             rooms=RoomService(pool),

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from keno.identity.networks import Network
 from keno.identity.operators import (
     Key,
     KeyExistsError,
@@ -52,7 +53,7 @@ async def add_operator(conn: Executor, name: str, currencies: Sequence[str], wal
     try:
         rows = await conn.fetch(
             "INSERT INTO operators (name, currencies, wallet_mode) VALUES ($1, $2, $3) "
-            "RETURNING id, name, wallet_mode, currencies, status",
+            "RETURNING id, name, wallet_mode, currencies, status, networks",
             name,
             list(currencies),
             wallet_mode,
@@ -64,7 +65,9 @@ async def add_operator(conn: Executor, name: str, currencies: Sequence[str], wal
 
 async def operator_by_name(conn: Executor, name: str) -> Operator | None:
     """The operator of this name."""
-    row = await conn.fetchrow("SELECT id, name, wallet_mode, currencies, status FROM operators WHERE name = $1", name)
+    row = await conn.fetchrow(
+        "SELECT id, name, wallet_mode, currencies, status, networks FROM operators WHERE name = $1", name
+    )
     return None if row is None else _operator(row)
 
 
@@ -111,7 +114,8 @@ async def revoke_key(conn: Executor, key_id: str) -> UUID | None:
 async def stored_key(conn: Executor, key_id: str) -> StoredKey | None:
     """A key with its material and its operator, revoked or not."""
     row = await conn.fetchrow(
-        "SELECT k.key_id, k.algorithm, k.material, k.revoked_ms, o.id, o.name, o.wallet_mode, o.currencies, o.status "
+        "SELECT k.key_id, k.algorithm, k.material, k.revoked_ms, o.id, o.name, o.wallet_mode, o.currencies, o.status, "
+        "o.networks "
         "FROM operator_keys k JOIN operators o ON o.id = k.operator_id WHERE k.key_id = $1",
         key_id,
     )
@@ -121,7 +125,23 @@ async def stored_key(conn: Executor, key_id: str) -> StoredKey | None:
 
 
 def _operator(row: asyncpg.Record) -> Operator:
-    return Operator(row["id"], row["name"], row["wallet_mode"], tuple(row["currencies"]), row["status"])
+    currencies, networks = tuple(row["currencies"]), tuple(row["networks"])
+    return Operator(row["id"], row["name"], row["wallet_mode"], currencies, row["status"], networks)
+
+
+async def hold_operator(conn: Connection, operator_id: UUID) -> None:
+    """Lets one transaction at a time change an operator and its keys."""
+    await conn.execute("SELECT FROM operators WHERE id = $1 FOR NO KEY UPDATE", operator_id)
+
+
+async def networks_of(conn: Executor, operator_id: UUID) -> tuple[Network, ...]:
+    """From where an operator's requests may come."""
+    return tuple(await conn.fetchval("SELECT networks FROM operators WHERE id = $1", operator_id))
+
+
+async def set_networks(conn: Executor, operator_id: UUID, networks: Sequence[Network]) -> None:
+    """Replaces from where an operator's requests may come."""
+    await conn.execute("UPDATE operators SET networks = $2 WHERE id = $1", operator_id, list(networks))
 
 
 async def operator_status(conn: Executor, operator_id: UUID) -> OperatorStatus | None:
