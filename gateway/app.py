@@ -22,7 +22,7 @@ from gateway.auth.origins import Origins
 from gateway.auth.player import of_our_pages, player_session
 from gateway.http import response
 from gateway.problems import BODY_BYTES_MAX, problem, problem_of
-from gateway.rest import bets, documents, fairness, health, keys, player, rooms, sessions, statement, wallet
+from gateway.rest import access, bets, documents, fairness, health, player, rooms, sessions, statement, wallet
 from keno.bootstrap import Platform
 from keno.errors import KenoError
 from keno.infra.transient import is_transient
@@ -47,13 +47,13 @@ def create_app(platform: Platform) -> Litestar:
     our_pages = of_our_pages(origins, config.player_origins)
     signed = Router(
         path="/v1",
-        guards=[signature, networks_of_operator(config.trusted_proxies)],
+        guards=[signature, networks_of_operator(config.proxies_count)],
         route_handlers=[
             *bets.routes(platform.bets),
             *rooms.routes(platform.rooms),
             *wallet.routes(platform.wallet),
             *statement.routes(platform.wallet),
-            *keys.routes(platform.access, config.trusted_proxies),
+            *access.routes(platform.access, config.proxies_count),
             *sessions.routes(platform.sessions, platform.rooms, platform.wallet, platform.bets, config.launch_url),
         ],
     )

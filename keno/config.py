@@ -13,7 +13,7 @@ KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 808
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_LAUNCH_URL          The page that a launched player is sent to. Without it: /play of the first public origin.
 KENO_PLAYER_ORIGINS      Other origins whose pages may call for players, separated by commas. Without it: none.
-KENO_TRUSTED_PROXIES     How many proxies stand in front of the gateway and append to X-Forwarded-For. Without it: 0.
+KENO_PROXIES_COUNT       How many proxies stand in front of the gateway and append to X-Forwarded-For. Without it: 0.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 KENO_OUTBOX_RETENTION_H  Hours for which events that were sent are kept. Without it: 168, a week.
@@ -50,7 +50,7 @@ class Config:
     outbox_retention_h: int
     launch_url: str
     player_origins: tuple[str, ...]
-    trusted_proxies: int
+    proxies_count: int
 
     @property
     def embedded_database(self) -> bool:
@@ -89,7 +89,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         outbox_retention_h=_integer(env, "KENO_OUTBOX_RETENTION_H", 168, 1, 100_000),
         launch_url=launch_url,
         player_origins=player_origins,
-        trusted_proxies=_integer(env, "KENO_TRUSTED_PROXIES", 0, 0, 16),
+        proxies_count=_integer(env, "KENO_PROXIES_COUNT", 0, 0, 16),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

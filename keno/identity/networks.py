@@ -38,16 +38,16 @@ def checked_networks(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(sorted(networks, key=lambda each: (each.version, int(each.network_address), each.prefixlen)))
 
 
-def caller(peer: str | None, forwarded_for: Iterable[str], trusted_proxies: int) -> Address | None:
+def caller(peer: str | None, forwarded_for: Iterable[str], proxies_count: int) -> Address | None:
     """The address that a request comes from; None where it cannot be told.
 
     `peer` is the other end of the connection, `forwarded_for` the X-Forwarded-For lines as they came. Each trusted
-    proxy appends who called it, so the last `trusted_proxies` entries are true; what stands before them is anybody's.
+    proxy appends who called it, so the last `proxies_count` entries are true; what stands before them is anybody's.
     """
-    if trusted_proxies == 0:
+    if proxies_count == 0:
         return _address(peer or "")
     entries = [entry.strip() for line in forwarded_for for entry in line.split(",")]
-    return _address(entries[-trusted_proxies]) if len(entries) >= trusted_proxies else None
+    return _address(entries[-proxies_count]) if len(entries) >= proxies_count else None
 
 
 def is_allowed(networks: Sequence[Network], address: Address | None) -> bool:

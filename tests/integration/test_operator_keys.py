@@ -58,7 +58,10 @@ async def test_a_public_key_is_added_and_signs_and_the_same_again_is_the_same(ca
     assert again.headers["idempotent-replayed"] == "true"
     assert (await replace(casino, key_id="mine", key=private).get(KEYS)).status_code == 200
     other = Ed25519PrivateKey.generate().public_key().public_bytes_raw().hex()
-    assert problem(await casino.post(KEYS, body | {"public_key": other})) == (409, "key_exists")
+    assert problem(await casino.post(KEYS, body | {"public_key": other})) == (409, "key_limit")
+    await casino.send("DELETE", f"{KEYS}/mine")
+    for taken in (body, body | {"public_key": other}):
+        assert problem(await casino.post(KEYS, taken)) == (409, "key_exists")
 
 
 async def test_a_rotation_leaves_no_moment_without_a_key(casino: Casino) -> None:
@@ -138,9 +141,9 @@ async def test_changes_over_the_api_are_in_the_audit_trail_under_the_key_that_si
     ]
 
 
-def calling_from(gateway: Gateway, casino: Casino, address: str, trusted_proxies: int = 0) -> Casino:
+def calling_from(gateway: Gateway, casino: Casino, address: str, proxies_count: int = 0) -> Casino:
     """The casino behind a connection from this address."""
-    platform = replace(gateway.platform, config=replace(gateway.platform.config, trusted_proxies=trusted_proxies))
+    platform = replace(gateway.platform, config=replace(gateway.platform.config, proxies_count=proxies_count))
     transport = httpx.ASGITransport(app=create_app(platform), client=(address, 1))  # type: ignore[arg-type]
     return replace(casino, client=httpx.AsyncClient(transport=transport, base_url=casino.origin))
 
@@ -164,7 +167,7 @@ async def test_an_operator_with_networks_calls_from_there_only(gateway: Gateway,
 
 async def test_behind_a_trusted_proxy_it_is_the_callers_address_that_counts(gateway: Gateway, casino: Casino) -> None:
     await gateway.owner_pool.execute("UPDATE operators SET networks = '{203.0.113.0/24}'")
-    behind = calling_from(gateway, casino, "10.0.0.1", trusted_proxies=1)
+    behind = calling_from(gateway, casino, "10.0.0.1", proxies_count=1)
     for forwarded_for, status in [
         ("203.0.113.9", 200),
         ("198.51.100.1, 203.0.113.9", 200),

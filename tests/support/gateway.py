@@ -166,7 +166,7 @@ async def open_gateway(
         outbox_retention_h=1,
         launch_url=f"{origin}/play",
         player_origins=(PLAYER_ORIGIN,),
-        trusted_proxies=0,
+        proxies_count=0,
     )
     load_keys(config.keys_dir, create=True)
     async with bootstrap.platform(config) as platform:

@@ -34,9 +34,7 @@ def test_the_caller_is_whom_the_farthest_trusted_proxy_saw(
     assert (None if found is None else str(found)) == expected
 
 
-@given(
-    claimed=st.lists(st.text(st.characters(exclude_characters=","), max_size=20), max_size=5), proxies=st.integers(1, 4)
-)
+@given(claimed=st.lists(st.text(max_size=20), max_size=5), proxies=st.integers(1, 4))
 def test_nothing_that_a_caller_claims_changes_what_the_trusted_proxies_saw(claimed: list[str], proxies: int) -> None:
     seen = [f"10.0.0.{number}" for number in range(1, proxies + 1)]
     assert str(caller("10.9.9.9", [",".join(claimed), ",".join(seen)], proxies)) == "10.0.0.1"

@@ -23,7 +23,7 @@ _KEY_FIELDS: Final = quoted_fields(KeyRequest)
 _NETWORKS_FIELDS: Final = quoted_fields(NetworksRequest)
 
 
-def routes(access: AccessService, trusted_proxies: int) -> list[HTTPRouteHandler]:
+def routes(access: AccessService, proxies_count: int) -> list[HTTPRouteHandler]:
     """The handlers, behind the operator's signature."""
 
     @get("/keys")
@@ -61,7 +61,7 @@ def routes(access: AccessService, trusted_proxies: int) -> list[HTTPRouteHandler
             checked = checked_networks(asked.networks)
         except NetworkError as error:
             raise ProblemError("invalid_request", str(error), "networks") from None
-        address = address_of(request, trusted_proxies)
+        address = address_of(request, proxies_count)
         if not is_allowed(checked, address):
             raise ProblemError("own_address_left_out", f"you call from {address or 'an unknown address'}", "networks")
         await access.set_networks(request.user.id, checked, actor=_actor(request))
