@@ -15,7 +15,7 @@ from litestar import Litestar, Request, Response, Router
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 
-from gateway.auth import exchange
+from gateway.auth import exchange, staff
 from gateway.auth.guard import operator_signature
 from gateway.auth.networks import networks_of_operator
 from gateway.auth.origins import Origins
@@ -68,6 +68,7 @@ def create_app(platform: Platform) -> Litestar:
             signed,
             auth,
             players,
+            staff.router(platform.staff, of_our_pages(origins, ()), config.proxies_count),
             *exchange.key_set(platform.signing_keys),
             *documents.routes(platform.rooms),
             *fairness.routes(platform.evidence),

@@ -16,12 +16,14 @@ from gateway.answers import Answer
 from keno.bets.outcome import Outcome
 from keno.errors import KenoError
 from keno.identity.access import KeyNotFoundError, LastKeyError
+from keno.identity.lockout import LockedError, LockoutStoreError
 from keno.identity.networks import AddressNotAllowedError
 from keno.identity.nonces import NonceStoreError
 from keno.identity.operators import KeyExistsError, KeyLimitError
 from keno.identity.service import AuthenticationError
 from keno.identity.sessions import SessionError, SessionStoreError
 from keno.identity.signature import SignatureError
+from keno.identity.staff_service import LoginError, StaffSessionError, StaffStoreError
 from keno.identity.tokens import TokenError
 from keno.requests import RequestError
 
@@ -75,12 +77,15 @@ KINDS: Final = MappingProxyType(
         "token_missing": Kind(401, "No access token", "Send Authorization: Bearer and the access token."),
         "token_invalid": Kind(401, "Not an access token", "Send the access token that you were given last."),
         "token_expired": Kind(401, "Access token expired", "Get another one with the refresh token."),
-        "session_ended": Kind(401, "Session over", "Have the operator launch the player again."),
+        "session_ended": Kind(401, "Session over", "Have the operator launch the player again; staff log in again."),
         "ticket_invalid": Kind(401, "Ticket not valid", "Have the operator launch the player again."),
         "refresh_token_invalid": Kind(401, "Not a refresh token", "Send the refresh token that you were given last."),
         "refresh_token_reused": Kind(
             401, "Refresh token used before", "Have the operator launch the player again: the session is ended."
         ),
+        "login_failed": Kind(401, "Not logged in", "Give name, password and a fresh one-time password."),
+        "login_locked": Kind(429, "Too many failed logins", "Wait for Retry-After seconds."),
+        "role_not_allowed": Kind(403, "Not for your role", "Ask somebody who has the role."),
         "origin_not_allowed": Kind(403, "Page of another origin", "Call from a page that is allowed to."),
         # What it says
         "malformed_json": Kind(400, "Not JSON", "Send one JSON object in UTF-8."),
@@ -145,6 +150,7 @@ BEARER_CODES: Final = frozenset(
         "ticket_invalid",
         "refresh_token_invalid",
         "refresh_token_reused",
+        "login_failed",
     }
 )
 """The codes of a login that is wanting; the others of status 401 are of a signature."""
@@ -175,6 +181,8 @@ ERROR_CODES: Final[Mapping[type[KenoError], tuple[str, str | None]]] = MappingPr
         KeyLimitError: ("key_limit", None),
         LastKeyError: ("last_key", None),
         AddressNotAllowedError: ("address_not_allowed", None),
+        LoginError: ("login_failed", None),
+        StaffSessionError: ("session_ended", None),
     }
 )
 """The code, and the field it is about, of each error that is a refusal and does not name its code."""
@@ -221,7 +229,11 @@ def problem_of(error: KenoError) -> Answer:
         case _ if type(error) in ERROR_CODES:
             code, field = ERROR_CODES[type(error)]
             return problem(code, str(error), field)
-        case NonceStoreError() | SessionStoreError():
+        case LockedError():
+            answer = problem("login_locked")
+            answer.headers["Retry-After"] = str(-(-error.wait_ms // 1000))
+            return answer
+        case NonceStoreError() | StaffStoreError() | LockoutStoreError() | SessionStoreError():
             return problem("unavailable", "requests cannot be authenticated at the moment")
         case _:
             return problem("internal")

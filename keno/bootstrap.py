@@ -23,6 +23,7 @@ from keno.identity.access import AccessService
 from keno.identity.service import IdentityService
 from keno.identity.sessions import SessionService
 from keno.identity.signing_keys import SigningKeys
+from keno.identity.staff_service import StaffService
 from keno.infra import failpoints, keywrap
 from keno.infra.bus import Bus, DeadLetters
 from keno.infra.embedded import EmbeddedServers
@@ -55,6 +56,7 @@ class Platform:
     access: AccessService
     signing_keys: SigningKeys
     sessions: SessionService
+    staff: StaffService
     rooms: RoomService
     bets: BetService
     wallet: WalletService
@@ -116,6 +118,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             access=AccessService(pool, identity),
             signing_keys=signing_keys,
             sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0]),
+            staff=StaffService(pool, redis, keys.platform),
             rooms=RoomService(pool),
             bets=bets,
             wallet=WalletService(pool),

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
-from keno import config
+from keno import cli_access, config
 from keno.bets.limits import decode_limits
 from keno.bootstrap import platform
 from keno.demo.run import run_demo
@@ -33,6 +33,7 @@ operator = app.command(App(name="operator", help="Operators and their keys."))
 room = app.command(App(name="room", help="Rooms."))
 tables = app.command(App(name="paytable", help="Paytables."))
 dead = app.command(App(name="dead", help="Events that a consumer could not take."))
+cli_access.register(app, operator)
 
 _ACTOR = "command line"
 Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]

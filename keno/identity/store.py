@@ -20,6 +20,7 @@ from keno.identity.operators import (
     WalletMode,
 )
 from keno.identity.signature import Algorithm
+from keno.identity.staff import Role, Staff, StaffError
 from keno.infra.postgres import Connection, Executor
 
 Purpose = Literal["player-token", "wallet-callback"]
@@ -202,3 +203,92 @@ async def promote_signing_key(conn: Connection, purpose: Purpose) -> str | None:
         purpose,
     )
     return kid
+
+
+# ---- staff ----
+
+
+class StoredStaff(NamedTuple):
+    """Somebody with what they log in with, as it is kept."""
+
+    staff: Staff
+    password_hash: str
+    totp_secret: bytes
+
+
+_STAFF = "id, name, role, operator_id, credentials, status"
+
+
+async def add_staff(
+    conn: Executor, name: str, role: Role, operator_id: UUID | None, password_hash: str, totp_secret: bytes
+) -> UUID:
+    """Insert somebody; the id. Raises StaffError."""
+    try:
+        staff_id: UUID = await conn.fetchval(
+            "INSERT INTO staff (name, role, operator_id, password_hash, totp_secret) VALUES ($1, $2, $3, $4, $5) "
+            "RETURNING id",
+            name,
+            role,
+            operator_id,
+            password_hash,
+            totp_secret,
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise StaffError(f"there is somebody named {name}") from error
+    return staff_id
+
+
+async def reset_staff(conn: Executor, name: str, password_hash: str, totp_secret: bytes) -> UUID | None:
+    """Replaces what somebody logs in with, and lets them in again; the id, or None where there is no such name."""
+    staff_id: UUID | None = await conn.fetchval(
+        "UPDATE staff SET password_hash = $2, totp_secret = $3, totp_step = 0, credentials = credentials + 1, "
+        "status = 'active' WHERE name = $1 RETURNING id",
+        name,
+        password_hash,
+        totp_secret,
+    )
+    return staff_id
+
+
+async def disable_staff(conn: Executor, name: str) -> UUID | None:
+    """Disables somebody; the id, or None where nobody active has this name."""
+    staff_id: UUID | None = await conn.fetchval(
+        "UPDATE staff SET status = 'disabled' WHERE name = $1 AND status = 'active' RETURNING id", name
+    )
+    return staff_id
+
+
+async def all_staff(conn: Executor) -> list[Staff]:
+    """Everybody, by name."""
+    return [Staff(*row) for row in await conn.fetch(f"SELECT {_STAFF} FROM staff ORDER BY name")]  # noqa: S608
+
+
+async def staff_by_id(conn: Executor, staff_id: UUID) -> Staff | None:
+    """Somebody by their id."""
+    row = await conn.fetchrow(f"SELECT {_STAFF} FROM staff WHERE id = $1", staff_id)  # noqa: S608
+    return None if row is None else Staff(*row)
+
+
+async def stored_staff(conn: Executor, name: str) -> StoredStaff | None:
+    """Somebody by their name, with what they log in with."""
+    row = await conn.fetchrow(f"SELECT {_STAFF}, password_hash, totp_secret FROM staff WHERE name = $1", name)  # noqa: S608
+    return None if row is None else StoredStaff(Staff(*list(row)[:6]), row["password_hash"], row["totp_secret"])
+
+
+async def spend_totp_step(conn: Executor, staff_id: UUID, credentials: int, step: int) -> bool:
+    """Whether the password of this step and later ones are still to be used; uses it up."""
+    spent = await conn.fetchval(
+        "UPDATE staff SET totp_step = $3 WHERE id = $1 AND credentials = $2 AND status = 'active' AND totp_step < $3 "
+        "RETURNING true",
+        staff_id,
+        credentials,
+        step,
+    )
+    return spent is not None
+
+
+async def rehash_password(conn: Executor, staff_id: UUID, before: str, after: str) -> None:
+    """Replaces the hash of a password by another hash of it, unless the password was changed meanwhile."""
+    await conn.execute(
+        "UPDATE staff SET password_hash = $3 WHERE id = $1 AND password_hash = $2", staff_id, before, after
+    )
