@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import itertools
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import httpx
@@ -21,6 +19,7 @@ from litestar import Litestar, get
 from redis.asyncio import Redis
 from support.gateway import ORIGIN, PLAYER_ORIGIN, Gateway
 from support.players import play, post, problem
+from support.staff import authenticator_secret, login
 
 from gateway import app
 from gateway.auth.staff import only, staff_session
@@ -47,10 +46,7 @@ def staff(pool: asyncpg.Pool, redis: Redis) -> StaffService:
 
 
 def request(name: str, credentials: Credentials, now_ms: int = NOW_MS, **changes: str) -> LoginRequest:
-    """The right login at an instant, or one that `changes` make wrong."""
-    (secret,) = parse_qs(urlsplit(credentials.totp_uri).query)["secret"]
-    code = totp.code(base64.b32decode(secret), now_ms // 1000 // totp.STEP_S)
-    return LoginRequest(**({"name": name, "password": credentials.password, "totp": code} | changes))
+    return login(name, credentials, now_ms, **changes)
 
 
 async def test_who_has_password_and_code_is_let_in_as_who_they_are(staff: StaffService) -> None:
@@ -136,8 +132,7 @@ async def test_what_is_kept_opens_nothing(staff: StaffService, owner_pool: async
     row = await owner_pool.fetchrow("SELECT password_hash, totp_secret FROM staff")
     assert row is not None
     assert row["password_hash"].startswith("$argon2id$")
-    (secret,) = parse_qs(urlsplit(alice.totp_uri).query)["secret"]
-    assert base64.b32decode(secret) not in row["totp_secret"]
+    assert authenticator_secret(alice) not in row["totp_secret"]
 
 
 async def test_a_hash_of_weaker_parameters_is_made_anew_at_login(staff: StaffService, owner_pool: asyncpg.Pool) -> None:
