@@ -20,12 +20,16 @@ KENO_OUTBOX_RETENTION_H  Hours for which events that were sent are kept. Without
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from keno.errors import ConfigError
 from keno.infra import failpoints
+
+# No wildcard, no path, as browsers spell it.
+_ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,13 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
     origins = tuple(origin.rstrip("/") for origin in env.get("KENO_PUBLIC_ORIGINS", f"http://{host}:{port}").split(","))
     player_origins = tuple(origin for origin in env.get("KENO_PLAYER_ORIGINS", "").split(",") if origin)
     launch_url = env.get("KENO_LAUNCH_URL", f"{origins[0]}/play")
-    for name, urls in (("PUBLIC_ORIGINS", origins), ("PLAYER_ORIGINS", player_origins), ("LAUNCH_URL", (launch_url,))):
+    for name, urls in (("PUBLIC_ORIGINS", origins), ("LAUNCH_URL", (launch_url,))):
         for url in urls:
             if not url.startswith(("http://", "https://")):
                 raise ConfigError(f"KENO_{name}: {url!r} does not begin as https://keno.example")
+    for origin in player_origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            raise ConfigError(f"KENO_PLAYER_ORIGINS: {origin!r} is not an origin such as https://games.example")
     if "#" in launch_url:
         raise ConfigError("KENO_LAUNCH_URL has no fragment: the ticket goes there")
     config = Config(

@@ -46,9 +46,8 @@ async def test_staff_are_added_reset_and_disabled(gateway: Gateway, keno: Keno) 
     for command in (("staff", "add", "alice", "--role", "owner"), ("staff", "reset", "alice")):
         password, totp_uri = (line.split()[1] for line in (await told(keno, *command)).splitlines())
         now_ms = time.time_ns() // 1_000_000
-        logged_in, _ = await staff.log_in(
-            request("alice", Credentials(password, totp_uri), now_ms), "192.0.2.1", now_ms
-        )
+        asked = login("alice", Credentials(password, totp_uri), now_ms)
+        logged_in, _ = await staff.log_in(asked, "192.0.2.1", now_ms)
         assert logged_in.role == "owner"
     await told(keno, "staff", "disable", "alice")
     assert await told(keno, "staff", "list") == "alice  owner  all operators  disabled\n"
