@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 from support.databases import Database
 from support.gateway import Gateway
+from support.staff import login
 
 from keno.identity.staff_service import Credentials
 
