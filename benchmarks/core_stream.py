@@ -67,7 +67,7 @@ class Stream:
         self.columns, self.terms = bets.chunks(BLOCK), [core_cases.terms()]
 
     def ours(self) -> tuple[_core.SettlementStream, list[bytes]]:
-        stream = _core.SettlementStream([(ROUND_ID, self.bets.numbers, self.terms)])
+        stream = _core.SettlementStream([(ROUND_ID, self.bets.numbers, self.terms, b"")])
         out = [stream.feed(chunk) for chunk in self.chunks]
         return stream, [*out, stream.finish()]
 

@@ -155,11 +155,18 @@ def mask_picks(mask: Buffer) -> list[int]:
 class Terms:
     """A paytable in one currency."""
 
-    def __new__(cls, multipliers: Sequence[Sequence[int]], scale: int, win_max_minor: int) -> Terms:
+    def __new__(
+        cls,
+        multipliers: Sequence[Sequence[int]],
+        scale: int,
+        win_max_minor: int,
+        round_win_max_minor: int | None = None,
+    ) -> Terms:
         """`multipliers[p][h]` is what h hits of p picks multiply the stake by, in units of 1/`scale`.
 
         There are 11 rows; row 0 is empty and row p has p + 1 entries. Multipliers are 0 to 2^63 - 1; `scale` and
-        `win_max_minor`, the most one bet is paid, are 1 to 2^63 - 1.
+        `win_max_minor`, the most one bet is paid, are 1 to 2^63 - 1. `round_win_max_minor`, the most all bets of an
+        account in a round are paid, is `win_max_minor` to 2^63 - 1, or None where there is no such limit.
         """
 
 @final
@@ -179,14 +186,16 @@ class Settled:
         """Eight bytes a bet, little-endian i64: what the maximum win cut off, in minor units."""
 
 def settle(picks: Buffer, stakes: Buffer, terms_index: Buffer, terms: Sequence[Terms], numbers: Buffer) -> Settled:
-    """Settles a column of bets against one draw.
+    """Settles a column of bets against one draw: the kernel alone, to be tested and measured. Rounds are settled by
+    `SettlementStream`, which has it inside.
 
     `picks` has a ten-byte mask a bet, `stakes` a little-endian i64 in minor units (`array("q")` on the usual machines),
     `terms_index` a byte that says which of `terms` holds. `numbers` are the 20 number bytes of the draw.
 
     payout = min(floor(stake x multiplier / scale), win_max_minor); the cut is what the minimum took away. The product
-    has 128 bits. `CoreError` names the first bet, by its index, whose stake is not positive, which has not 1 to 10
-    picks, whose terms index is too large, or whose cut does not fit into 64 bits; then nothing is settled.
+    has 128 bits; `round_win_max_minor` does not count here. `CoreError` names the first bet, by its index, whose
+    stake is not positive, which has not 1 to 10 picks, whose terms index is too large, or whose cut does not fit into
+    64 bits; then nothing is settled.
     """
 
 @final
@@ -196,18 +205,22 @@ class SettlementStream:
     In come the rows (round_id int8, bet_id int8, operator_id uuid, account_id int8, picks bytea, stake_minor int8,
     terms int2), none of them null, ascending by round and bet; `picks` are masks of ten bytes, `terms` says by its
     index which of the round's terms holds. Out go the rows (bet_id int8, round_id int8, account_id int8, hits int2,
-    payout_minor int8, cut_minor int8) of the bets that are paid anything, in the same order. The rule is that of
-    `settle`. Memory grows with rounds, operators and terms, and with the length of a chunk, not with the bets.
+    payout_minor int8, cut_minor int8) of the bets that won, in the same order. The rule is that of `settle`; where
+    terms have a `round_win_max_minor`, the account's wins of the round are paid in the order of their bets until it is
+    reached: the bet that would pass it is cut to what is left, later ones to 0. Memory grows with rounds, operators
+    and terms, with the length of a chunk and, in a round with such a limit, the accounts that win; not with the bets.
 
     `CoreError` says what is wrong with the stream, or names the first bet that cannot be settled; what was returned
     before is then worthless, and every later call raises `CoreError` too. A stream serves one thread at a time.
     """
 
-    def __new__(cls, rounds: Sequence[tuple[int, Buffer, Sequence[Terms]]]) -> SettlementStream:
-        """`rounds` are (id, the 20 number bytes of its draw, its terms), in any order.
+    def __new__(cls, rounds: Sequence[tuple[int, Buffer, Sequence[Terms], Buffer]]) -> SettlementStream:
+        """`rounds` are (id, the 20 number bytes of its draw, its terms, what accounts were paid before), in any order.
 
         Ids are distinct, 0 to 2^63 - 1; a round has at most 256 terms, and need not have bets. Rounds with the same
-        terms are settled faster when those are the same objects.
+        terms are settled faster when those are the same objects. What was paid before matters only with a
+        `round_win_max_minor`, to a stream that goes on after earlier bets of the round: 16 bytes for each account that
+        those paid, its id and the sum, both big-endian i64; empty where there were none.
         """
 
     def feed(self, chunk: Buffer) -> bytes:
@@ -227,7 +240,7 @@ class SettlementStream:
 
     @property
     def winners_count(self) -> int:
-        """How many payouts `feed` and `finish` have returned so far."""
+        """How many rows `feed` and `finish` have returned so far."""
 
     @property
     def last_bet_id(self) -> int | None:

@@ -142,9 +142,15 @@ async def add_room(
     lock_lead_ms: int = 1_000,
     rtp: Literal["92", "94", "96"] = "94",
     currency: list[str],
+    round_win_max_minor: Annotated[
+        dict[str, int] | None, Parameter(help="--round-win-max-minor.EUR 6000000: what a player can win in a round")
+    ] = None,
     operator: str | None = None,
 ) -> int:
     """Open a room with the shipped paytable of an RTP profile and default limits, and print its id."""
+    limits, round_maxima = {code: default_limits(code) for code in currency}, round_win_max_minor or {}
+    if not round_maxima.keys() <= limits.keys():
+        raise KenoError(f"the room does not offer {', '.join(sorted(round_maxima.keys() - limits.keys()))}")
     profile, offered = rtp_profile(rtp), shipped_paytable(rtp)
     room_rules = rules.build(
         profile="S",
@@ -152,7 +158,10 @@ async def add_room(
         beacon_chain=None,
         rtp_bounds=profile.rtp_bounds,
         paytables=[offered.hash],
-        currencies={code: default_limits(code) for code in currency},
+        currencies={
+            code: msgspec.structs.replace(usual, round_win_max_minor=round_maxima.get(code))
+            for code, usual in limits.items()
+        },
     )
     async with platform(config.load()) as services:
         owner = await services.identity.operator(operator) if operator else None

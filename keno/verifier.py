@@ -305,20 +305,28 @@ def readers(shape: type) -> dict[str, Reader]:
 
 
 class Currency(NamedTuple):
-    """A currency's limits; `exponent` is its number of decimal places."""
+    """A currency's limits; `exponent` is its number of decimal places. Only `round_win_max_minor` need not be there."""
 
     exponent: U8
     stake_min_minor: U64
     stake_max_minor: U64
     stake_step_minor: Positive
     win_max_minor: U64
+    round_win_max_minor: U64 | None = None
+
+
+def currency_limits(value: Any) -> Currency:
+    fields = readers(Currency)
+    if type(value) is dict and "round_win_max_minor" in value:
+        fields = fields | {"round_win_max_minor": integer(64)}
+    return Currency(**record(value, fields))
 
 
 def currencies(value: Any) -> dict[bytes, Currency]:
     """Currencies by their 8 bytes in a bet leaf."""
     if type(value) is not dict or not all(re.fullmatch("[0-9A-Za-z]{1,8}", code) for code in value):
         raise MalformedError("not currencies by code")
-    return {currency_bytes(code): Currency(**record(limits, readers(Currency))) for code, limits in value.items()}
+    return {currency_bytes(code): currency_limits(limits) for code, limits in value.items()}
 
 
 def currency_bytes(code: str) -> bytes:
@@ -823,6 +831,9 @@ def rules_faults(rules: Rules) -> list[str]:
         faults.append("no currency is known")
     for code, limits in rules.currencies.items():
         ordered = 1 <= limits.stake_min_minor <= limits.stake_max_minor
+        round_win_max_minor = limits.round_win_max_minor
+        if round_win_max_minor is not None and round_win_max_minor < limits.win_max_minor:
+            faults.append(f"the maximum win a round of {currency_code(code)} is below that of one bet")
         if not ordered or limits.win_max_minor == 0 or limits.exponent > 8:
             faults.append(f"the limits of {currency_code(code)} make no sense")
     return faults
@@ -999,11 +1010,14 @@ def check_payouts(
     paid: list[Win] | None,
 ) -> dict[bytes, Win] | None:
     """Winners got exactly what is due, nobody else anything. Returns what is due by bet id, or None if not known."""
+    limited = rules is not None and any(each.round_win_max_minor is not None for each in rules.currencies.values())
     if r.bets is None:
         if paid is None:
             report.skip("payouts", "the bets are not public")
         else:
             report.missing("payouts", "payouts are listed, but the bets are not public")
+        if limited:
+            report.skip("maximum wins a round", "who made the bets is not public")
         return None
     if bets is None or rules is None:
         if r.bets or paid:
@@ -1012,6 +1026,8 @@ def check_payouts(
     playable = [bet for bet in bets if bet_fault(bet, rules) is None]
     unpublished = {bet.paytable for bet in playable} - paytables.keys()
     settled = [bet for bet in playable if bet.paytable not in unpublished]
+    if limited:
+        settled = without_unsure(settled, bets, rules)
     due = winners(settled, rules, paytables, numbers)
     unjudged = {bet.id for bet in bets} - {bet.id for bet in settled}
     faults = payout_faults(due, paid or [], unjudged)
@@ -1021,22 +1037,58 @@ def check_payouts(
         report.missing("payouts", "a paytable document is missing")
     else:
         report.faultless("payouts", faults, f"winners: {len(due)} of {len(bets)}")
+    if limited and paid is not None:
+        report.faultless("maximum wins a round", round_win_faults(bets, rules, paid))
     return None if unpublished else due
+
+
+def without_unsure(settled: list[Bet], bets: Iterable[Bet], rules: Rules) -> list[Bet]:
+    """Drops the bets of players of whose bets one cannot be settled: what it wins, it leaves less for those after it.
+
+    Only where a round's wins have a maximum. A currency that the rules do not know has no settled bet anyway.
+    """
+    judged = {bet.id for bet in settled}
+    unsure = {(bet.account, bet.currency) for bet in bets if bet.id not in judged}
+    return [
+        bet
+        for bet in settled
+        if rules.currencies[bet.currency].round_win_max_minor is None or (bet.account, bet.currency) not in unsure
+    ]
+
+
+def round_win_faults(bets: Iterable[Bet], rules: Rules, paid: Iterable[Win]) -> list[str]:
+    """The players who were paid more than the rules allow in one round, whatever was due."""
+    owners = {bet.id: (bet.account, bet.currency) for bet in bets}
+    sums: Counter[tuple[bytes, bytes]] = Counter()
+    for win in paid:
+        if win.bet in owners:
+            sums[owners[win.bet]] += win.payout_minor
+    limits = {currency: each.round_win_max_minor for currency, each in rules.currencies.items()}
+    return [
+        f"account {account.hex()} was paid {minor} {currency_code(currency)}, the maximum is {most}"
+        for (account, currency), minor in sums.items()
+        if (most := limits.get(currency)) is not None and minor > most
+    ]
 
 
 def winners(
     bets: Iterable[Bet], rules: Rules, paytables: Mapping[bytes, Paytable], numbers: Iterable[int]
 ) -> dict[bytes, Win]:
-    """What each winning bet is due, by bet id."""
+    """What each winning bet is due, by bet id: 0 where its player has reached the round's maximum before."""
     drawn = sum(1 << number - 1 for number in numbers)
     due = {}
-    for bet in bets:
+    paid: Counter[tuple[bytes, bytes]] = Counter()
+    for bet in sorted(bets, key=lambda bet: bet.id):
         hits = (bet.picks & drawn).bit_count()
-        paytable = paytables[bet.paytable]
+        paytable, limits = paytables[bet.paytable], rules.currencies[bet.currency]
         multiplier = paytable.multipliers[bet.picks.bit_count()][hits]
-        win_max_minor = rules.currencies[bet.currency].win_max_minor
-        payout_minor, cut_minor = payout(bet.stake_minor, multiplier, paytable.scale, win_max_minor)
-        if payout_minor:
+        payout_minor, cut_minor = payout(bet.stake_minor, multiplier, paytable.scale, limits.win_max_minor)
+        if payout_minor and limits.round_win_max_minor is not None:
+            player = bet.account, bet.currency
+            excess_minor = max(paid[player] + payout_minor - limits.round_win_max_minor, 0)
+            payout_minor, cut_minor = payout_minor - excess_minor, cut_minor + excess_minor
+            paid[player] += payout_minor
+        if payout_minor or cut_minor:
             due[bet.id] = Win(bet.id, hits, payout_minor, cut_minor)
     return due
 

@@ -49,7 +49,7 @@ fn settlements(c: &mut Criterion) {
     let stakes: Vec<u8> =
         pool.chunks_exact(16).flat_map(|chunk| (100 * (i64::from(chunk[15]) % 100 + 1)).to_le_bytes()).collect();
     let terms_index: Vec<u8> = pool.chunks_exact(16).map(|chunk| chunk[14] % 2).collect();
-    let terms = [100, 1000].map(|scale| Terms::new(&rows(), scale, 5_000_000).expect("terms"));
+    let terms = [100, 1000].map(|scale| Terms::new(&rows(), scale, 5_000_000, None).expect("terms"));
     let drawn = NumberSet::from_numbers((1..=20).map(|step| step * 4)).expect("20 numbers");
     let bets = Bets::new(&picks, &stakes, &terms_index).expect("bets");
     let (mut hits, mut payouts, mut cuts) = (vec![0; BETS], vec![0; BETS * 8], vec![0; BETS * 8]);
@@ -104,7 +104,7 @@ fn streams(c: &mut Criterion) {
         }
     }
     data.extend_from_slice(&[0xff; 2]);
-    let terms = [100, 1000].map(|scale| Arc::new(Terms::new(&rows(), scale, 5_000_000).expect("terms")));
+    let terms = [100, 1000].map(|scale| Arc::new(Terms::new(&rows(), scale, 5_000_000, None).expect("terms")));
     let numbers = std::array::from_fn(|step| 4 * step as u8 + 4);
     let round = Round::new(1, &numbers, terms.to_vec()).expect("a drawn round");
     let mut group = c.benchmark_group("stream");

@@ -18,6 +18,8 @@ pub enum CoreError {
     Range { what: &'static str, min: u64, max: u64 },
     /// Two rounds of a stream have the same id.
     RepeatedRound,
+    /// What an account was paid before is stated twice.
+    RepeatedAccount { account_id: i64 },
     /// A keno number occurs twice in a set.
     Repeated { number: u8 },
     /// One row of a batch is wrong.
@@ -41,7 +43,7 @@ pub enum BetFault {
     PickCount,
     /// The bet names a paytable that was not passed.
     TermsIndex,
-    /// What the maximum win cuts off does not fit into 64 bits.
+    /// What the maximum wins cut off does not fit into 64 bits.
     CutOverflow,
 }
 
@@ -72,7 +74,7 @@ impl fmt::Display for BetFault {
             Self::Stake => "its stake is not positive",
             Self::PickCount => "it does not have 1 to 10 picks",
             Self::TermsIndex => "its terms index names no terms",
-            Self::CutOverflow => "what its maximum win cuts off does not fit into 64 bits",
+            Self::CutOverflow => "what its maximum wins cut off does not fit into 64 bits",
         })
     }
 }
@@ -91,6 +93,7 @@ impl fmt::Display for CoreError {
             }
             Self::Range { what, min, max } => write!(f, "{what} must be from {min} to {max}"),
             Self::RepeatedRound => f.write_str("two rounds have the same id"),
+            Self::RepeatedAccount { account_id } => write!(f, "what account {account_id} was paid is stated twice"),
             Self::Repeated { number } => write!(f, "number {number} occurs twice"),
             Self::Bet { index, reason } => write!(f, "bet {index}: {reason}"),
             Self::Paytable { reason } => write!(f, "paytable: {reason}"),

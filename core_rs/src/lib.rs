@@ -17,6 +17,7 @@ pub mod picks;
 pub mod settle;
 pub mod stream;
 pub mod totals;
+mod wins;
 
 #[cfg(feature = "python")]
 mod python;

@@ -1,4 +1,4 @@
-//! A paytable in one currency: multipliers by picks and hits, and the maximum win.
+//! A paytable in one currency: multipliers by picks and hits, and the maximum wins.
 //!
 //! Return-to-player and the published document are computed elsewhere; here a paytable is only what a payout needs.
 
@@ -13,12 +13,19 @@ pub struct Terms {
     multipliers: [[u64; PICKS_MAX + 1]; PICKS_MAX + 1],
     scale: u64,
     win_max_minor: i64,
+    round_win_max_minor: Option<i64>,
 }
 
 impl Terms {
     /// `multipliers[p][h]` is the multiplier of `h` hits of `p` picks in units of `1/scale`: row 0 is empty, row p has
-    /// p + 1 entries, up to row 10. Multipliers fit into 63 bits; scale and maximum win are positive.
-    pub fn new(multipliers: &[Vec<u64>], scale: u64, win_max_minor: u64) -> Result<Self, CoreError> {
+    /// p + 1 entries, up to row 10. Multipliers fit into 63 bits; scale and maximum win are positive, and a maximum of
+    /// all wins of an account in a round, if there is one, is not below that of one bet.
+    pub fn new(
+        multipliers: &[Vec<u64>],
+        scale: u64,
+        win_max_minor: u64,
+        round_win_max_minor: Option<u64>,
+    ) -> Result<Self, CoreError> {
         const POSITIVE_MAX: u64 = i64::MAX as u64;
         let shape = |reason: String| CoreError::Paytable { reason };
         if multipliers.len() != PICKS_MAX + 1 {
@@ -40,7 +47,11 @@ impl Terms {
                 return Err(CoreError::Range { what, min: 1, max: POSITIVE_MAX });
             }
         }
-        Ok(Self { multipliers: table, scale, win_max_minor: win_max_minor as i64 })
+        if round_win_max_minor.is_some_and(|value| !(win_max_minor..=POSITIVE_MAX).contains(&value)) {
+            return Err(CoreError::Range { what: "round_win_max_minor", min: win_max_minor, max: POSITIVE_MAX });
+        }
+        let round_win_max_minor = round_win_max_minor.map(|value| value as i64);
+        Ok(Self { multipliers: table, scale, win_max_minor: win_max_minor as i64, round_win_max_minor })
     }
 
     /// The multiplier in units of `1/scale`. Panics for more than ten picks or more hits than picks.
@@ -57,5 +68,10 @@ impl Terms {
     /// The most a single bet can be paid, in minor units.
     pub fn win_max_minor(&self) -> i64 {
         self.win_max_minor
+    }
+
+    /// The most an account can be paid in a round, in minor units, if that is limited.
+    pub fn round_win_max_minor(&self) -> Option<i64> {
+        self.round_win_max_minor
     }
 }

@@ -109,9 +109,16 @@ struct Terms(Arc<paytable::Terms>);
 #[pymethods]
 impl Terms {
     #[new]
-    fn new(multipliers: Vec<Vec<Int<u64>>>, scale: Int<u64>, win_max_minor: Int<u64>) -> Result<Self, CoreError> {
+    #[pyo3(signature = (multipliers, scale, win_max_minor, round_win_max_minor=None))]
+    fn new(
+        multipliers: Vec<Vec<Int<u64>>>,
+        scale: Int<u64>,
+        win_max_minor: Int<u64>,
+        round_win_max_minor: Option<Int<u64>>,
+    ) -> Result<Self, CoreError> {
         let rows: Vec<Vec<u64>> = multipliers.into_iter().map(|row| row.into_iter().map(|m| m.0).collect()).collect();
-        Ok(Self(Arc::new(paytable::Terms::new(&rows, scale.0, win_max_minor.0)?)))
+        let round_win_max_minor = round_win_max_minor.map(|value| value.0);
+        Ok(Self(Arc::new(paytable::Terms::new(&rows, scale.0, win_max_minor.0, round_win_max_minor)?)))
     }
 }
 

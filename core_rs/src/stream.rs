@@ -1,6 +1,7 @@
 //! Settlement as a stream: COPY data of bets in, COPY data of payouts out, totals at the end.
 //!
 //! One block of bets is held at a time, whatever the size of the rounds; blocks go through the same kernel as columns do.
+//! Where an account's wins in a round have a maximum, they are cut here, since here bets come in order.
 //! What the bytes look like is for `copy.rs`. Nothing here credits a player, or knows the name of a currency.
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::paytable::Terms;
 use crate::picks::{MASK_BYTES, NumberSet};
 use crate::settle::{self, Bets, Outcome, Settled};
 use crate::totals::{Group, Total, Totals};
+use crate::wins::RoundWins;
 
 /// The most terms a round may have: the kernel names them by one byte.
 pub const TERMS_MAX: usize = 256;
@@ -23,6 +25,7 @@ pub struct Round {
     id: i64,
     drawn: NumberSet,
     terms: Vec<Arc<Terms>>,
+    paid: RoundWins,
 }
 
 impl Round {
@@ -31,7 +34,17 @@ impl Round {
         if terms.len() > TERMS_MAX {
             return Err(CoreError::Range { what: "the number of a round's terms", min: 0, max: TERMS_MAX as u64 });
         }
-        Ok(Self { id, drawn: draw::drawn_set(numbers)?, terms })
+        Ok(Self { id, drawn: draw::drawn_set(numbers)?, terms, paid: RoundWins::default() })
+    }
+
+    /// The round as it is after its earlier bets were settled by another stream: `paid` has 16 bytes for each account
+    /// that they paid, its id and the sum in minor units, both big-endian.
+    pub fn after(self, paid: &[u8]) -> Result<Self, CoreError> {
+        Ok(Self { paid: RoundWins::read(paid)?, ..self })
+    }
+
+    fn limits_wins(&self) -> bool {
+        self.terms.iter().any(|terms| terms.round_win_max_minor().is_some())
     }
 }
 
@@ -84,7 +97,7 @@ impl SettlementStream {
         }
     }
 
-    /// How many payouts were written so far.
+    /// How many bets that won were written so far.
     pub fn winners_count(&self) -> u64 {
         self.sheet.winners_count
     }
@@ -117,6 +130,8 @@ struct Sheet {
     /// The place of the current round in `rounds`, once there is one.
     current: Option<usize>,
     round_id: i64,
+    /// What accounts were paid in the current round, where it limits that.
+    wins: Option<RoundWins>,
     last_bet_id: i64,
     count: usize,
     bet_ids: [i64; BLOCK],
@@ -147,6 +162,7 @@ impl Sheet {
             rounds,
             current: None,
             round_id: 0,
+            wins: None,
             last_bet_id: 0,
             count: 0,
             bet_ids: [0; BLOCK],
@@ -207,6 +223,8 @@ impl Sheet {
         }
         let found = self.rounds.binary_search_by_key(&round_id, |round| round.id);
         let current = found.map_err(|_| fault(row, StreamFault::Round))?;
+        let round = &mut self.rounds[current];
+        self.wins = round.limits_wins().then(|| std::mem::take(&mut round.paid));
         self.current = Some(current);
         self.round_id = round_id;
         Ok(current)
@@ -275,12 +293,26 @@ impl Sheet {
             i64::from_le_bytes(column[8 * at..][..8].try_into().expect("8 bytes"))
         };
         for at in winners[..won].iter().map(|&index| usize::from(index) % BLOCK) {
-            let (payout_minor, cut_minor) = (minor(payouts, at), minor(cuts, at));
-            self.totals.win(self.places[at], payout_minor, cut_minor)?;
-            let settled = Settled { hits: hits[at], payout_minor, cut_minor };
+            let won = Settled { hits: hits[at], payout_minor: minor(payouts, at), cut_minor: minor(cuts, at) };
+            let settled = if self.wins.is_some() { self.cut_win(at, won)? } else { won };
+            self.totals.win(self.places[at], settled.payout_minor, settled.cut_minor)?;
             copy::write_payout(&mut self.out, self.bet_ids[at], self.round_id, self.account_ids[at], settled);
         }
         Ok(())
+    }
+
+    /// Cuts the win of a bet of the block to what its account may still win in the round.
+    #[inline(never)]
+    fn cut_win(&mut self, at: usize, won: Settled) -> Result<Settled, CoreError> {
+        let terms = self.current.map(|current| &self.rounds[current].terms[usize::from(self.terms_index[at])]);
+        let max_minor = terms.and_then(|terms| terms.round_win_max_minor());
+        let (Some(wins), Some(max_minor)) = (&mut self.wins, max_minor) else {
+            return Ok(won);
+        };
+        wins.cut(self.account_ids[at], won, max_minor).map_err(|reason| {
+            let (round_id, bet_id) = (self.round_id, self.bet_ids[at]);
+            CoreError::StreamedBet { round_id, bet_id, reason: StreamFault::Bet(reason) }
+        })
     }
 }
 

@@ -84,9 +84,9 @@ impl Hash for Group {
     }
 }
 
-/// Hashes a group by one product: its ids are ours, nobody picks them to collide, and every bet waits for it.
+/// Hashes ids by one product: they are ours, nobody picks them to collide, and every bet waits for it.
 #[derive(Default)]
-struct Mixer(u64);
+pub(crate) struct Mixer(u64);
 
 impl Hasher for Mixer {
     fn write_u64(&mut self, value: u64) {

@@ -13,7 +13,7 @@ const BETS: usize = 600;
 
 fn terms(multiplier: impl Fn(u64, u64) -> u64, scale: u64, win_max_minor: u64) -> Terms {
     let row = |picks: u64| if picks == 0 { vec![] } else { (0..=picks).map(|hits| multiplier(picks, hits)).collect() };
-    Terms::new(&(0..=10).map(row).collect::<Vec<_>>(), scale, win_max_minor).expect("terms")
+    Terms::new(&(0..=10).map(row).collect::<Vec<_>>(), scale, win_max_minor, None).expect("terms")
 }
 
 fn some_picks() -> impl Strategy<Value = NumberSet> {

@@ -1,13 +1,13 @@
 //! The settlement stream against the rule for one bet, and against every way of spoiling its input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use keno_core::copy::CopyFault;
 use keno_core::error::{BetFault, CoreError, StreamFault};
 use keno_core::paytable::Terms;
 use keno_core::picks::NumberSet;
-use keno_core::settle::settle_one;
+use keno_core::settle::{Settled, settle_one};
 use keno_core::stream::{Round, SettlementStream};
 use keno_core::totals::{Group, Total};
 use proptest::prelude::*;
@@ -60,16 +60,17 @@ fn encode(bets: &[Bet]) -> Vec<u8> {
     HEADER.iter().copied().chain(tuples).chain(TRAILER).collect()
 }
 
-fn terms(scale: u64, win_max_minor: u64) -> Arc<Terms> {
+fn terms(scale: u64, win_max_minor: u64, round_win_max_minor: Option<u64>) -> Arc<Terms> {
     let row = |picks: u64| (0..=picks).map(|hits| if 3 * hits < picks { 0 } else { 37 * hits * hits }).collect();
     let rows: Vec<Vec<u64>> = (0..=10).map(|picks| if picks == 0 { vec![] } else { row(picks) }).collect();
-    Arc::new(Terms::new(&rows, scale, win_max_minor).unwrap())
+    Arc::new(Terms::new(&rows, scale, win_max_minor, round_win_max_minor).unwrap())
 }
 
 /// Each round with its draw and terms.
 fn rounds() -> Vec<(i64, [u8; 20], Vec<Arc<Terms>>)> {
-    let shared = vec![terms(100, 5_000), terms(1, i64::MAX as u64)];
-    let lists = [vec![terms(7, 90), terms(1000, 1_000_000), terms(1, 1)], shared.clone(), shared, vec![]];
+    let shared = vec![terms(100, 5_000, Some(12_000)), terms(1, i64::MAX as u64, None)];
+    let other = vec![terms(7, 90, Some(90)), terms(1000, 1_000_000, None), terms(1, 1, Some(3))];
+    let lists = [other, shared.clone(), shared, vec![]];
     let draw = |at: u8| std::array::from_fn(|step| (step as u8 * 3 + at) % 80 + 1);
     (0..).zip(ROUNDS).zip(lists).map(|((at, id), list)| (id, draw(at), list)).collect()
 }
@@ -100,6 +101,7 @@ fn run(bytes: &[u8], lengths: &[usize]) -> Outcome {
 fn expected(bets: &[Bet]) -> Outcome {
     let rounds: BTreeMap<_, _> = rounds().into_iter().map(|(id, numbers, terms)| (id, (numbers, terms))).collect();
     let mut totals: BTreeMap<Group, [i64; 4]> = BTreeMap::new();
+    let mut paid: HashMap<(i64, i64), i64> = HashMap::new();
     let (mut out, mut winners_count) = (HEADER.to_vec(), 0);
     for bet in bets {
         let (numbers, terms) = &rounds[&bet.round_id];
@@ -108,12 +110,22 @@ fn expected(bets: &[Bet]) -> Outcome {
             let (round_id, bet_id) = (bet.round_id, bet.bet_id);
             CoreError::StreamedBet { round_id, bet_id, reason: StreamFault::Bet(reason) }
         })?;
+        let won = settled.payout_minor + settled.cut_minor;
+        let settled = match terms[bet.terms as usize].round_win_max_minor() {
+            Some(max_minor) => {
+                let paid_minor = paid.entry((bet.round_id, bet.account_id)).or_default();
+                let payout_minor = settled.payout_minor.min(0.max(max_minor - *paid_minor));
+                *paid_minor += payout_minor;
+                Settled { payout_minor, cut_minor: won - payout_minor, ..settled }
+            }
+            None => settled,
+        };
         let group = Group { round_id: bet.round_id, operator_id: bet.operator_id, terms: bet.terms as u8 };
         let sums = totals.entry(group).or_default();
         for (sum, value) in sums.iter_mut().zip([1, bet.stake_minor, settled.payout_minor, settled.cut_minor]) {
             *sum += value;
         }
-        if settled.payout_minor > 0 {
+        if won > 0 {
             winners_count += 1;
             let ids = [bet.bet_id, bet.round_id, bet.account_id].map(|id| id.to_be_bytes().to_vec());
             let hits = u16::from(settled.hits).to_be_bytes().to_vec();
@@ -252,6 +264,32 @@ fn totals_beyond_64_bits_are_refused_and_not_wrapped() {
 }
 
 #[test]
+fn the_wins_of_an_account_in_a_round_have_a_maximum_which_earlier_bets_have_used_up() {
+    let (_, numbers, terms) = rounds().swap_remove(1);
+    let hit = NumberSet::from_numbers([numbers[0]]).unwrap();
+    let bet = |bet_id, account_id, terms| Bet {
+        bet_id,
+        account_id,
+        terms,
+        round_id: 7,
+        stake_minor: 10_000,
+        picks: hit,
+        ..good()
+    };
+    let bets = [bet(1, 4, 0), bet(2, 4, 1), bet(3, 5, 0), bet(4, 4, 0)];
+    let paid = [4_i64.to_be_bytes(), 8_700_i64.to_be_bytes()].concat();
+    let round = Round::new(7, &numbers, terms).unwrap().after(&paid).unwrap();
+    let mut stream = SettlementStream::new(vec![round]).unwrap();
+    let out = [stream.feed(&encode(&bets)).unwrap(), stream.finish().unwrap()].concat();
+    let amounts: Vec<[i64; 2]> = out[HEADER.len()..out.len() - 2]
+        .chunks_exact(keno_core::copy::PAYOUT_BYTES)
+        .map(|row| [48, 60].map(|at| i64::from_be_bytes(row[at..at + 8].try_into().unwrap())))
+        .collect();
+    assert_eq!(amounts, [[3_300, 400], [370_000, 0], [3_700, 0], [0, 3_700]]);
+    assert_eq!(stream.winners_count(), 4);
+}
+
+#[test]
 fn a_stream_that_has_failed_or_ended_refuses_every_further_call() {
     let over = Err(CoreError::StreamState);
     let mut failed = stream();
@@ -271,14 +309,15 @@ fn rounds_that_cannot_be_told_apart_or_have_no_draw_are_refused() {
     let round = |id| Round::new(id, &rounds()[0].1, vec![]).unwrap();
     assert_eq!(SettlementStream::new(vec![round(1), round(2), round(1)]).err(), Some(CoreError::RepeatedRound));
     assert_eq!(Round::new(1, &[1; 20], vec![]).err(), Some(CoreError::Repeated { number: 1 }));
-    assert!(Round::new(1, &rounds()[0].1, vec![terms(1, 1); 256]).is_ok());
-    assert!(matches!(Round::new(1, &rounds()[0].1, vec![terms(1, 1); 257]), Err(CoreError::Range { .. })));
+    assert!(Round::new(1, &rounds()[0].1, vec![terms(1, 1, None); 256]).is_ok());
+    assert!(matches!(Round::new(1, &rounds()[0].1, vec![terms(1, 1, None); 257]), Err(CoreError::Range { .. })));
 }
 
 fn some_bet() -> impl Strategy<Value = Bet> {
     let picks = prop::sample::subsequence((1..=80_u8).collect::<Vec<_>>(), 1..=10);
     let stake = prop_oneof![9 => 1..=1_000_000_i64, 1 => 1..=i64::MAX >> 20];
-    (0..3_usize, prop_oneof![0..3_u128, any::<u128>()], any::<i64>(), picks, stake, 0..3_i16).prop_map(
+    let account = prop_oneof![0..3_i64, any::<i64>()];
+    (0..3_usize, prop_oneof![0..3_u128, any::<u128>()], account, picks, stake, 0..3_i16).prop_map(
         |(round, operator_id, account_id, picks, stake_minor, terms)| Bet {
             round_id: ROUNDS[round],
             bet_id: 0,

@@ -129,7 +129,7 @@ async def limit_operator(conn: Connection, operator_id: UUID, limits: PlayerLimi
 @dataclass(frozen=True, slots=True)
 class StoredBet:
     """A bet and what has become of it. `phase` is its round's; the payout is None until the round is settled, and
-    where nothing was won.
+    where nothing was won. It is 0, and never credited, where a maximum cut all that was won.
     """
 
     bet_id: int
@@ -165,7 +165,7 @@ async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet
         JOIN accounts AS account ON account.id = b.account_id
         JOIN players AS player ON player.id = account.player_id
         LEFT JOIN payouts AS p ON p.bet_id = b.id AND r.phase = 'settled'
-        LEFT JOIN round_credits AS c ON c.round_id = p.round_id
+        LEFT JOIN round_credits AS c ON c.round_id = p.round_id AND p.payout_minor > 0
         WHERE b.id = $2 AND b.operator_id = $1
         """,
         operator_id,
@@ -248,6 +248,25 @@ async def last_bet_in_chunks(conn: Connection, round_id: int) -> int:
         "SELECT coalesce(max(last_bet_id), 0) FROM settlement_chunks WHERE round_id = $1", round_id
     )
     return last_bet_id
+
+
+async def paid_up_to(conn: Connection, round_id: int, bet_id: int) -> bytes:
+    """What each account was paid for bets of a round up to one, as `RoundSettlement` takes it.
+
+    Ask when the round is held, not before.
+    """
+    paid: bytes = await conn.fetchval(
+        """
+        SELECT coalesce(string_agg(int8send(paid.account_id) || int8send(paid.minor), ''), '')
+        FROM (
+            SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p
+            WHERE p.round_id = $1 AND p.bet_id <= $2 GROUP BY p.account_id
+        ) AS paid
+        """,
+        round_id,
+        bet_id,
+    )
+    return paid
 
 
 async def record_chunk(conn: Connection, first_bet_id: int, last_bet_id: int, totals: Sequence[RoundTotals]) -> None:

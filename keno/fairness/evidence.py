@@ -32,7 +32,7 @@ class EvidenceBet:
 
 @dataclass(frozen=True, slots=True)
 class EvidencePayout:
-    """What a winning bet was paid."""
+    """What a winning bet was paid, and what maximum wins cut off."""
 
     bet_id: int
     hits: int

@@ -43,14 +43,19 @@ class RulesError(KenoError):
     """A document that is not a rules document in canonical form, or rules under which no room may be opened."""
 
 
-class CurrencyRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits in one currency, in minor units. `win_max_minor` is the most that a single bet can be paid."""
+class CurrencyRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Limits in one currency, in minor units.
+
+    `win_max_minor` is the most that a single bet can be paid, `round_win_max_minor` the most that all bets of a player
+    in one round can be paid. Where None, the document does not have it, and there is no such limit.
+    """
 
     exponent: int
     stake_min_minor: int
     stake_max_minor: int
     stake_step_minor: int
     win_max_minor: int
+    round_win_max_minor: int | None = None
 
     def accepts(self, stake_minor: int) -> bool:
         """Whether a stake lies within the limits and on a step."""
@@ -224,6 +229,9 @@ def _check_limits(code: str, limits: CurrencyRules) -> None:
         raise RulesError(f"limits of {code} are not 1 <= step <= stake min <= stake max <= win max <= {MINOR_MAX}")
     if limits.stake_min_minor % step or limits.stake_max_minor % step:
         raise RulesError(f"the stake limits of {code} are not multiples of its step of {step} minor units")
+    round_win_max = limits.round_win_max_minor
+    if round_win_max is not None and not limits.win_max_minor <= round_win_max <= MINOR_MAX:
+        raise RulesError(f"the maximum win a round of {code} is not from its win max a bet to {MINOR_MAX}")
 
 
 def _check_payouts(code: str, limits: CurrencyRules, paytable: Paytable) -> None:

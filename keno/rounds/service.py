@@ -153,8 +153,15 @@ def _visible(room: store.Room, operator_id: UUID | None) -> bool:
     return operator_id is None or room.operator_id is None or room.operator_id == operator_id
 
 
-def _limits(currencies: Mapping[str, CurrencyRules]) -> list[tuple[str, int, int, int, int]]:
+def _limits(currencies: Mapping[str, CurrencyRules]) -> list[tuple[str, int, int, int, int, int | None]]:
     return [
-        (code, each.stake_min_minor, each.stake_max_minor, each.stake_step_minor, each.win_max_minor)
+        (
+            code,
+            each.stake_min_minor,
+            each.stake_max_minor,
+            each.stake_step_minor,
+            each.win_max_minor,
+            each.round_win_max_minor,
+        )
         for code, each in currencies.items()
     ]

@@ -315,12 +315,12 @@ async def publish_rules(
     digest: bytes,
     document: bytes,
     paytables: Sequence[bytes],
-    limits: Sequence[tuple[str, int, int, int, int]],
+    limits: Sequence[tuple[str, int, int, int, int, int | None]],
 ) -> None:
     """Stores a rules document with what the acceptance of bets needs of it; harmless where it is there.
 
-    `paytables` are the hashes it offers, in order; `limits` are (currency, stake min, max, step, maximum win) in minor
-    units.
+    `paytables` are the hashes it offers, in order; `limits` are (currency, stake min, max, step, maximum win of a bet
+    and of a player in a round) in minor units, the last None where there is none.
     """
     async with conn.transaction():
         inserted = await conn.execute(
@@ -335,8 +335,9 @@ async def publish_rules(
         await conn.executemany(
             """
             INSERT INTO rules_currencies
-                (rules_hash, position, currency, stake_min_minor, stake_max_minor, stake_step_minor, win_max_minor)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)
+                (rules_hash, position, currency, stake_min_minor, stake_max_minor, stake_step_minor, win_max_minor,
+                round_win_max_minor)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             """,
             [(digest, position, *row) for position, row in enumerate(limits)],
         )

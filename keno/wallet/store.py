@@ -214,6 +214,7 @@ async def _entries(
             UNION ALL
             SELECT s.accepted_ms, 0, s.id, 1, 'win', s.account_id, p.payout_minor, c.credited_ms, NULL, NULL, s.id
             FROM stakes AS s JOIN payouts AS p ON p.bet_id = s.id JOIN round_credits AS c ON c.round_id = p.round_id
+            WHERE p.payout_minor > 0
             UNION ALL
             SELECT created_ms, 1, id, 0, kind, account_id, change_minor, created_ms, transaction_id, id, bet_id
             FROM movements

@@ -43,7 +43,7 @@ async def connection(owner_pool: asyncpg.Pool) -> AsyncIterator[asyncpg.pool.Poo
 def stream() -> _core.SettlementStream:
     rows = [[], *([5 * hits for hits in range(picks + 1)] for picks in range(1, 11))]
     terms = [_core.Terms(rows, scale, 4_000) for scale in (1, 2)]
-    return _core.SettlementStream([(round_id, bytes(range(1, 21)), terms) for round_id in (1, 2)])
+    return _core.SettlementStream([(round_id, bytes(range(1, 21)), terms, b"") for round_id in (1, 2)])
 
 
 def settle_whole(bets: bytes) -> bytes:

@@ -91,11 +91,23 @@ _UPDATES = {
     },
     "keno_vault": {"epochs": "epoch_key"},
 }
-_NO_INSERTS_BY_APP = {"_pogo_migration", "_pogo_version", "epochs", "outbox_horizon", "rng_seeds", "seed_releases"}
+_NO_INSERTS_BY_APP = {
+    "bet_partitions",
+    "_pogo_migration",
+    "_pogo_version",
+    "epochs",
+    "outbox_horizon",
+    "rng_seeds",
+    "seed_releases",
+}
 _INSERTS_BY_VAULT = {"audit_logs", "epochs", "rng_seeds", "seed_releases"}
 _NOT_READ_BY_APP = {"_pogo_migration", "_pogo_version", "rng_seeds"}
 
-_TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+# A role's rights on a partition would be by the way of its own name; nobody has any.
+_TABLES = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+        AND NOT relispartition
+"""
 
 
 async def _tables_with(pool: asyncpg.Pool, role: str, privilege: str) -> set[str]:

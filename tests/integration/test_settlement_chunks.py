@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from support.databases import Database
+from support.killed_settler import settle_until_killed
 from support.money import Floor, open_floor
 
 from keno.bets import store
@@ -118,38 +116,6 @@ async def bet_shown(floor: Floor, bet_id: int) -> tuple[int | None, int | None]:
     return shown.hits, shown.payout_minor
 
 
-# Settles, and kills itself at its n-th call of a function of the store: before the call, or after it.
-KILLED = """
-import asyncio, os, signal, sys
-from keno.bets import store
-from keno.bets import store
-from keno.bets.settler import Settler
-from keno.infra.postgres import create_pool
-
-url, chunk_bets, name, nth, when = sys.argv[1:]
-calls, function = 0, getattr(store, name)
-
-async def patched(*arguments):
-    global calls
-    calls += 1
-    if when == "before" and calls == int(nth):
-        os.kill(os.getpid(), signal.SIGKILL)
-    returned = await function(*arguments)
-    if when == "after" and calls == int(nth):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return returned
-
-async def main():
-    setattr(store, name, patched)
-    async with await create_pool(url, connections_max=2) as pool:
-        settler = Settler(pool, chunk_bets=int(chunk_bets))
-        while await settler.step() == 0:
-            pass
-
-asyncio.run(main())
-"""
-
-
 @pytest.mark.parametrize(
     ("name", "nth", "when", "bets_settled"),
     [
@@ -166,13 +132,7 @@ async def test_another_settler_goes_on_where_one_was_killed(
 ) -> None:
     await fill(floor)
     (round_id,) = await drawn(floor, floor.room)
-    arguments = (database.app_url, str(CHUNK_BETS), name, str(nth), when)
-    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", KILLED, *arguments], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    await floor.owner_pool.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND application_name = 'keno' AND state = 'idle in transaction'"
-    )
+    await settle_until_killed(database, floor.owner_pool, CHUNK_BETS, name, nth, when)
     chunks = "SELECT coalesce(sum(bets_count), 0)::bigint FROM settlement_chunks"
     assert await floor.owner_pool.fetchval(chunks) == bets_settled
     assert await phase(floor, round_id) == "drawn"

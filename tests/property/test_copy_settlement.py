@@ -45,7 +45,7 @@ def pieces(data: bytes, lengths: list[int]) -> Iterator[bytes]:
 def stream() -> _core.SettlementStream:
     return _core.SettlementStream(
         [
-            (round_id, bytes(numbers), [_core.Terms(ROWS, *limits) for limits in terms])
+            (round_id, bytes(numbers), [_core.Terms(ROWS, *limits) for limits in terms], b"")
             for round_id, (terms, numbers) in ROUNDS.items()
         ]
     )

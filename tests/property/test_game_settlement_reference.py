@@ -34,6 +34,8 @@ RULES = build_rules(
     currencies=LIMITS,
 )
 TERMS = RoundTerms(RULES, PAYTABLES)
+# As a settlement numbers them: the first paytable in each currency by its code, then the next.
+PAIRS = [(paytable.hash, code) for paytable in PAYTABLES for code in sorted(LIMITS)]
 
 draws = st.permutations(range(1, 81)).map(lambda numbers: numbers[:20])
 stakes = st.one_of(st.integers(1, 1_000), st.integers(1, I64_MAX), st.sampled_from([1, 99, 100, I64_MAX]))
@@ -59,7 +61,7 @@ def settle(placed: list[Bet], numbers: list[int]) -> list[tuple[int, int, int, i
     """(place of the bet, hits, payout, cut) of each bet that is paid anything."""
     settlement = RoundSettlement([(1, bytes(numbers), TERMS)])
     rows = (
-        Row(1, place, bytes(16), place, picks_mask(sorted(picks)), stake, TERMS.index(paytable.hash, code))
+        Row(1, place, bytes(16), place, picks_mask(sorted(picks)), stake, PAIRS.index((paytable.hash, code)))
         for place, (picks, stake, paytable, code) in enumerate(placed)
     )
     payouts = read_payouts(settlement.feed(bets_copy(rows)) + settlement.finish())

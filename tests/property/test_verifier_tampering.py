@@ -228,7 +228,7 @@ edges = st.sampled_from([0, 1, 2, 100, 2**63, 2**64 - 1, 2**64]) | st.integers(-
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(sorted(EUR)), edges)
+@given(st.sampled_from(sorted([*EUR, "round_win_max_minor"])), edges)
 def test_published_limits_of_any_value_end_in_a_verdict(key: str, value: Any) -> None:
     house = House(count=1, rules_changes={"currencies": {"EUR": EUR | {key: value}}})
     assert status(dump(house.play(1, BETS, void=1))) in (VERIFIED, VIOLATION, MALFORMED)

@@ -299,7 +299,8 @@ class House:
 
     def payouts(self, leaves: list[bytes], drawn: set[int]) -> list[Line]:
         paytable, currencies = json.loads(self.paytable_text), json.loads(self.rules["text"])["currencies"]
-        wins = []
+        wins: list[Line] = []
+        left: dict[bytes, int] = {}
         for leaf in leaves:
             mask = int.from_bytes(leaf[80:90], "big")
             picks = {number for number in range(1, 81) if mask >> (number - 1) & 1}
@@ -307,7 +308,11 @@ class House:
             hits = len(picks & drawn)
             won = stake_minor * paytable["multipliers"][str(len(picks))][hits] // paytable["scale"]
             paid = min(won, currencies[currency]["win_max_minor"])
-            if paid > 0:
+            if "round_win_max_minor" in currencies[currency]:
+                owner = leaf[48:80] + leaf[98:106]
+                paid = min(paid, left.setdefault(owner, currencies[currency]["round_win_max_minor"]))
+                left[owner] -= paid
+            if won > 0:
                 wins.append({"bet": leaf[16:32].hex(), "hits": hits, "payout_minor": paid, "cut_minor": won - paid})
         return wins
 

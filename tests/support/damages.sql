@@ -46,6 +46,11 @@ INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor
 -- breaks: 02_balances_are_sums 04_the_verifier_agrees 10_the_house_gets_what_players_lose
 UPDATE payouts SET payout_minor = payout_minor + 1 WHERE bet_id = (SELECT won FROM chosen);
 
+-- damage: a player was paid more in a round than its rules allow
+-- breaks: 04_wins_of_a_round_have_a_maximum
+UPDATE rules_currencies SET stake_min_minor = 1, stake_max_minor = 1, win_max_minor = 1, round_win_max_minor = 1
+WHERE rules_hash = (SELECT r.rules_hash FROM rounds AS r WHERE r.id = (SELECT round FROM chosen));
+
 -- damage: a bet was charged less than it was accepted for
 -- breaks: 02_balances_are_sums 04_the_verifier_agrees 10_the_house_gets_what_players_lose
 UPDATE bets SET stake_minor = stake_minor - 1 WHERE id = (SELECT lost FROM chosen);
@@ -104,7 +109,7 @@ UPDATE bets SET terms = 1000 WHERE id = (SELECT open FROM chosen);
 
 -- damage: a bet names a round that does not exist
 -- breaks: 05_names_are_of_things_that_exist
-UPDATE bets SET round_id = 1000000000 WHERE id = (SELECT open FROM chosen);
+UPDATE bets SET round_id = 1000000 WHERE id = (SELECT open FROM chosen);
 
 -- damage: a bet names an account that does not exist
 -- breaks: 02_balances_are_sums 03_a_bet_is_paid_for_once 05_names_are_of_things_that_exist
@@ -174,7 +179,7 @@ UPDATE wallet_transactions SET transaction_id = 'never mind' WHERE transaction_i
 
 -- damage: an id names two bets
 -- breaks: 06_transaction_ids_are_unique
-DROP INDEX bets_by_caller;
+DROP INDEX bets_0_by_caller;
 UPDATE bets SET transaction_id = 'again' WHERE id IN (SELECT won FROM chosen UNION SELECT lost FROM chosen);
 
 -- damage: a bet was slipped into a locked round

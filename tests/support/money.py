@@ -35,7 +35,7 @@ DEFAULT_PAYTABLE, OTHER_PAYTABLE = shipped_paytable("94"), shipped_paytable("96"
 STAKE_MIN_MINOR, STAKE_MAX_MINOR, STAKE_STEP_MINOR = 100, 10_000, 100
 
 
-def limits(code: str, win_max_minor: int = 5_000_000) -> CurrencyRules:
+def limits(code: str, win_max_minor: int = 5_000_000, round_win_max_minor: int | None = None) -> CurrencyRules:
     """Stakes of 100 to 10,000 minor units in steps of 100."""
     return CurrencyRules(
         exponent=currency(code).exponent,
@@ -43,13 +43,14 @@ def limits(code: str, win_max_minor: int = 5_000_000) -> CurrencyRules:
         stake_max_minor=STAKE_MAX_MINOR,
         stake_step_minor=STAKE_STEP_MINOR,
         win_max_minor=win_max_minor,
+        round_win_max_minor=round_win_max_minor,
     )
 
 
-def floor_rules(**win_max_minor: int) -> RoomRules:
+def floor_rules(*, round_win_max_minor: int | None = None, **win_max_minor: int) -> RoomRules:
     """The paytables of 94 % (the default) and 96 %; EUR, USD and BTC, which the floor's operator does not have.
 
-    `win_max_minor` by currency replaces the usual one.
+    `win_max_minor` by currency replaces the usual one; `round_win_max_minor` holds for EUR.
     """
     return rules.build(
         profile="S",
@@ -57,7 +58,10 @@ def floor_rules(**win_max_minor: int) -> RoomRules:
         beacon_chain=None,
         rtp_bounds=(Fraction(935, 1000), Fraction(965, 1000)),
         paytables=[DEFAULT_PAYTABLE.hash, OTHER_PAYTABLE.hash],
-        currencies={code: limits(code, win_max_minor.get(code, 5_000_000)) for code in ("EUR", "USD", "BTC")},
+        currencies={
+            code: limits(code, win_max_minor.get(code, 5_000_000), round_win_max_minor if code == "EUR" else None)
+            for code in ("EUR", "USD", "BTC")
+        },
     )
 
 

@@ -164,11 +164,11 @@ REFUSALS: list[tuple[str, str, Callable[[], object]]] = [
     ("11 picks", "bet 600: it does not have 1 to 10", lambda: settle_with(_core.picks_mask(range(1, 12)), 1)),
     ("no such terms", "bet 600: its terms index", lambda: settle_with(_core.picks_mask([1]), 1, 1)),
     ("a draw of 19", "numbers must have 20 bytes", lambda: settle_with(_core.picks_mask([1]), 1, 0, bytes(19))),
-    ("a round id of 64 bits", "a round id must be", lambda: _core.SettlementStream([(1 << 63, NUMBERS, [])])),
-    ("a negative round id", "64 unsigned bits", lambda: _core.SettlementStream([(-1, NUMBERS, [])])),
-    ("a round twice", "two rounds", lambda: _core.SettlementStream([(1, NUMBERS, []), (1, NUMBERS, [])])),
-    ("257 terms", "terms must be from 0 to 256", lambda: _core.SettlementStream([(1, NUMBERS, [TERMS] * 257)])),
-    ("a stream of a draw of 19", "numbers must have 20", lambda: _core.SettlementStream([(1, NUMBERS[1:], [])])),
+    ("a round id of 64 bits", "a round id must be", lambda: _core.SettlementStream([(1 << 63, NUMBERS, [], b"")])),
+    ("a negative round id", "64 unsigned bits", lambda: _core.SettlementStream([(-1, NUMBERS, [], b"")])),
+    ("a round twice", "two rounds", lambda: _core.SettlementStream([(1, NUMBERS, [], b""), (1, NUMBERS, [], b"")])),
+    ("257 terms", "terms must be from 0 to 256", lambda: _core.SettlementStream([(1, NUMBERS, [TERMS] * 257, b"")])),
+    ("a stream of a draw of 19", "numbers must have 20", lambda: _core.SettlementStream([(1, NUMBERS[1:], [], b"")])),
     ("a stream of text", "the signature", lambda: _core.SettlementStream([]).feed(b"round_id,bet_id,operator_id")),
     ("a stream not begun", "before its trailer", lambda: _core.SettlementStream([]).finish()),
     ("totals too early", "no totals yet", lambda: _core.SettlementStream([]).totals()),
@@ -179,6 +179,11 @@ REFUSALS: list[tuple[str, str, Callable[[], object]]] = [
     ("a multiplier of 64 bits", "a multiplier", lambda: _core.Terms([[], [0, 1 << 63], *ROWS[2:]], 100, 1)),
     ("a scale of 0", "scale", lambda: _core.Terms(ROWS, 0, 1)),
     ("no win at all", "win_max_minor", lambda: _core.Terms(ROWS, 100, 0)),
+    ("less a round than a bet", "round_win_max_minor must be from 5", lambda: _core.Terms(ROWS, 100, 5, 4)),
+    ("64 bits a round", "round_win_max_minor must be", lambda: _core.Terms(ROWS, 100, 5, 1 << 63)),
+    ("half of an account", "paid must have", lambda: _core.SettlementStream([(1, NUMBERS, [], bytes(8))])),
+    ("an account twice", "account 0 was paid", lambda: _core.SettlementStream([(1, NUMBERS, [], bytes(32))])),
+    ("paid less than nothing", "was paid", lambda: _core.SettlementStream([(1, NUMBERS, [], b"\xff" * 16)])),
 ]
 
 
@@ -190,7 +195,7 @@ def test_a_wrong_length_or_range_is_a_core_error_that_names_it(message: str, cal
 
 def test_a_cut_beyond_64_bits_is_refused_instead_of_wrapped() -> None:
     terms = _core.Terms([[], [0, 1 << 62], *ROWS[2:]], 1, 1)
-    with pytest.raises(_core.CoreError, match="bet 0: what its maximum win cuts off"):
+    with pytest.raises(_core.CoreError, match="bet 0: what its maximum wins cut off"):
         _core.settle(_core.picks_mask([1]), array("q", [4]), b"\0", [terms], bytes(range(1, 21)))
 
 
@@ -201,6 +206,6 @@ def test_a_wrong_type_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         _core.picks_mask([wrong])
     with pytest.raises(TypeError):
-        _core.SettlementStream([(1, NUMBERS, wrong)])
+        _core.SettlementStream([(1, NUMBERS, wrong, b"")])
     with pytest.raises(TypeError):
         _core.SettlementStream([]).feed(wrong)

@@ -59,6 +59,20 @@ def test_the_document_is_the_compact_json_of_the_published_format() -> None:
     assert rules.hash == sha256(rules.document).digest()
 
 
+def test_a_maximum_of_a_round_stands_behind_that_of_a_bet_and_is_absent_where_there_is_none() -> None:
+    limited = room_rules(currencies={"EUR": limits(round_win_max_minor=6_000_000), "JPY": JPY})
+    without = room_rules(currencies={"EUR": EUR, "JPY": JPY})
+    more = b'"win_max_minor":5000000,"round_win_max_minor":6000000}'
+    assert limited.document == without.document.replace(b'"win_max_minor":5000000}', more)
+    assert parse(limited.document).currencies["EUR"].round_win_max_minor == 6_000_000
+    assert parse(limited.document).currencies["JPY"].round_win_max_minor is None
+    check(limited, [PAYTABLE])
+
+
+def test_rules_without_a_maximum_of_a_round_keep_the_hash_that_they_always_had() -> None:
+    assert room_rules().hash.hex() == "f67691bafcb1c5ceb51923dfea71fa62d2e05aa6519cb171b5742b00c37d5103"
+
+
 def test_parsing_a_built_document_gives_the_same_rules() -> None:
     rules = room_rules(profile="B", beacon_chain=CHAIN)
     parsed = parse(rules.document)
@@ -87,6 +101,10 @@ def test_parsing_a_built_document_gives_the_same_rules() -> None:
         lambda d: d.update(paytables=["94"]),
         lambda d: d["currencies"]["EUR"].pop("win_max_minor"),
         lambda d: d["currencies"]["EUR"].update(bonus=1),
+        lambda d: d["currencies"]["EUR"].update(round_win_max_minor=None),
+        lambda d: d["currencies"]["EUR"].update(round_win_max_minor=6_000_000.0),
+        lambda d: d["currencies"]["EUR"].update(round_win_max_minor="6000000"),
+        lambda d: d["currencies"].update(EUR={"round_win_max_minor": 6_000_000, **d["currencies"]["EUR"]}),
         lambda d: d["currencies"]["EUR"].update(stake_min_minor=1.0),
         lambda d: d.update(currencies={"JPY": msgspec.to_builtins(JPY), **d["currencies"]}),
     ],
@@ -175,6 +193,10 @@ def test_bounds_that_promise_nothing_or_more_than_the_stake_are_refused(bounds: 
         (limits(win_max_minor=9_999), "limits"),
         (limits(win_max_minor=MINOR_MAX + 1), "limits"),
         (limits(stake_max_minor=10**11, win_max_minor=10**11), "before the maximum win"),
+        (limits(round_win_max_minor=4_999_999), "the maximum win a round of EUR is not from"),
+        (limits(round_win_max_minor=0), "the maximum win a round"),
+        (limits(round_win_max_minor=-1), "the maximum win a round"),
+        (limits(round_win_max_minor=MINOR_MAX + 1), "the maximum win a round"),
     ],
 )
 def test_limits_that_contradict_each_other_are_refused(changed: CurrencyRules, reason: str) -> None:

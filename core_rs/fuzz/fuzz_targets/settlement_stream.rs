@@ -17,7 +17,9 @@ const FIELDS_BYTES: usize = 60;
 fn stream() -> SettlementStream {
     let row = |picks: u64| (0..=picks).map(|hits| hits * hits).collect();
     let rows: Vec<Vec<u64>> = (0..=10).map(|picks| if picks == 0 { vec![] } else { row(picks) }).collect();
-    let terms = [1, 7].map(|scale| Arc::new(Terms::new(&rows, scale, 1_000_000).expect("terms")));
+    let limited = [(1, None), (7, Some(1_500_000))];
+    let terms = limited
+        .map(|(scale, round_win_max)| Arc::new(Terms::new(&rows, scale, 1_000_000, round_win_max).expect("terms")));
     let numbers = std::array::from_fn(|step| 4 * step as u8 + 1);
     let round = |id| Round::new(id, &numbers, terms.to_vec()).expect("a drawn round");
     SettlementStream::new(vec![round(0), round(1)]).expect("two rounds")

@@ -12,18 +12,21 @@ use crate::stream;
 /// Round, operator, terms; then count of bets, stakes, payouts, cuts.
 type Total<'py> = (i64, Bound<'py, PyBytes>, u8, i64, i64, i64, i64);
 
+/// Id, the numbers of its draw, terms, and what accounts were paid before.
+type Round<'py> = (Int<u64>, Octets<'py>, Vec<PyRef<'py, Terms>>, Octets<'py>);
+
 #[pyclass(module = "keno._core")]
 pub(super) struct SettlementStream(stream::SettlementStream);
 
 #[pymethods]
 impl SettlementStream {
     #[new]
-    fn new<'py>(rounds: Vec<(Int<u64>, Octets<'py>, Vec<PyRef<'py, Terms>>)>) -> Result<Self, CoreError> {
-        let rounds = rounds.into_iter().map(|(id, numbers, terms)| {
+    fn new(rounds: Vec<Round>) -> Result<Self, CoreError> {
+        let rounds = rounds.into_iter().map(|(id, numbers, terms, paid)| {
             let max = i64::MAX as u64;
             let id = i64::try_from(id.0).map_err(|_| CoreError::Range { what: "a round id", min: 0, max })?;
             let terms = terms.iter().map(|terms| Arc::clone(&terms.0)).collect();
-            stream::Round::new(id, fixed("numbers", &numbers)?, terms)
+            stream::Round::new(id, fixed("numbers", &numbers)?, terms)?.after(&paid)
         });
         stream::SettlementStream::new(rounds.collect::<Result<_, CoreError>>()?).map(Self)
     }
