@@ -35,6 +35,9 @@ from keno.infra.postgres import create_pool
 from keno.infra.rabbit_bus import RabbitBus
 from keno.infra.rabbit_dead import RabbitDeadLetters
 from keno.infra.redis import create_redis
+from keno.notify.players import PlayerNews
+from keno.notify.service import Notifier
+from keno.notify.streams import Streams
 from keno.reporting.audit import Audit
 from keno.reporting.service import ReportingService
 from keno.rounds.scheduler import Scheduler
@@ -62,6 +65,9 @@ class Platform:
     wallet: WalletService
     reporting: ReportingService
     evidence: EvidenceService
+    streams: Streams
+    notifier: Notifier
+    player_news: PlayerNews
     audit: Audit
 
     def scheduler(self, shard: int = 0) -> Scheduler:
@@ -107,6 +113,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         signing_keys = SigningKeys(pool, keys.platform)
         refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
         identity = IdentityService(pool, redis, keys.platform)
+        streams = Streams(redis)
         yield Platform(
             config=config,
             pool=pool,
@@ -124,6 +131,9 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             wallet=WalletService(pool),
             reporting=ReportingService(pool),
             evidence=evidence,
+            streams=streams,
+            notifier=Notifier(streams),
+            player_news=PlayerNews(pool),
             audit=Audit(pool, evidence, dead_letters),
         )
 

@@ -68,13 +68,13 @@ async def run_the_gateway() -> int:
 
 @run.command(name="worker")
 async def run_a_worker(name: str) -> int:
-    """Run one worker: vault, scheduler, settler, relay, wallet or reporting."""
+    """Run one worker: vault, scheduler, settler, relay, wallet, reporting or notifier."""
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
     configure_logging()
     async with stop_on_signals() as stop, platform(config.load()) as services:
-        if services.config.amqp_url is None and name in ("relay", "wallet", "reporting"):
+        if services.config.amqp_url is None and name in ("relay", "wallet", "reporting", "notifier"):
             raise ConfigError(f"the worker {name} alone needs KENO_AMQP_URL: without it events stay in one process")
         await run_workers(services, [name], stop)
     return 0

@@ -10,6 +10,9 @@ KENO_DATA_DIR            Folder of the embedded servers. Without it: .keno.
 KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 bytes in hex. Without it: keys/ in the data
                          folder. Missing keys are made only for the embedded database.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
+KENO_LIVE_PORT           Where the live stream listens, on KENO_HOST. Without it: the port after KENO_PORT.
+KENO_LIVE_CONNECTIONS_MAX, KENO_LIVE_ADDRESS_CONNECTIONS_MAX
+                         Connections to a live process, of all and of one address. Without them: 20000, 200.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_LAUNCH_URL          The page that a launched player is sent to. Without it: /play of the first public origin.
 KENO_PLAYER_ORIGINS      Other origins whose pages may call for players, separated by commas. Without it: none.
@@ -55,6 +58,9 @@ class Config:
     launch_url: str
     player_origins: tuple[str, ...]
     proxies_count: int
+    live_port: int = 8081
+    live_connections_max: int = 20_000
+    live_address_connections_max: int = 200
 
     @property
     def embedded_database(self) -> bool:
@@ -97,6 +103,9 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         launch_url=launch_url,
         player_origins=player_origins,
         proxies_count=_integer(env, "KENO_PROXIES_COUNT", 0, 0, 16),
+        live_port=_integer(env, "KENO_LIVE_PORT", port + 1 if port < 65_535 else port - 1, 1, 65_535),
+        live_connections_max=_integer(env, "KENO_LIVE_CONNECTIONS_MAX", 20_000, 1, 1_000_000),
+        live_address_connections_max=_integer(env, "KENO_LIVE_ADDRESS_CONNECTIONS_MAX", 200, 1, 1_000_000),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

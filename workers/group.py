@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from keno.bootstrap import Platform
-from workers import relay, reporting, scheduler, settler, vault, wallet
+from workers import notifier, relay, reporting, scheduler, settler, vault, wallet
 
 STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
@@ -14,7 +14,7 @@ STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
 }
 """Workers that look for work themselves."""
 
-CONSUMING = {"wallet": wallet, "reporting": reporting}
+CONSUMING = {"wallet": wallet, "reporting": reporting, "notifier": notifier}
 """Workers to which the bus brings their work."""
 
 WORKERS = (*STEPPING, *CONSUMING)
