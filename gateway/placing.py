@@ -13,13 +13,16 @@ from gateway.answers import Answer, json_answer
 from gateway.bodies import quoted_fields, refuse_repeated_fields
 from gateway.problems import OUTCOME_CODES, problem, problem_of
 from keno.bets.outcome import Outcome
+from keno.bets.player_request import PlayerBetRequest, decode_player_bet, own_transaction_id
 from keno.bets.request import BetRequest, decode, split_batch
 from keno.bets.service import BetService, Placed, Receipt
 from keno.game.numbers import mask_picks
 from keno.identity.operators import Operator
+from keno.identity.sessions import Session
 from keno.requests import RequestError
 
 _FIELDS: Final = quoted_fields(BetRequest)
+_PLAYER_FIELDS: Final = quoted_fields(PlayerBetRequest)
 _BATCH_FIELDS: Final = (b'"bets"',)
 _CREATED: Final = 201
 
@@ -32,6 +35,15 @@ async def place_bet(bets: BetService, operator: Operator, body: bytes) -> Answer
     """
     request, mask = _decoded(body)
     return answer_to(request, mask, await bets.place(operator.id, request, mask))
+
+
+async def place_player_bet(bets: BetService, session: Session, body: bytes) -> Answer:
+    """Place the bet in `body` for the session's player; answers as `place_bet`. Raises RequestError."""
+    asked, mask = decode_player_bet(body, session.player_id, session.player, session.currency)
+    refuse_repeated_fields(body, _PLAYER_FIELDS)
+    placed = await bets.place(session.operator_id, asked, mask)
+    own_id = own_transaction_id(session.player_id, asked.transaction_id)
+    return answer_to(msgspec.structs.replace(asked, transaction_id=own_id), mask, placed)
 
 
 async def place_batch(bets: BetService, operator: Operator, body: bytes) -> Answer:

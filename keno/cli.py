@@ -23,7 +23,7 @@ from keno.infra.migrate import migrate
 from keno.infra.telemetry import configure_logging
 from keno.reporting.store import log_action
 from keno.rounds.service import GUARD_MS, default_limits
-from keno.up import run_all, run_gateway
+from keno.up import run_all, run_gateway, run_live
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
@@ -63,6 +63,15 @@ async def run_the_gateway() -> int:
     configure_logging()
     async with stop_on_signals() as stop, platform(config.load()) as services:
         await run_gateway(services, stop)
+    return 0
+
+
+@run.command(name="live")
+async def run_the_live_stream() -> int:
+    """Run the live stream."""
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load()) as services:
+        await run_live(services, stop)
     return 0
 
 

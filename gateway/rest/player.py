@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -12,18 +11,17 @@ from litestar.params import FromPath
 from gateway.answers import json_answer
 from gateway.auth.exchange import session_answer
 from gateway.auth.player import PlayerRequest
-from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
+from gateway.bodies import require_json
 from gateway.http import decimal_id, query_integer, query_texts, response
-from gateway.placing import answer_to
+from gateway.placing import place_player_bet
 from gateway.problems import ProblemError
 from gateway.rest.bets import stored_bet
 from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX, place_of
-from keno.bets.player_request import PlayerBetRequest, decode_player_bet, own_transaction_id
+from keno.bets.player_request import own_transaction_id
 from keno.bets.service import BetService
 from keno.wallet.service import WalletService
 from keno.wallet.statement import Entry
 
-_BET_FIELDS: Final = quoted_fields(PlayerBetRequest)
 _HISTORY_PARAMETERS: Final = ("before", "limit")
 
 
@@ -40,12 +38,7 @@ def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
     @post("/bets")
     async def place(request: PlayerRequest) -> Response[bytes]:
         require_json(request.headers.get("content-type"))
-        session, body = request.user, await request.body()
-        asked, mask = decode_player_bet(body, session.player_id, session.player, session.currency)
-        refuse_repeated_fields(body, _BET_FIELDS)
-        placed = await bets.place(session.operator_id, asked, mask)
-        own_id = own_transaction_id(session.player_id, asked.transaction_id)
-        return response(answer_to(msgspec.structs.replace(asked, transaction_id=own_id), mask, placed))
+        return response(await place_player_bet(bets, request.user, await request.body()))
 
     @get("/bets/{bet_id:str}")
     async def look_up(request: PlayerRequest, bet_id: FromPath[str]) -> Response[bytes]:

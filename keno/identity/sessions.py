@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, Final, Literal, NamedTuple, cast
 from uuid import UUID
 
@@ -35,6 +35,7 @@ SESSION_MAX_MS: Final = 12 * 3_600_000
 assert tokens.ACCESS_TOKEN_S * 1000 < SESSION_IDLE_MS < SESSION_MAX_MS  # noqa: S101 - a client refreshes in between
 
 OPERATOR_CACHE_MS: Final = 1_000
+_ENDED: Final = "keno:sessions:ended"
 
 _TICKET_SECRET_BYTES: Final = 26
 # A multiple of three bytes has one spelling in base64.
@@ -61,6 +62,7 @@ end
 if ARGV[1] ~= used then
     if ARGV[2] ~= used then
         redis.call('DEL', KEYS[1])
+        redis.call('PUBLISH', 'keno:sessions:ended', string.sub(KEYS[1], -32))
         return {'reused'}
     end
     redis.call('HSET', KEYS[1], 'used', ARGV[1])
@@ -71,6 +73,7 @@ return {'good', session}
 _END: Final = """
 local session = redis.call('HGET', KEYS[1], 'session')
 if session and (ARGV[1] == '' or cjson.decode(session)['operator_id'] == ARGV[1]) then
+    redis.call('PUBLISH', 'keno:sessions:ended', string.sub(KEYS[1], -32))
     return redis.call('DEL', KEYS[1])
 end
 return 0
@@ -192,7 +195,11 @@ class SessionService:
         """
         keys = await self._signing_keys.verifying("player-token", now_ms)
         claims = tokens.verify(access_token, keys, issuer=self._issuer, now_s=now_ms // 1000)
-        found, used = await self._fields(claims.sid, "session", "used")
+        return await self.living(claims.sid, now_ms)
+
+    async def living(self, session_id: str, now_ms: int) -> Session:
+        """The session of this id whose ticket was used. Raises as `authenticate`, but for the token."""
+        found, used = await self._fields(session_id, "session", "used")
         if found is None or used is None:
             raise SessionError("session_ended", "the session is over")
         session = _session(found)
@@ -210,6 +217,25 @@ class SessionService:
     async def end(self, operator_id: UUID, session_id: str) -> bool:
         """End a session or its launch; False where the operator has none of this id. Raises SessionStoreError."""
         return bool(await self._run(_END, session_id, str(operator_id)))
+
+    async def listen_for_ends(self) -> AsyncIterator[str | None]:
+        """The ids of sessions as they are ended, and None each second without one; what ran out is not among them.
+
+        Raises SessionStoreError when the connection is lost: then some may have been missed.
+        """
+        async with self._redis.pubsub() as ends:
+            await _answer(ends.subscribe(_ENDED))
+            while True:
+                message = await _answer(ends.get_message(ignore_subscribe_messages=True, timeout=1.0))
+                yield message["data"].decode("ascii") if message else None
+
+    async def ended_of(self, session_ids: Sequence[str]) -> list[str]:
+        """Those of these sessions that live no longer. Raises SessionStoreError."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for each in session_ids:
+                pipeline.exists(_name(each))
+            lives = await _answer(pipeline.execute())
+        return [each for each, alive in zip(session_ids, lives, strict=True) if not alive]
 
     async def _tokens(self, session: Session, used: bytes, now_ms: int) -> Tokens:
         signing = await self._signing_keys.current("player-token", now_ms)

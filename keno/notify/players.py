@@ -10,7 +10,8 @@ import asyncpg
 from keno.bets.player_request import own_transaction_id
 from keno.game.numbers import mask_picks
 from keno.notify import frames, store
-from keno.notify.streams import Publication
+from keno.notify.service import RoundTold
+from keno.notify.streams import PLAYER_FRAMES_MAX, PLAYER_KEEP_MS, Publication
 
 OPEN_BETS_MAX: Final = 50
 
@@ -26,11 +27,16 @@ class PlayerNews:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def of_ended_round(self, round_id: int, player_ids: Sequence[int]) -> list[Publication]:
-        """What became of the bets that these players had in a settled or void round."""
-        return [_settled(bet) for bet in await store.ended_bets(self._pool, round_id, player_ids)]
+    async def of(self, told: RoundTold, player_ids: Sequence[int]) -> list[Publication]:
+        """What an ended round means for these players: their bets, or the balances that it has changed."""
+        ended = await store.ended_bets(self._pool, int(told.round), player_ids)
+        if not told.moved_money:
+            return [_settled(bet) for bet in ended]
+        return await self.balances(
+            f"{told.key}:{told.round}", sorted({bet.player_id for bet in ended if bet.payout_minor})
+        )
 
-    async def of_moved_money(self, cause: str, player_ids: Sequence[int]) -> list[Publication]:
+    async def balances(self, cause: str, player_ids: Sequence[int]) -> list[Publication]:
         """The balances of these players, once for each `cause`."""
         found = await store.held_balances(self._pool, player_ids)
         return [
@@ -42,10 +48,10 @@ class PlayerNews:
             for each in found
         ]
 
-    async def players_of_round(self, round_id: int, player_ids: Sequence[int]) -> list[int]:
-        """Those of these players who had a payout or a refund in an ended round."""
-        ended = await store.ended_bets(self._pool, round_id, player_ids)
-        return sorted({bet.player_id for bet in ended if bet.payout_minor})
+    async def missed(self, player_id: int) -> list[Publication]:
+        """The newest of a player's bets that ended as long ago as a channel of players is kept, in order."""
+        ended = await store.ended_lately(self._pool, player_id, PLAYER_KEEP_MS, PLAYER_FRAMES_MAX)
+        return [_settled(bet) for bet in ended]
 
     async def snapshot(self, player_id: int, currency: str) -> dict[str, Any]:
         """A player's balance and open bets, as the members of a snapshot."""

@@ -37,6 +37,19 @@ class RoundTold(msgspec.Struct, frozen=True):
     round: str
     count: int
 
+    @property
+    def moved_money(self) -> bool:
+        """Whether balances have changed by it; else bets have ended."""
+        return self.key.startswith("wallet.")
+
+
+_told_decoder: Final = msgspec.json.Decoder(RoundTold)
+
+
+def decode_told(body: bytes) -> RoundTold:
+    """What a frame of the channel `rounds` says."""
+    return _told_decoder.decode(body)
+
 
 class Notifier:
     """Handles the events of rounds."""

@@ -74,6 +74,29 @@ async def ended_bets(conn: Executor, round_id: int, player_ids: Sequence[int]) -
     return [EndedBet(*row.values()) for row in rows]
 
 
+async def ended_lately(conn: Executor, player_id: int, within_ms: int, limit: int) -> list[EndedBet]:
+    """The newest of a player's bets whose rounds have ended within that time (at most an hour), oldest first."""
+    rows = await conn.fetch(
+        """
+        SELECT * FROM (
+            SELECT a.player_id, b.id, b.transaction_id, r.id AS round_id, r.number, r.room_id, p.hits,
+                CASE r.phase WHEN 'void' THEN b.stake_minor ELSE coalesce(p.payout_minor, 0) END, t.currency
+            FROM generate_series(now_ms() / 3600000 - 1, now_ms() / 3600000) AS hours (hour)
+            JOIN accounts AS a ON a.player_id = $1
+            JOIN bets AS b ON b.accepted_ms / 3600000 = hours.hour AND b.account_id = a.id
+            JOIN rounds AS r ON r.id = b.round_id AND r.phase IN ('settled', 'void') AND r.ended_ms > now_ms() - $2
+            JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
+            LEFT JOIN payouts AS p ON p.round_id = b.round_id AND p.bet_id = b.id
+            ORDER BY b.id DESC LIMIT $3
+        ) AS newest ORDER BY id
+        """,
+        player_id,
+        within_ms,
+        limit,
+    )
+    return [EndedBet(*row.values()) for row in rows]
+
+
 async def open_bets(conn: Executor, player_id: int, currency: str, limit: int) -> list[OpenBet]:
     """A player's bets of the last two hours whose rounds have not ended, newest first."""
     rows = await conn.fetch(
