@@ -1,4 +1,4 @@
-"""Everything in one process: the gateway, the live stream and all workers, for a laptop, the demo and small installations."""
+"""Everything in one process, for a laptop, the demo and small installations: gateway, live stream and workers."""
 
 import asyncio
 

@@ -47,7 +47,7 @@ _DRAIN_LOOK_S: Final = 0.01
 _log = structlog.get_logger("gateway.live")
 
 
-class Connection(WSListener):  # type: ignore[misc]
+class Connection(WSListener):
     """A player or a spectator."""
 
     def __init__(self, server: LiveServer, address: str | None) -> None:
@@ -152,7 +152,8 @@ class Connection(WSListener):  # type: ignore[misc]
         self.closed = True
         self.server.hub.leave(self, self.channels.values())
         if self._transport is not None:
-            self._transport.send_close(code, reason.encode())
+            # The library takes any number, its types only those of the RFC.
+            self._transport.send_close(code, reason.encode())  # type: ignore[arg-type]
             asyncio.get_running_loop().call_later(LINGER_S, self.abort)
 
     def abort(self) -> None:

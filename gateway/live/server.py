@@ -155,7 +155,7 @@ class LiveServer:
             after_ms = RETURN_SPREAD_MS * place // max(len(leaving), 1)
             connection.close(Close.RESTART, f"restart: connect again in {after_ms} ms and subscribe with after")
         until_s = time.monotonic() + CLOSING_S
-        while self.connections and time.monotonic() < until_s:
+        while self.connections and time.monotonic() < until_s:  # noqa: ASYNC110 - at the end, for a moment
             await asyncio.sleep(0.02)
         for connection in list(self.connections):
             connection.abort()

@@ -80,4 +80,4 @@ def _body(routing_key: str, fact: dict[str, Any]) -> bytes:
 
 
 def _count(fact: dict[str, Any]) -> int:
-    return next(fact[name] for name in ("bets_count", "credits_count", "refunds_count") if name in fact)
+    return int(next(fact[name] for name in ("bets_count", "credits_count", "refunds_count") if name in fact))

@@ -103,25 +103,29 @@ class Streams:
         """The frames with the numbers after + 1 .. to, all of them; None where some are not kept."""
         if after == to:
             return []
-        found = await self._redis.xrange(_stream(channel), f"{after + 1}-0", f"{to}-0")
-        frames = [_kept(each) for each in found]
-        return frames if [frame.seq for frame in frames] == list(range(after + 1, to + 1)) else None
+        found: Any = await self._redis.xrange(_stream(channel), f"{after + 1}-0", f"{to}-0")
+        kept = [_kept(each) for each in found]
+        return kept if [each.seq for each in kept] == list(range(after + 1, to + 1)) else None
 
     async def feed_end(self) -> str:
         """The place in the feed behind all that is in it."""
-        found = await self._redis.xrevrange(FEED, count=1)
-        return found[0][0].decode() if found else "0-0"
+        found: Any = await self._redis.xrevrange(FEED, count=1)
+        return str(found[0][0], "ascii") if found else "0-0"
 
     async def feed(self, place: str, frames_max: int) -> list[Fed]:
         """What the feed has behind `place`; waits up to BLOCK_MS for the first of it."""
         answer: Any = await self._redis.xread({FEED: place}, count=frames_max, block=BLOCK_MS)
-        if not answer:
-            return []
-        entries = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
-        return [
-            Fed(place.decode(), fields[b"c"].decode(), Kept(int(fields[b"s"]), fields[b"i"], fields[b"b"]))
-            for place, fields in entries
-        ]
+        return [_fed(entry) for entry in _entries(answer)] if answer else []
+
+
+def _entries(answer: Any) -> Any:
+    # As RESP3 has it, or RESP2.
+    return next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
+
+
+def _fed(entry: Any) -> Fed:
+    place, fields = entry
+    return Fed(place.decode(), fields[b"c"].decode(), Kept(int(fields[b"s"]), fields[b"i"], fields[b"b"]))
 
 
 def _stream(channel: str) -> str:
