@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from keno.requests import DecimalId, HashHex
 
@@ -203,14 +203,14 @@ class Balance(_OfChannel, frozen=True, tag="balance"):
     currency: str
 
 
-class Snapshot(_OfChannel, frozen=True, tag="snapshot", omit_defaults=True):
+class Snapshot(_OfChannel, frozen=True, tag="snapshot"):
     """Where a channel stands at `seq`: for who joins, and where what was missed is not kept any more (`gap`)."""
 
     reason: Literal["joined", "gap"]
-    rounds: list[dict[str, Any]] | None = None
-    balance_minor: int | None = None
-    currency: str | None = None
-    open_bets: list[dict[str, Any]] | None = None
+    rounds: list[dict[str, Any]] | UnsetType = UNSET
+    balance_minor: int | UnsetType = UNSET
+    currency: str | UnsetType = UNSET
+    open_bets: list[dict[str, Any]] | UnsetType = UNSET
 
 
 OfChannel = (

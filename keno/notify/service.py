@@ -73,7 +73,7 @@ class Notifier:
 
 def _body(routing_key: str, fact: dict[str, Any]) -> bytes:
     if "round" in fact:
-        fact["round"] = {"id": fact["round"], "number": fact["number"]}
+        fact = fact | {"round": {"id": fact["round"], "number": fact["number"]}}
     # Of the event only what the frame has: an event may come to know more than the public.
     frame = msgspec.convert({"type": routing_key} | fact, _FRAMES[routing_key])
     return frames.body_of(frame)  # type: ignore[arg-type]

@@ -7,11 +7,13 @@ import json
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
 from support.gateway import Gateway
 from support.live import HOST, Client, Live, connected, open_live, room_channel
+from websockets.exceptions import ConnectionClosed
 
 from keno.notify import streams as kept
 from keno.notify.streams import Publication, Streams
@@ -133,12 +135,10 @@ async def test_malformed_and_huge_frames_end_nothing_but_what_they_must(gateway:
         assert (await client.closed())[0] == 1003
         for size in (20_000, 10_000_000):
             async with connected(live, spectate=True) as huge:
-                try:
+                with suppress(ConnectionClosed):
                     await huge.socket.send("x" * size)
-                    code = (await huge.closed())[0]
-                except Exception:
-                    code = huge.socket.close_code
-                assert code in (1009, 1006)
+                # What was still being sent can break the connection before the close frame is read.
+                assert (await huge.closed())[0] in (1009, 1006)
         async with connected(live, spectate=True) as flood:
             for _ in range(400):
                 await flood.socket.send('{"type":"ping"}')
