@@ -206,15 +206,14 @@ class Hub:
             channel = self._channels[name] = Channel(name, label)
             try:
                 while True:
-                    last = await self._streams.last(name)
-                    if channel.seen <= (last.seq if last else 0):
+                    last = await self._streams.head(name)
+                    if channel.seen <= last.seq:
                         break
             except BaseException:
                 del self._channels[name]
                 channel.ready.set()
                 raise
-            if last:
-                channel.head, channel.last_id = last.seq, last.id
+            channel.head, channel.last_id = last
             channel.ready.set()
         await channel.ready.wait()
         return channel
@@ -226,13 +225,13 @@ class Hub:
 
     async def _catch_up(self, channel: Channel) -> None:
         """Bring a channel from its head to the last frame that is kept, or tell its followers that there is a gap."""
-        last = await self._streams.last(channel.name)
-        if last is None or last.id == channel.last_id:
+        last = await self._streams.head(channel.name)
+        if last == (channel.head, channel.last_id):
             return
         missed = None
         if last.seq > channel.head and await self._is_ours(channel):
             missed = await self._streams.between(channel.name, channel.head, last.seq)
-        channel.head, channel.last_id = last.seq, last.id
+        channel.head, channel.last_id = last
         if missed is not None:
             await self._write(channel, b"".join(channel.encoded(kept) for kept in missed), len(missed))
         elif channel.followers:
@@ -240,6 +239,8 @@ class Hub:
 
     async def _is_ours(self, channel: Channel) -> bool:
         """Whether the channel that Redis has now is the one we know: it may have come back without its last frames."""
+        if not channel.last_id:
+            return True
         at_head = await self._streams.between(channel.name, channel.head - 1, channel.head)
         return at_head is not None and at_head[0].id == channel.last_id
 

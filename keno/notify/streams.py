@@ -34,7 +34,7 @@ if last then
     seq = tonumber(string.match(last[1], '^%d+')) + 1
 else
     local now = redis.call('TIME')
-    seq = now[1] * 1000 + math.floor(now[2] / 1000)
+    seq = tonumber(redis.call('GET', KEYS[4]) or now[1] * 1000 + math.floor(now[2] / 1000)) + 1
 end
 local text, keep = string.format('%.0f', seq), tonumber(ARGV[4])
 redis.call('XADD', KEYS[1], 'MAXLEN', keep, text .. '-0', 'i', ARGV[1], 'b', ARGV[3])
@@ -44,6 +44,14 @@ redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -(4 * keep + 1))
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 return seq
+"""
+# The last frame of a channel; where there is none, the number before the first that will come.
+_HEAD: Final = """
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if last then return {string.match(last[1], '^%d+'), last[2][2]} end
+local now = redis.call('TIME')
+redis.call('SET', KEYS[2], string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'NX', 'PX', ARGV[1])
+return {redis.call('GET', KEYS[2]), ''}
 """
 
 
@@ -63,6 +71,13 @@ class Kept(NamedTuple):
     body: bytes
 
 
+class Head(NamedTuple):
+    """The number and the id of a channel's last frame; the id is empty where none is kept."""
+
+    seq: int
+    id: bytes
+
+
 class Fed(NamedTuple):
     """A frame of the feed; `place` is where to read on."""
 
@@ -77,6 +92,7 @@ class Streams:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._publish = redis.register_script(_PUBLISH)
+        self._head = redis.register_script(_HEAD)
 
     async def publish(self, publications: Sequence[Publication]) -> None:
         """Write frames, in their order within a channel. One that was written before changes nothing."""
@@ -88,16 +104,17 @@ class Streams:
                 is_room = each.channel.startswith("room:")
                 keep = (ROOM_FRAMES_MAX, ROOM_KEEP_MS) if is_room else (PLAYER_FRAMES_MAX, PLAYER_KEEP_MS)
                 await self._publish(
-                    keys=[stream, f"{stream}:ids", FEED],
+                    keys=[stream, f"{stream}:ids", FEED, f"{stream}:base"],
                     args=[each.id, each.channel, each.body, *keep, FEED_FRAMES_MAX],
                     client=pipeline,
                 )
             await pipeline.execute()
 
-    async def last(self, channel: str) -> Kept | None:
-        """The newest frame of a channel; None where none is kept."""
-        found = await self._redis.xrevrange(_stream(channel), count=1)
-        return _kept(found[0]) if found else None
+    async def head(self, channel: str) -> Head:
+        """How far a channel is."""
+        stream = _stream(channel)
+        seq, last_id = await self._head(keys=[stream, f"{stream}:base"], args=[ROOM_KEEP_MS])
+        return Head(int(seq), last_id)
 
     async def between(self, channel: str, after: int, to: int) -> list[Kept] | None:
         """The frames with the numbers after + 1 .. to, all of them; None where some are not kept."""
