@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from keno.game.numbers import mask_picks
 from keno.infra.postgres import Executor
 
 
 @dataclass(frozen=True, slots=True)
 class EndedBet:
-    """A bet of an ended round. `hits` is None where the round is void; `payout_minor` then is the stake."""
+    """A bet of an ended round. `numbers` is None where the round is void; `payout_minor` then is the stake."""
 
     player_id: int
     bet_id: int
@@ -21,9 +22,15 @@ class EndedBet:
     round_id: int
     number: int
     room_id: UUID
-    hits: int | None
+    picks: bytes
+    numbers: bytes | None
     payout_minor: int
     currency: str
+
+    @property
+    def hits(self) -> int | None:
+        """How many picks were drawn."""
+        return None if self.numbers is None else len(set(self.numbers).intersection(mask_picks(self.picks)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +62,10 @@ async def ended_bets(conn: Executor, round_id: int, player_ids: Sequence[int]) -
     rows = await conn.fetch(
         """
         WITH ended AS MATERIALIZED (
-            SELECT id, number, room_id, phase, rules_hash, opened_ms, locked_ms FROM rounds
+            SELECT id, number, room_id, phase, numbers, rules_hash, opened_ms, locked_ms FROM rounds
             WHERE id = $1 AND phase IN ('settled', 'void')
         )
-        SELECT a.player_id, b.id, b.transaction_id, r.id, r.number, r.room_id, p.hits,
+        SELECT a.player_id, b.id, b.transaction_id, r.id, r.number, r.room_id, b.picks, r.numbers,
             CASE r.phase WHEN 'void' THEN b.stake_minor ELSE coalesce(p.payout_minor, 0) END, t.currency
         FROM ended AS r
         CROSS JOIN generate_series(r.opened_ms / 3600000, r.locked_ms / 3600000) AS hours (hour)
@@ -79,7 +86,7 @@ async def ended_lately(conn: Executor, player_id: int, within_ms: int, limit: in
     rows = await conn.fetch(
         """
         SELECT * FROM (
-            SELECT a.player_id, b.id, b.transaction_id, r.id AS round_id, r.number, r.room_id, p.hits,
+            SELECT a.player_id, b.id, b.transaction_id, r.id AS round_id, r.number, r.room_id, b.picks, r.numbers,
                 CASE r.phase WHEN 'void' THEN b.stake_minor ELSE coalesce(p.payout_minor, 0) END, t.currency
             FROM generate_series(now_ms() / 3600000 - 1, now_ms() / 3600000) AS hours (hour)
             JOIN accounts AS a ON a.player_id = $1
