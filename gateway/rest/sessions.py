@@ -15,12 +15,13 @@ from gateway.answers import json_answer
 from gateway.auth.exchange import session_answer
 from gateway.auth.guard import SignedRequest
 from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
-from gateway.http import response
+from gateway.http import is_a, response
 from gateway.problems import ProblemError
 from keno.bets.limits import PlayerLimits
 from keno.bets.service import BetService
 from keno.identity.launch import LaunchLimits, LaunchRequest, decode_launch
 from keno.identity.sessions import SessionService
+from keno.requests import PlayerReference
 from keno.rounds.service import RoomService
 from keno.wallet.service import WalletService
 
@@ -66,7 +67,13 @@ def routes(
             raise ProblemError("session_not_found", "you have no such session, or it is over")
         return response(json_answer({"session_id": session_id, "ended": True}))
 
-    return [launch, end]
+    @delete("/players/{player:str}/sessions", status_code=200)
+    async def end_all(request: SignedRequest, player: FromPath[str]) -> Response[bytes]:
+        if not is_a(PlayerReference, player) or not await sessions.end_all(request.user.id, player):
+            raise ProblemError("player_not_found", "you have no such player")
+        return response(json_answer({"player": player, "ended": True}))
+
+    return [launch, end, end_all]
 
 
 async def _require_open_room(rooms: RoomService, operator_id: UUID, room_id: UUID | None) -> None:

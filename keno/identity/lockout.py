@@ -7,6 +7,7 @@ success takes it back. Counted in Redis over all gateways. Fails closed: without
 from __future__ import annotations
 
 import hashlib
+from ipaddress import IPv6Network
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -68,8 +69,12 @@ def account(name: str) -> Guessed:
 
 
 def address(text: str) -> Guessed:
-    """An address that many may share. One good login among guesses does not make them forgotten."""
-    return Guessed("address", text, 20, forgiving=False)
+    """An address that many may share, of IPv6 its /64: whoever has one of those has all.
+
+    One good login among guesses does not make them forgotten.
+    """
+    network = str(IPv6Network((text, 64), strict=False)) if ":" in text else text
+    return Guessed("address", network, 20, forgiving=False)
 
 
 class Lockout:

@@ -11,7 +11,11 @@ import base64
 import hashlib
 import re
 import secrets
+<<<<<<< HEAD
 from collections.abc import AsyncIterator, Awaitable, Sequence
+=======
+from collections.abc import Awaitable
+>>>>>>> sessions
 from typing import Any, Final, Literal, NamedTuple, cast
 from uuid import UUID
 
@@ -36,6 +40,9 @@ assert tokens.ACCESS_TOKEN_S * 1000 < SESSION_IDLE_MS < SESSION_MAX_MS  # noqa: 
 
 OPERATOR_CACHE_MS: Final = 1_000
 _ENDED: Final = "keno:sessions:ended"
+
+_CUT_MS: Final = TICKET_MS + SESSION_MAX_MS + 60_000
+"""Longer than a session can be older than its cut, however the clocks of gateways differ."""
 
 _TICKET_SECRET_BYTES: Final = 26
 # A multiple of three bytes has one spelling in base64.
@@ -105,6 +112,8 @@ class Session(msgspec.Struct, frozen=True):
     currency: str
     room: UUID | None
     locale: str
+    cut: str
+    """The last cut of the player's sessions before the launch, see `SessionService.end_all`; empty for none."""
 
 
 class Launch(NamedTuple):
@@ -148,7 +157,8 @@ class SessionService:
     ) -> Launch:
         """A session with a ticket, which is good once and for TICKET_MS. Raises SessionStoreError."""
         session_id, secret = secrets.token_bytes(ID_BYTES), secrets.token_bytes(_TICKET_SECRET_BYTES)
-        session = Session(session_id.hex(), operator_id, player_id, player, currency, room, locale)
+        cut = await self._cut(player_id)
+        session = Session(session_id.hex(), operator_id, player_id, player, currency, room, locale, cut)
         name = _name(session.id)
         async with self._redis.pipeline(transaction=True) as pipeline:
             fields = {"session": msgspec.json.encode(session), "ticket": _digest(secret)}
@@ -159,7 +169,10 @@ class SessionService:
         return Launch(session, ticket, now_ms + TICKET_MS)
 
     async def exchange(self, ticket: str, now_ms: int) -> Tokens:
-        """The session's first tokens for its ticket. Raises SessionError `ticket_invalid`, SessionStoreError."""
+        """The session's first tokens for its ticket.
+
+        Raises SessionError `ticket_invalid` and `session_ended`, SessionStoreError.
+        """
         refused = SessionError("ticket_invalid", "the ticket was used before, has expired, or never was one")
         if _TICKET.fullmatch(ticket) is None:
             raise refused
@@ -195,14 +208,22 @@ class SessionService:
         """
         keys = await self._signing_keys.verifying("player-token", now_ms)
         claims = tokens.verify(access_token, keys, issuer=self._issuer, now_s=now_ms // 1000)
+<<<<<<< HEAD
         return await self.living(claims.sid, now_ms)
 
     async def living(self, session_id: str, now_ms: int) -> Session:
         """The session of this id whose ticket was used. Raises as `authenticate`, but for the token."""
         found, used = await self._fields(session_id, "session", "used")
+=======
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(_name(claims.sid), ["session", "used"])
+            pipeline.get(_cut_name(int(claims.sub)))
+            (found, used), cut = await _answer(pipeline.execute())
+>>>>>>> sessions
         if found is None or used is None:
             raise SessionError("session_ended", "the session is over")
         session = _session(found)
+        _require_uncut(session, cut)
         if await self._operator_status(session.operator_id, now_ms) != "active":
             raise SessionError("operator_suspended", "the operator of this player is suspended")
         return session
@@ -218,6 +239,7 @@ class SessionService:
         """End a session or its launch; False where the operator has none of this id. Raises SessionStoreError."""
         return bool(await self._run(_END, session_id, str(operator_id)))
 
+<<<<<<< HEAD
     async def listen_for_ends(self) -> AsyncIterator[str | None]:
         """The ids of sessions as they are ended, and None each second without one; what ran out is not among them.
 
@@ -236,8 +258,22 @@ class SessionService:
                 pipeline.exists(_name(each))
             lives = await _answer(pipeline.execute())
         return [each for each, alive in zip(session_ids, lives, strict=True) if not alive]
+=======
+    async def end_all(self, operator_id: UUID, player: str) -> bool:
+        """End every session and launch of a player; False where the operator has no such player.
+
+        A cut is a random mark of the player: a session that was launched under another one is over. It is forgotten
+        once no session can be older. Raises SessionStoreError.
+        """
+        player_id = await store.player_id(self._pool, operator_id, player)
+        if player_id is None:
+            return False
+        await _answer(self._redis.set(_cut_name(player_id), secrets.token_hex(ID_BYTES), px=_CUT_MS))
+        return True
+>>>>>>> sessions
 
     async def _tokens(self, session: Session, used: bytes, now_ms: int) -> Tokens:
+        _require_uncut(session, await _answer(self._redis.get(_cut_name(session.player_id))))
         signing = await self._signing_keys.current("player-token", now_ms)
         session_id = bytes.fromhex(session.id)
         access_token = tokens.issue(
@@ -267,9 +303,9 @@ class SessionService:
     async def _run(self, script: str, session_id: str, *arguments: str | bytes | int) -> Any:
         return await _answer(self._redis.eval(script, 1, _name(session_id), *arguments))
 
-    async def _fields(self, session_id: str, *fields: str) -> Sequence[bytes | None]:
-        found = await _answer(cast("Awaitable[Any]", self._redis.hmget(_name(session_id), list(fields))))
-        return cast("Sequence[bytes | None]", found)
+    async def _cut(self, player_id: int) -> str:
+        found = await _answer(self._redis.get(_cut_name(player_id)))
+        return "" if found is None else str(found, "ascii")
 
 
 async def _answer(command: Awaitable[Any]) -> Any:
@@ -285,6 +321,15 @@ def _session(stored: bytes) -> Session:
 
 def _name(session_id: str) -> str:
     return f"keno:session:{session_id}"
+
+
+def _cut_name(player_id: int) -> str:
+    return f"keno:player-cut:{player_id}"
+
+
+def _require_uncut(session: Session, cut: bytes | None) -> None:
+    if cut is not None and cut.decode("ascii") != session.cut:
+        raise SessionError("session_ended", "the sessions of this player were ended")
 
 
 def _digest(secret: bytes) -> str:

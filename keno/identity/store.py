@@ -151,6 +151,14 @@ async def operator_status(conn: Executor, operator_id: UUID) -> OperatorStatus |
     return status
 
 
+async def player_id(conn: Executor, operator_id: UUID, player: str) -> int | None:
+    """Our number of an operator's player."""
+    found: int | None = await conn.fetchval(
+        "SELECT id FROM players WHERE operator_id = $1 AND reference = $2", operator_id, player
+    )
+    return found
+
+
 # ---- keys that we sign with ----
 
 

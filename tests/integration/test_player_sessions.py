@@ -200,6 +200,35 @@ async def test_an_operator_ends_its_own_sessions_and_launches_and_no_others(gate
     assert (await foreign.get(ME)).status_code == 200
 
 
+async def test_an_operator_ends_all_sessions_of_a_player_and_those_launched_later_live(
+    gateway: Gateway, casino: Casino, redis: Redis
+) -> None:
+    foreign = await play(await gateway.casino())
+    for _ in range(2):
+        players, waiting, other = (
+            [await play(casino), await play(casino)],
+            await launch(casino),
+            await play(casino, "p-2"),
+        )
+        ended = await casino.send("DELETE", "/v1/players/p-1/sessions")
+        assert (ended.status_code, ended.json()) == (200, {"player": "p-1", "ended": True})
+        for player in players:
+            assert problem(await player.get(ME)) == (401, "session_ended")
+            assert problem(await player.refresh()) == (401, "session_ended")
+        answer = await post(gateway.client, "/v1/auth/exchange", {"ticket": waiting["ticket"]})
+        assert problem(answer) == (401, "session_ended")
+        for player in (other, foreign):
+            assert (await player.get(ME)).status_code == 200
+    later = await play(casino)
+    (cut,) = [key async for key in redis.scan_iter("keno:player-cut:*")]
+    assert await redis.pttl(cut) > sessions.TICKET_MS + sessions.SESSION_MAX_MS
+    await redis.delete(cut)
+    assert (await later.get(ME)).status_code == 200
+    await casino.send("DELETE", "/v1/players/p-1/sessions")
+    assert problem(await later.get(ME)) == (401, "session_ended")
+    assert problem(await casino.send("DELETE", "/v1/players/nobody/sessions")) == (404, "player_not_found")
+
+
 async def test_a_session_ends_when_it_is_not_used_and_after_its_longest_time(
     gateway: Gateway, casino: Casino, redis: Redis
 ) -> None:

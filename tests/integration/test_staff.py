@@ -268,6 +268,12 @@ async def test_who_guesses_at_many_accounts_is_locked_out_by_address(staff: Staf
     await staff.log_in(request("alice", alice), "192.0.2.2", NOW_MS)
 
 
+def test_addresses_of_one_ipv6_network_are_one_guesser() -> None:
+    assert lockout.address("2001:db8::1") == lockout.address("2001:db8:0:0:ffff::2")
+    assert lockout.address("2001:db8::1") != lockout.address("2001:db8:0:1::1")
+    assert lockout.address("192.0.2.1") != lockout.address("192.0.2.2")
+
+
 async def test_without_redis_nobody_logs_in_or_is_logged_in(pool: asyncpg.Pool, tmp_path: Path) -> None:
     away = Redis(unix_socket_path=str(tmp_path / "nobody"))
     staff = StaffService(pool, away, bytes(32))

@@ -38,7 +38,9 @@ async def _play(url: str, batches: list[list[int]]) -> None:
             model += [number for number in dict.fromkeys(batch) if number not in model]
         head = await streams.head(channel)
         assert head.seq == base + len(model)
-        everything = [Kept(base + place + 1, b"%d" % number, b'{"n":%d}' % number) for place, number in enumerate(model)]
+        everything = [
+            Kept(base + place + 1, b"%d" % number, b'{"n":%d}' % number) for place, number in enumerate(model)
+        ]
         for after in range(len(model) + 1):
             missed = await streams.between(channel, base + after, head.seq)
             # Concurrent publishers may interleave, so the order within a batch is that of whoever came first.
