@@ -51,8 +51,8 @@ class _Sessions:
             await asyncio.sleep(1)
             yield None
 
-    async def ended_of(self, ids: object) -> list[str]:
-        return []
+    async def ended_of(self, sessions: object) -> set[str]:
+        return set()
 
 
 async def _serve(redis_url: str, port: int) -> None:

@@ -296,7 +296,9 @@ class Connection(WSListener):
         if self.session is None:
             raise ProblemError("token_missing", "only players bet")
         # As for every request over HTTP: whether the session lives is asked with each bet.
-        session = await self.server.sessions.living(self.session.id, time.time_ns() // 1_000_000)
+        session = await self.server.sessions.living(
+            self.session.id, self.session.player_id, time.time_ns() // 1_000_000
+        )
         answer = await place_player_bet(self.server.bets, session, bytes(asked.bet))
         if answer.status != 201:
             self._refuse(asked.id, answer)

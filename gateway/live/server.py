@@ -138,12 +138,14 @@ class LiveServer:
             try:
                 look_s = 0.0
                 async for ended in self.sessions.listen_for_ends():
-                    if ended is not None:
+                    if ended is not None and ended.startswith("player:"):
+                        look_s = 0.0
+                    elif ended is not None:
                         self._cut_off({ended})
                     if time.monotonic() >= look_s:
                         # What ran out, and what was said while nobody listened.
                         look_s = time.monotonic() + SESSIONS_SWEEP_S
-                        self._cut_off(set(await self.sessions.ended_of(sorted(self._session_ids()))))
+                        self._cut_off(await self.sessions.ended_of(self._open_sessions()))
             except SessionStoreError as failure:
                 _log.warning("sessions.unheard", failure=repr(failure.__cause__))
                 await asyncio.sleep(SWEEP_S)
@@ -160,8 +162,9 @@ class LiveServer:
         for connection in list(self.connections):
             connection.abort()
 
-    def _session_ids(self) -> set[str]:
-        return {each.session.id for each in self.connections if each.session is not None}
+    def _open_sessions(self) -> list[Session]:
+        sessions = (each.session for each in self.connections if each.session is not None)
+        return list({session.id: session for session in sessions}.values())
 
     def _cut_off(self, ended: set[str]) -> None:
         for connection in list(self.connections) if ended else ():

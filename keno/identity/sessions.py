@@ -11,11 +11,7 @@ import base64
 import hashlib
 import re
 import secrets
-<<<<<<< HEAD
 from collections.abc import AsyncIterator, Awaitable, Sequence
-=======
-from collections.abc import Awaitable
->>>>>>> sessions
 from typing import Any, Final, Literal, NamedTuple, cast
 from uuid import UUID
 
@@ -208,18 +204,14 @@ class SessionService:
         """
         keys = await self._signing_keys.verifying("player-token", now_ms)
         claims = tokens.verify(access_token, keys, issuer=self._issuer, now_s=now_ms // 1000)
-<<<<<<< HEAD
-        return await self.living(claims.sid, now_ms)
+        return await self.living(claims.sid, int(claims.sub), now_ms)
 
-    async def living(self, session_id: str, now_ms: int) -> Session:
-        """The session of this id whose ticket was used. Raises as `authenticate`, but for the token."""
-        found, used = await self._fields(session_id, "session", "used")
-=======
+    async def living(self, session_id: str, player_id: int, now_ms: int) -> Session:
+        """The session of these ids whose ticket was used. Raises as `authenticate`, but for the token."""
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.hmget(_name(claims.sid), ["session", "used"])
-            pipeline.get(_cut_name(int(claims.sub)))
+            pipeline.hmget(_name(session_id), ["session", "used"])
+            pipeline.get(_cut_name(player_id))
             (found, used), cut = await _answer(pipeline.execute())
->>>>>>> sessions
         if found is None or used is None:
             raise SessionError("session_ended", "the session is over")
         session = _session(found)
@@ -239,26 +231,6 @@ class SessionService:
         """End a session or its launch; False where the operator has none of this id. Raises SessionStoreError."""
         return bool(await self._run(_END, session_id, str(operator_id)))
 
-<<<<<<< HEAD
-    async def listen_for_ends(self) -> AsyncIterator[str | None]:
-        """The ids of sessions as they are ended, and None each second without one; what ran out is not among them.
-
-        Raises SessionStoreError when the connection is lost: then some may have been missed.
-        """
-        async with self._redis.pubsub() as ends:
-            await _answer(ends.subscribe(_ENDED))
-            while True:
-                message = await _answer(ends.get_message(ignore_subscribe_messages=True, timeout=1.0))
-                yield message["data"].decode("ascii") if message else None
-
-    async def ended_of(self, session_ids: Sequence[str]) -> list[str]:
-        """Those of these sessions that live no longer. Raises SessionStoreError."""
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for each in session_ids:
-                pipeline.exists(_name(each))
-            lives = await _answer(pipeline.execute())
-        return [each for each, alive in zip(session_ids, lives, strict=True) if not alive]
-=======
     async def end_all(self, operator_id: UUID, player: str) -> bool:
         """End every session and launch of a player; False where the operator has no such player.
 
@@ -268,9 +240,33 @@ class SessionService:
         player_id = await store.player_id(self._pool, operator_id, player)
         if player_id is None:
             return False
-        await _answer(self._redis.set(_cut_name(player_id), secrets.token_hex(ID_BYTES), px=_CUT_MS))
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(_cut_name(player_id), secrets.token_hex(ID_BYTES), px=_CUT_MS)
+            pipeline.publish(_ENDED, f"player:{player_id}")
+            await _answer(pipeline.execute())
         return True
->>>>>>> sessions
+
+    async def listen_for_ends(self) -> AsyncIterator[str | None]:
+        """What is ended, as it is: the id of a session, or `player:ID` for those that the player has had until now;
+        and None each second without any. What runs out is not told.
+
+        Raises SessionStoreError when the connection is lost: then some may have been missed.
+        """
+        async with self._redis.pubsub() as ends:
+            await _answer(ends.subscribe(_ENDED))
+            while True:
+                message = await _answer(ends.get_message(ignore_subscribe_messages=True, timeout=1.0))
+                yield message["data"].decode("ascii") if message else None
+
+    async def ended_of(self, sessions: Sequence[Session]) -> set[str]:
+        """The ids of those of these sessions that live no longer. Raises SessionStoreError."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for each in sessions:
+                pipeline.exists(_name(each.id))
+                pipeline.get(_cut_name(each.player_id))
+            found = await _answer(pipeline.execute())
+        told = zip(sessions, found[::2], found[1::2], strict=True)
+        return {each.id for each, lives, cut in told if not lives or _is_cut(each, cut)}
 
     async def _tokens(self, session: Session, used: bytes, now_ms: int) -> Tokens:
         _require_uncut(session, await _answer(self._redis.get(_cut_name(session.player_id))))
@@ -327,8 +323,12 @@ def _cut_name(player_id: int) -> str:
     return f"keno:player-cut:{player_id}"
 
 
+def _is_cut(session: Session, cut: bytes | None) -> bool:
+    return cut is not None and cut.decode("ascii") != session.cut
+
+
 def _require_uncut(session: Session, cut: bytes | None) -> None:
-    if cut is not None and cut.decode("ascii") != session.cut:
+    if _is_cut(session, cut):
         raise SessionError("session_ended", "the sessions of this player were ended")
 
 

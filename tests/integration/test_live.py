@@ -181,6 +181,8 @@ async def test_a_session_that_ends_is_cut_off_at_once(gateway: Gateway, live: Li
         assert (await casino.send("DELETE", f"/v1/sessions/{player.session['session_id']}")).status_code == 200
         assert (await client.closed())[0] == 4403
         assert (await neighbour.ask("ping"))["type"] == "pong"
+        await gateway.platform.sessions.end_all(casino.operator.id, "p-1")
+        assert (await neighbour.closed())[0] == 4403
 
 
 async def test_a_private_room_is_for_the_players_of_its_operator(gateway: Gateway, live: Live) -> None:
