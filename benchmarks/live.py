@@ -33,6 +33,8 @@ from keno.notify.streams import Publication, Streams
 _HOST = "127.0.0.1"
 _FRAME_BYTES = 500
 _PAUSE_S = 0.5
+# Enough to fill what may wait for a reader that stalls, with the frames of a measurement.
+_BURST = 50
 _ROOM = "room:00000000-0000-4000-8000-000000000001"
 _MASK = b"\0\0\0\0"
 
@@ -120,12 +122,12 @@ async def _connect(port: int, count: int, latencies: list[float]) -> list[_Reade
     return readers
 
 
-async def _broadcast(streams: Streams, readers: list[_Reader], frames: int) -> None:
-    expected = readers[0].received + frames
+async def _broadcast(streams: Streams, readers: list[_Reader], frames: int, burst: int = 1) -> None:
+    expected = readers[0].received + frames * burst
     for _ in range(frames):
         stamp = b'{"type":"bench","at":%.6f,"pad":"' % time.perf_counter()
         body = stamp + b"x" * (_FRAME_BYTES - len(stamp) - 2) + b'"}'
-        await streams.publish([Publication(_ROOM, uuid.uuid4().hex, body)])
+        await streams.publish([Publication(_ROOM, uuid.uuid4().hex, body) for _ in range(burst)])
         await asyncio.sleep(_PAUSE_S)
     async with asyncio.timeout(60):
         while any(reader.received < expected for reader in readers):  # noqa: ASYNC110 - counts, not events
@@ -157,13 +159,17 @@ async def _measure(redis_url: str, count: int, frames: int, stalled: int) -> Non
         cpu_us = (after_s - before_s - idle_s) / (frames * count) * 1e6
         _tell(count, latencies, f"{cpu_us:.1f} us a delivered frame, {(full_mb - empty_mb) * 1024 / count:.1f} KB each")
         if stalled:
+            latencies.clear()
+            await _broadcast(streams, readers, frames, _BURST)
+            _tell(count, latencies, f"bursts of {_BURST}")
             for reader in await _connect(port, stalled, []):
+                reader.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
                 reader.transport.pause_reading()
             latencies.clear()
             start_mb = _used(server.pid)[1]
-            await _broadcast(streams, readers, frames)
+            await _broadcast(streams, readers, frames, _BURST)
             grown_mb = _used(server.pid)[1] - start_mb
-            _tell(count, latencies, f"beside {stalled} stalled readers: server grew by {grown_mb:.1f} MB")
+            _tell(count, latencies, f"the same beside {stalled} stalled readers: server grew by {grown_mb:.1f} MB")
     finally:
         server.terminate()
         server.wait()
