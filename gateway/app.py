@@ -1,7 +1,8 @@
 """The REST API as a Litestar application: which handlers there are, who may call them, and how errors are answered.
 
 Bodies never pass through the framework's own decoding: handlers get the raw bytes, which were signed, and hand them to
-the services' strict decoders. No session, cookie or cross-origin access exists here.
+the services' strict decoders. There is no cookie; pages of other origins may call only for players, and only where the
+configuration names them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from typing import Any, Final
 
 import structlog
 from litestar import Litestar, Request, Response, Router
+from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 
+from gateway.auth import exchange, staff
 from gateway.auth.guard import operator_signature
+from gateway.auth.networks import networks_of_operator
 from gateway.auth.origins import Origins
+from gateway.auth.player import of_our_pages, player_session
 from gateway.http import response
 from gateway.problems import BODY_BYTES_MAX, problem, problem_of
-from gateway.rest import bets, documents, fairness, health, rooms, statement, wallet
+from gateway.rest import access, bets, documents, fairness, health, player, rooms, sessions, statement, wallet
 from keno.bootstrap import Platform
 from keno.errors import KenoError
 from keno.infra.transient import is_transient
@@ -36,28 +41,55 @@ _CODES_BY_STATUS: Final = {
 
 def create_app(platform: Platform) -> Litestar:
     """The gateway over a platform's services. Raises ConfigError where the public origins cannot be used."""
-    signature = operator_signature(platform.identity, Origins(platform.config.public_origins))
+    config = platform.config
+    origins = Origins(config.public_origins)
+    signature = operator_signature(platform.identity, origins)
+    our_pages = of_our_pages(origins, config.player_origins)
     signed = Router(
         path="/v1",
-        guards=[signature],
+        guards=[signature, networks_of_operator(config.proxies_count)],
         route_handlers=[
             *bets.routes(platform.bets),
             *rooms.routes(platform.rooms),
             *wallet.routes(platform.wallet),
             *statement.routes(platform.wallet),
+            *access.routes(platform.access, config.proxies_count),
+            *sessions.routes(platform.sessions, platform.rooms, platform.wallet, platform.bets, config.launch_url),
         ],
+    )
+    auth = Router(path="/v1", guards=[our_pages], route_handlers=[*exchange.routes(platform.sessions)])
+    players = Router(
+        path="/v1/player",
+        guards=[our_pages, player_session(platform.sessions)],
+        route_handlers=[*player.routes(platform.bets, platform.wallet)],
     )
     return Litestar(
         route_handlers=[
             signed,
+            auth,
+            players,
+            staff.router(platform.staff, of_our_pages(origins, ()), config.proxies_count),
+            *exchange.key_set(platform.signing_keys),
             *documents.routes(platform.rooms),
             *fairness.routes(platform.evidence),
             *health.routes(platform.pool, platform.redis),
         ],
         exception_handlers=_exception_handlers(),
         request_max_body_size=BODY_BYTES_MAX,
+        cors_config=_cors(config.player_origins),
         openapi_config=None,
         logging_config=None,
+    )
+
+
+def _cors(player_origins: tuple[str, ...]) -> CORSConfig | None:
+    if not player_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(player_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Idempotent-Replayed", "Retry-After"],
     )
 
 

@@ -13,13 +13,16 @@ from gateway.answers import Answer, json_answer
 from gateway.bodies import quoted_fields, refuse_repeated_fields
 from gateway.problems import OUTCOME_CODES, problem, problem_of
 from keno.bets.outcome import Outcome
+from keno.bets.player_request import PlayerBetRequest, decode_player_bet, own_transaction_id
 from keno.bets.request import BetRequest, decode, split_batch
 from keno.bets.service import BetService, Placed, Receipt
 from keno.game.numbers import mask_picks
 from keno.identity.operators import Operator
+from keno.identity.sessions import Session
 from keno.requests import RequestError
 
 _FIELDS: Final = quoted_fields(BetRequest)
+_PLAYER_FIELDS: Final = quoted_fields(PlayerBetRequest)
 _BATCH_FIELDS: Final = (b'"bets"',)
 _CREATED: Final = 201
 
@@ -31,7 +34,16 @@ async def place_bet(bets: BetService, operator: Operator, body: bytes) -> Answer
     Raises RequestError.
     """
     request, mask = _decoded(body)
-    return _answer(request, mask, await bets.place(operator.id, request, mask))
+    return answer_to(request, mask, await bets.place(operator.id, request, mask))
+
+
+async def place_player_bet(bets: BetService, session: Session, body: bytes) -> Answer:
+    """Place the bet in `body` for the session's player; answers as `place_bet`. Raises RequestError."""
+    asked, mask = decode_player_bet(body, session.player_id, session.player, session.currency)
+    refuse_repeated_fields(body, _PLAYER_FIELDS)
+    placed = await bets.place(session.operator_id, asked, mask)
+    own_id = own_transaction_id(session.player_id, asked.transaction_id)
+    return answer_to(msgspec.structs.replace(asked, transaction_id=own_id), mask, placed)
 
 
 async def place_batch(bets: BetService, operator: Operator, body: bytes) -> Answer:
@@ -51,7 +63,7 @@ async def place_batch(bets: BetService, operator: Operator, body: bytes) -> Answ
         except RequestError as error:
             refusals.append(problem_of(error))
     placed = await bets.place_all(operator.id, asked)
-    answers = (_answer(*request, answer) for request, answer in zip(asked, placed, strict=True))
+    answers = (answer_to(*request, answer) for request, answer in zip(asked, placed, strict=True))
     return json_answer({"results": [_result(refused or next(answers)) for refused in refusals]})
 
 
@@ -66,7 +78,8 @@ def _decoded(body: bytes) -> tuple[BetRequest, bytes]:
     return request, mask
 
 
-def _answer(request: BetRequest, mask: bytes, placed: Placed) -> Answer:
+def answer_to(request: BetRequest, mask: bytes, placed: Placed) -> Answer:
+    """The answer to a bet: 201 with the bet and its receipt, or a problem."""
     if placed.receipt is None:
         code, field = OUTCOME_CODES[placed.outcome]
         if placed.outcome is Outcome.ROUND_NOT_FOUND and request.room is not None:

@@ -6,6 +6,7 @@ A problem's `type` is `/problems/<code>`; `status`, `title` and `remedy` belong 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -14,9 +15,16 @@ import msgspec
 from gateway.answers import Answer
 from keno.bets.outcome import Outcome
 from keno.errors import KenoError
+from keno.identity.access import KeyNotFoundError, LastKeyError
+from keno.identity.lockout import LockedError, LockoutStoreError
+from keno.identity.networks import AddressNotAllowedError
 from keno.identity.nonces import NonceStoreError
+from keno.identity.operators import KeyExistsError, KeyLimitError
 from keno.identity.service import AuthenticationError
+from keno.identity.sessions import SessionError, SessionStoreError
 from keno.identity.signature import SignatureError
+from keno.identity.staff_service import LoginError, StaffSessionError, StaffStoreError
+from keno.identity.tokens import TokenError
 from keno.requests import RequestError
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -64,6 +72,21 @@ KINDS: Final = MappingProxyType(
         "key_revoked": Kind(401, "Revoked key", "Use your other key, or register a new one."),
         "nonce_replayed": Kind(401, "Nonce used before", "Sign each request, retries too, with a fresh nonce."),
         "operator_suspended": Kind(403, "Operator suspended", "Contact the platform."),
+        "address_not_allowed": Kind(403, "Address not allowed", "Call from one of the networks that you have set."),
+        # Whether a player is there
+        "token_missing": Kind(401, "No access token", "Send Authorization: Bearer and the access token."),
+        "token_invalid": Kind(401, "Not an access token", "Send the access token that you were given last."),
+        "token_expired": Kind(401, "Access token expired", "Get another one with the refresh token."),
+        "session_ended": Kind(401, "Session over", "Have the operator launch the player again; staff log in again."),
+        "ticket_invalid": Kind(401, "Ticket not valid", "Have the operator launch the player again."),
+        "refresh_token_invalid": Kind(401, "Not a refresh token", "Send the refresh token that you were given last."),
+        "refresh_token_reused": Kind(
+            401, "Refresh token used before", "Have the operator launch the player again: the session is ended."
+        ),
+        "login_failed": Kind(401, "Not logged in", "Give name, password and a fresh one-time password."),
+        "login_locked": Kind(429, "Too many failed logins", "Wait for Retry-After seconds."),
+        "role_not_allowed": Kind(403, "Not for your role", "Ask somebody who has the role."),
+        "origin_not_allowed": Kind(403, "Page of another origin", "Call from a page that is allowed to."),
         # What it says
         "malformed_json": Kind(400, "Not JSON", "Send one JSON object in UTF-8."),
         "duplicate_field": Kind(400, "Field given twice", "Give each field once."),
@@ -83,12 +106,18 @@ KINDS: Final = MappingProxyType(
         "room_not_found": Kind(404, "No such room", "Name a room of GET /v1/rooms."),
         "bet_not_found": Kind(404, "No such bet", "Use a bet_id that you were given."),
         "player_not_found": Kind(404, "No such player", "Deposit for the player first."),
+        "key_not_found": Kind(404, "No such key", "Name a key of GET /v1/keys."),
+        "session_not_found": Kind(404, "No such session", "Use a session_id that you were given."),
         "document_not_found": Kind(404, "No such document", "Use a hash that a room, a round or a bet names."),
         "evidence_not_found": Kind(404, "No evidence", "Ask for the evidence of a settled or void round."),
         "evidence_archived": Kind(410, "Evidence archived", "Ask the platform for the archived evidence of the round."),
         "transaction_conflict": Kind(
             409, "Transaction id used for something else", "Use a fresh transaction_id for each new transaction."
         ),
+        "key_exists": Kind(409, "Key id taken", "Use a key_id that no key has or had."),
+        "key_limit": Kind(409, "Two active keys", "Revoke one of your keys first."),
+        "last_key": Kind(409, "Last key", "Add another key first: without any you could sign nothing."),
+        "own_address_left_out": Kind(409, "Your own address left out", "Set networks that you call from."),
         "round_not_open": Kind(409, "Round not open", "Bet on a round before its lock, or name the room instead."),
         "room_closed": Kind(409, "Room closed", "Use an open room of GET /v1/rooms."),
         "currency_not_offered": Kind(
@@ -113,6 +142,20 @@ KINDS: Final = MappingProxyType(
     }
 )
 
+BEARER_CODES: Final = frozenset(
+    {
+        "token_missing",
+        "token_invalid",
+        "token_expired",
+        "session_ended",
+        "ticket_invalid",
+        "refresh_token_invalid",
+        "refresh_token_reused",
+        "login_failed",
+    }
+)
+"""The codes of a login that is wanting; the others of status 401 are of a signature."""
+
 OUTCOME_CODES: Final = MappingProxyType(
     {
         Outcome.CONFLICT: ("transaction_conflict", "transaction_id"),
@@ -130,6 +173,20 @@ OUTCOME_CODES: Final = MappingProxyType(
     }
 )
 """The code, and the field it is about, of each outcome of a bet that is not a bet."""
+
+
+ERROR_CODES: Final[Mapping[type[KenoError], tuple[str, str | None]]] = MappingProxyType(
+    {
+        KeyNotFoundError: ("key_not_found", None),
+        KeyExistsError: ("key_exists", "key_id"),
+        KeyLimitError: ("key_limit", None),
+        LastKeyError: ("last_key", None),
+        AddressNotAllowedError: ("address_not_allowed", None),
+        LoginError: ("login_failed", None),
+        StaffSessionError: ("session_ended", None),
+    }
+)
+"""The code, and the field it is about, of each error that is a refusal and does not name its code."""
 
 
 class ProblemError(KenoError):
@@ -157,7 +214,7 @@ def problem(code: str, detail: str | None = None, field: str | None = None) -> A
         members["field"] = field
     headers = {"Cache-Control": "no-store"}
     if kind.status == 401:
-        headers["WWW-Authenticate"] = 'Signature realm="keno"'
+        headers["WWW-Authenticate"] = f'{"Bearer" if code in BEARER_CODES else "Signature"} realm="keno"'
     if kind.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return Answer(kind.status, msgspec.json.encode(members), PROBLEM_JSON, headers)
@@ -168,9 +225,16 @@ def problem_of(error: KenoError) -> Answer:
     match error:
         case ProblemError() | RequestError():
             return problem(error.code, error.detail, error.field)
-        case SignatureError() | AuthenticationError():
+        case SignatureError() | AuthenticationError() | TokenError() | SessionError():
             return problem(error.code, error.detail)
-        case NonceStoreError():
+        case _ if type(error) in ERROR_CODES:
+            code, field = ERROR_CODES[type(error)]
+            return problem(code, str(error), field)
+        case LockedError():
+            answer = problem("login_locked")
+            answer.headers["Retry-After"] = str(-(-error.wait_ms // 1000))
+            return answer
+        case NonceStoreError() | StaffStoreError() | LockoutStoreError() | SessionStoreError():
             return problem("unavailable", "requests cannot be authenticated at the moment")
         case _:
             return problem("internal")

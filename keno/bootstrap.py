@@ -20,8 +20,12 @@ from keno.config import Config
 from keno.errors import ConfigError
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
+from keno.identity.access import AccessService
 from keno.identity.service import IdentityService
-from keno.infra import failpoints
+from keno.identity.sessions import SessionService
+from keno.identity.signing_keys import SigningKeys
+from keno.identity.staff_service import StaffService
+from keno.infra import failpoints, keywrap
 from keno.infra.bus import Bus, DeadLetters
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.keyfiles import Keys, load_keys
@@ -32,6 +36,9 @@ from keno.infra.postgres import create_pool
 from keno.infra.rabbit_bus import RabbitBus
 from keno.infra.rabbit_dead import RabbitDeadLetters
 from keno.infra.redis import create_redis
+from keno.notify.players import PlayerNews
+from keno.notify.service import Notifier
+from keno.notify.streams import Streams
 from keno.reporting.audit import Audit
 from keno.reporting.service import ReportingService
 from keno.rounds.election import RedisElection
@@ -59,11 +66,18 @@ class Platform:
     dead_letters: DeadLetters
     keys: Keys
     identity: IdentityService
+    access: AccessService
+    signing_keys: SigningKeys
+    sessions: SessionService
+    staff: StaffService
     rooms: RoomService
     bets: BetService
     wallet: WalletService
     reporting: ReportingService
     evidence: EvidenceService
+    streams: Streams
+    notifier: Notifier
+    player_news: PlayerNews
     audit: Audit
 
     @asynccontextmanager
@@ -128,6 +142,10 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         evidence = EvidenceService(pool, keys.privacy)
         bets = BetService(pool, keys.privacy)
         stack.push_async_callback(bets.close)
+        signing_keys = SigningKeys(pool, keys.platform)
+        refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
+        identity = IdentityService(pool, redis, keys.platform)
+        streams = Streams(redis)
         yield Platform(
             config=config,
             pool=pool,
@@ -135,12 +153,19 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             bus=bus,
             dead_letters=dead_letters,
             keys=keys,
-            identity=IdentityService(pool, redis, keys.platform),
+            identity=identity,
+            access=AccessService(pool, identity),
+            signing_keys=signing_keys,
+            sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0]),
+            staff=StaffService(pool, redis, keys.platform),
             rooms=RoomService(pool, config.shards),
             bets=bets,
             wallet=WalletService(pool),
             reporting=ReportingService(pool),
             evidence=evidence,
+            streams=streams,
+            notifier=Notifier(streams),
+            player_news=PlayerNews(pool),
             audit=Audit(pool, evidence, dead_letters),
         )
 

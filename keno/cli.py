@@ -10,7 +10,7 @@ from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
-from keno import config
+from keno import cli_access, config
 from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import platform
 from keno.demo.run import run_demo
@@ -25,7 +25,7 @@ from keno.reporting.audit import Report
 from keno.reporting.store import log_action
 from keno.rounds.board import show_rooms
 from keno.rounds.service import GUARD_MS, Offer, default_limits
-from keno.up import run_all, run_gateway
+from keno.up import run_all, run_gateway, run_live
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
@@ -35,6 +35,7 @@ operator = app.command(App(name="operator", help="Operators and their keys."))
 room = app.command(App(name="room", help="Rooms."))
 tables = app.command(App(name="paytable", help="Paytables."))
 dead = app.command(App(name="dead", help="Events that a consumer could not take."))
+cli_access.register(app, operator)
 
 _ACTOR = "command line"
 Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
@@ -68,15 +69,24 @@ async def run_the_gateway() -> int:
     return 0
 
 
+@run.command(name="live")
+async def run_the_live_stream() -> int:
+    """Run the live stream."""
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load()) as services:
+        await run_live(services, stop)
+    return 0
+
+
 @run.command(name="worker")
 async def run_a_worker(name: str) -> int:
-    """Run one worker: vault, scheduler, settler, relay, storage, wallet or reporting."""
+    """Run one worker: vault, scheduler, settler, relay, storage, wallet, reporting or notifier."""
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
     configure_logging()
     async with stop_on_signals() as stop, platform(config.load()) as services:
-        if services.config.amqp_url is None and name in ("relay", "wallet", "reporting"):
+        if services.config.amqp_url is None and name in ("relay", "wallet", "reporting", "notifier"):
             raise ConfigError(f"the worker {name} alone needs KENO_AMQP_URL: without it events stay in one process")
         await run_workers(services, [name], stop)
     return 0

@@ -10,7 +10,13 @@ KENO_DATA_DIR            Folder of the embedded servers. Without it: .keno.
 KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 bytes in hex. Without it: keys/ in the data
                          folder. Missing keys are made only for the embedded database.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
+KENO_LIVE_PORT           Where the live stream listens, on KENO_HOST. Without it: the port after KENO_PORT.
+KENO_LIVE_CONNECTIONS_MAX, KENO_LIVE_ADDRESS_CONNECTIONS_MAX
+                         Connections to a live process, of all and of one address. Without them: 20000, 200.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
+KENO_LAUNCH_URL          The page that a launched player is sent to. Without it: /play of the first public origin.
+KENO_PLAYER_ORIGINS      Other origins whose pages may call for players, separated by commas. Without it: none.
+KENO_PROXIES_COUNT       How many proxies stand in front of the gateway and append to X-Forwarded-For. Without it: 0.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
 KENO_SHARDS              Parts into which rooms are divided for the schedulers. A room keeps the one it was opened in.
                          Without it: 16.
@@ -21,12 +27,16 @@ KENO_BETS_RETENTION_D    Days, at least 7, after which bets and payouts may be a
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from keno.errors import ConfigError
 from keno.infra import failpoints
+
+# No wildcard, no path, as browsers spell it.
+_ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,14 @@ class Config:
     failpoint: str | None
     outbox_retention_h: int
     bets_retention_d: int | None
+    launch_url: str
+    player_origins: tuple[str, ...]
+    proxies_count: int
     shards: int = 16
     health_port: int | None = None
+    live_port: int = 8081
+    live_connections_max: int = 20_000
+    live_address_connections_max: int = 200
 
     @property
     def embedded_database(self) -> bool:
@@ -65,9 +81,17 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
     data_dir = Path(env.get("KENO_DATA_DIR", ".keno")).resolve()
     host, port = env.get("KENO_HOST", "127.0.0.1"), _integer(env, "KENO_PORT", 8080, 1, 65_535)
     origins = tuple(origin.rstrip("/") for origin in env.get("KENO_PUBLIC_ORIGINS", f"http://{host}:{port}").split(","))
-    for origin in origins:
-        if not origin.startswith(("http://", "https://")):
-            raise ConfigError(f"KENO_PUBLIC_ORIGINS: {origin!r} is not an origin such as https://keno.example")
+    player_origins = tuple(origin for origin in env.get("KENO_PLAYER_ORIGINS", "").split(",") if origin)
+    launch_url = env.get("KENO_LAUNCH_URL", f"{origins[0]}/play")
+    for name, urls in (("PUBLIC_ORIGINS", origins), ("LAUNCH_URL", (launch_url,))):
+        for url in urls:
+            if not url.startswith(("http://", "https://")):
+                raise ConfigError(f"KENO_{name}: {url!r} does not begin as https://keno.example")
+    for origin in player_origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            raise ConfigError(f"KENO_PLAYER_ORIGINS: {origin!r} is not an origin such as https://games.example")
+    if "#" in launch_url:
+        raise ConfigError("KENO_LAUNCH_URL has no fragment: the ticket goes there")
     config = Config(
         database_url=env.get("KENO_DATABASE_URL"),
         vault_database_url=env.get("KENO_VAULT_DATABASE_URL"),
@@ -88,6 +112,12 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         ),
         shards=_integer(env, "KENO_SHARDS", 16, 1, 1_000),
         health_port=_integer(env, "KENO_HEALTH_PORT", 0, 1, 65_535) if "KENO_HEALTH_PORT" in env else None,
+        launch_url=launch_url,
+        player_origins=player_origins,
+        proxies_count=_integer(env, "KENO_PROXIES_COUNT", 0, 0, 16),
+        live_port=_integer(env, "KENO_LIVE_PORT", port + 1 if port < 65_535 else port - 1, 1, 65_535),
+        live_connections_max=_integer(env, "KENO_LIVE_CONNECTIONS_MAX", 20_000, 1, 1_000_000),
+        live_address_connections_max=_integer(env, "KENO_LIVE_ADDRESS_CONNECTIONS_MAX", 200, 1, 1_000_000),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

@@ -1,8 +1,9 @@
-"""Everything in one process: the gateway and all workers, for a laptop, the demo and small installations."""
+"""Everything in one process, for a laptop, the demo and small installations: gateway, live stream and workers."""
 
 import asyncio
 
 from gateway.app import create_app
+from gateway.live.server import serve_live
 from gateway.server import serve
 from keno.bootstrap import Platform
 from workers.group import WORKERS, run_workers
@@ -12,6 +13,7 @@ async def run_all(platform: Platform, stop: asyncio.Event) -> None:
     """Serves until `stop`; whichever part fails for good ends the others, and its error is raised."""
     async with asyncio.TaskGroup() as group:
         group.create_task(run_gateway(platform, stop), name="gateway")
+        group.create_task(run_live(platform, stop), name="live")
         group.create_task(run_workers(platform, WORKERS, stop), name="workers")
 
 
@@ -19,5 +21,13 @@ async def run_gateway(platform: Platform, stop: asyncio.Event) -> None:
     """Serves the gateway until `stop`."""
     try:
         await serve(create_app(platform), platform.config.host, platform.config.port, stop)
+    finally:
+        stop.set()
+
+
+async def run_live(platform: Platform, stop: asyncio.Event) -> None:
+    """Serves the live stream until `stop`."""
+    try:
+        await serve_live(platform, stop)
     finally:
         stop.set()

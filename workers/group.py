@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from keno.bootstrap import Platform
 from keno.infra.bus import Bus
-from workers import health, relay, reporting, runner, scheduler, settler, storage, vault, wallet
+from workers import health, notifier, relay, reporting, runner, scheduler, settler, storage, vault, wallet
 
 STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
@@ -17,7 +17,7 @@ STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
 }
 """Workers that look for work themselves."""
 
-CONSUMING = {"wallet": wallet, "reporting": reporting}
+CONSUMING = {"wallet": wallet, "reporting": reporting, "notifier": notifier}
 """Workers to which the bus brings their work."""
 
 WORKERS = (*STEPPING, *CONSUMING)

@@ -37,7 +37,7 @@ def operator_signature(identity: IdentityService, origins: Origins) -> Guard:
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         if not isinstance(connection, Request):
             raise TypeError("only HTTP requests are signed")
-        body = await _body(connection)
+        body = await read_body(connection)
         headers = connection.scope["headers"]
         target_uri = origins.target_uri(headers, connection.scope["raw_path"], connection.scope["query_string"])
         connection.scope["user"] = await identity.authenticate(
@@ -47,7 +47,8 @@ def operator_signature(identity: IdentityService, origins: Origins) -> Guard:
     return guard
 
 
-async def _body(request: Request[Any, Any, Any]) -> bytes:
+async def read_body(request: Request[Any, Any, Any]) -> bytes:
+    """The whole body, within its limits. Raises ProblemError `bad_request` and `body_too_slow`."""
     try:
         async with asyncio.timeout(BODY_READ_S):
             return await request.body()

@@ -43,7 +43,7 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
         found = await bets.find(request.user.id, decimal_id(bet_id, "bet_not_found"))
         if found is None:
             raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
-        return response(json_answer(_bet(*found)))
+        return response(json_answer(stored_bet(*found)))
 
     @put("/players/{player:str}/limits")
     async def limit(request: SignedRequest, player: FromPath[str]) -> Response[bytes]:
@@ -58,7 +58,8 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
     return [place, place_many, look_up, limit]
 
 
-def _bet(bet: StoredBet, leaf: bytes) -> dict[str, Any]:
+def stored_bet(bet: StoredBet, leaf: bytes) -> dict[str, Any]:
+    """A bet as it stands, with its receipt and, once its round is settled, its result."""
     return {
         "bet_id": str(bet.bet_id),
         "transaction_id": bet.transaction_id,

@@ -44,7 +44,7 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
         limit = query.get("limit", PAGE_ROUNDS)
         found = await rooms.rounds((await visible(request, room)).id, query.get("before"), limit)
         more = len(found) == limit and found[-1].number > 1
-        page = {"rounds": [_round(each) for each in found], "next_before": found[-1].number if more else None}
+        page = {"rounds": [round_members(each) for each in found], "next_before": found[-1].number if more else None}
         return response(json_answer(page))
 
     @get("/rounds/{round_id:str}")
@@ -52,7 +52,7 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
         found = await rooms.round(decimal_id(round_id, "round_not_found"), request.user.id)
         if found is None:
             raise ProblemError("round_not_found", f"you have no round {round_id}")
-        return response(json_answer(_round(found)))
+        return response(json_answer(round_members(found)))
 
     return [all_rooms, one_room, rounds_of_room, one_round]
 
@@ -71,7 +71,8 @@ def _room(room: Room) -> dict[str, Any]:
     }
 
 
-def _round(found: Round) -> dict[str, Any]:
+def round_members(found: Round) -> dict[str, Any]:
+    """A round as anyone may see it."""
     return {
         "round": {"id": str(found.id), "number": found.number, "phase": found.phase},
         "room": str(found.room_id),

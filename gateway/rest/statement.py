@@ -28,7 +28,7 @@ def routes(wallet: WalletService) -> list[HTTPRouteHandler]:
         query = query_texts(request, _PARAMETERS)
         if "player" not in query:
             raise ProblemError("invalid_query", "player is required", "player")
-        player, currency, before = query["player"], query.get("currency"), _place(query.get("before"))
+        player, currency, before = query["player"], query.get("currency"), place_of(query.get("before"))
         if currency is not None and not is_a(CurrencyCode, currency):
             raise ProblemError("invalid_query", "currency is a currency code", "currency")
         limit = query_integer("limit", query.get("limit", str(PAGE_ENTRIES)), 1, PAGE_ENTRIES_MAX)
@@ -43,7 +43,8 @@ def routes(wallet: WalletService) -> list[HTTPRouteHandler]:
     return [statement]
 
 
-def _place(text: str | None) -> Place | None:
+def place_of(text: str | None) -> Place | None:
+    """The place of a page that a `next_before` names. Raises ProblemError `invalid_query`."""
     if text is None:
         return None
     place = Place.parse(text)

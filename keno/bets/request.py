@@ -63,7 +63,11 @@ _batch_decoder = msgspec.json.Decoder(_BatchRequest)
 
 def decode(body: bytes) -> tuple[BetRequest, bytes]:
     """The request in `body` and its picks as a mask of 10 bytes; raises RequestError."""
-    request = decode_as(_decoder, body)
+    return checked(decode_as(_decoder, body))
+
+
+def checked(request: BetRequest) -> tuple[BetRequest, bytes]:
+    """A request whose fields fit together, and its picks as a mask of 10 bytes; raises RequestError."""
     if (request.room is None) == (request.round is None):
         raise RequestError("invalid_request", "name either a room or a round", "round")
     if request.round_id is not None and request.round_id > ID_MAX:

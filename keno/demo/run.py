@@ -162,16 +162,17 @@ async def _client(services: Platform, operator: Operator) -> OperatorClient:
 
 
 def _on_free_port(config: Config) -> Config:
-    """The configuration itself, or where its port is taken one with a port that is free."""
-    for port in (config.port, 0):
-        with socket.socket() as probe:
+    """The configuration, with ports that nobody listens on where the usual ones are taken."""
+    port, live_port = (_free_port(config.host, each) for each in (config.port, config.live_port))
+    if port == config.port:
+        return replace(config, live_port=live_port)
+    return replace(config, port=port, live_port=live_port, public_origins=(f"http://{config.host}:{port}",))
+
+
+def _free_port(host: str, port: int) -> int:
+    for candidate in (port, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((config.host, port))
-            except OSError:
-                continue
-            free = probe.getsockname()[1]
-        if free == config.port:
-            return config
-        return replace(config, port=free, public_origins=(f"http://{config.host}:{free}",))
-    return config
+            probe.bind((host, candidate))
+            return int(probe.getsockname()[1])
+    return port

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from keno.errors import KenoError
+from keno.identity.networks import Network
 from keno.identity.signature import Algorithm, VerifyingKey
 from keno.money import CURRENCIES
 
@@ -52,6 +53,8 @@ class Operator(NamedTuple):
     wallet_mode: WalletMode
     currencies: tuple[str, ...]
     status: OperatorStatus
+    networks: tuple[Network, ...] = ()
+    """From where its requests may come; from anywhere where there are none."""
 
 
 class Key(NamedTuple):

@@ -1,4 +1,4 @@
-"""Wrapping of secrets at rest with AES-256-GCM.
+"""Wrapping of secrets at rest with AES-256-GCM, and keys that are derived from others with HKDF-SHA256.
 
 A wrapped secret is nonce (12 bytes), ciphertext, tag. The context is authenticated with it, so that a secret copied to
 another row does not open. Where the wrapping key comes from is decided in `keno.bootstrap`.
@@ -8,6 +8,8 @@ import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from keno.errors import KenoError
 
@@ -30,3 +32,8 @@ def unwrap(key: bytes, wrapped: bytes, context: bytes) -> bytes:
         return AESGCM(key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
     except (InvalidTag, ValueError) as error:
         raise UnwrapError("wrapped secret does not open with this key") from error
+
+
+def derive(key: bytes, purpose: bytes) -> bytes:
+    """Another 32-byte key for one purpose, which tells nothing about `key`."""
+    return HKDFExpand(algorithm=SHA256(), length=32, info=purpose).derive(key)

@@ -25,6 +25,11 @@ class WalletService:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
+    async def open_account(self, operator_id: UUID, player: str, currency: str) -> store.Opened:
+        """A player's account in a currency, made where there is none."""
+        account_hash = keno1.account_hash(operator_id.bytes, player)
+        return await store.open_account(self._pool, operator_id, player, account_hash, currency)
+
     async def move_money(
         self, kind: MovementKind, operator_id: UUID, player: str, request: MovementRequest
     ) -> store.Movement:

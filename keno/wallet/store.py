@@ -25,6 +25,7 @@ Refusal = Literal[
     "bet_stands",
     "rollback_stands",
 ]
+OpenOutcome = Literal["opened", "currency_not_offered", "player_blocked"]
 MoneyOutcome = Literal["accepted", "duplicate"] | Refusal
 
 
@@ -61,11 +62,26 @@ class Rollback:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """What became of the opening of an account; the player's id where it was opened or there."""
+
+    outcome: OpenOutcome
+    player_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """A player's account."""
 
     currency: str
     balance_minor: int
+
+
+async def open_account(conn: Executor, operator_id: UUID, player: str, account_hash: bytes, currency: str) -> Opened:
+    """Makes the player and its account in a currency where there is none."""
+    row = await conn.fetchrow("SELECT * FROM open_account($1, $2, $3, $4)", operator_id, player, account_hash, currency)
+    assert row is not None, "open_account() returns one row"  # noqa: S101
+    return Opened(*row.values())
 
 
 async def move_money(

@@ -17,7 +17,7 @@ from keno.infra.local_bus import LocalBus
 from keno.infra.rabbit_bus import RabbitBus
 from keno.infra.rabbit_dead import RabbitDeadLetters
 
-_CONSUMERS = ("wallet", "reporting")
+_CONSUMERS = ("wallet", "reporting", "notifier")
 
 
 @pytest.fixture

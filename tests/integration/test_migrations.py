@@ -79,7 +79,7 @@ _UPDATES = {
         "leases": _ALL,
         "operator_keys": "revoked_ms",
         "operator_limits": "changes_count round_bets_max round_exposure_max_minor round_stake_max_minor",
-        "operators": "currencies status",
+        "operators": "currencies networks status",
         "outbox": "sent_ms",
         "players": "status",
         "revenue_hourly": _ALL,
@@ -90,6 +90,8 @@ _UPDATES = {
         "numbers phase prev_lock result seed void_reason",
         "rounds_set_aside": "failures_count reason retry_ms",
         "schedulers": "beat leaving",
+        "signing_keys": "changed_ms private_key state",
+        "staff": "credentials password_hash status totp_secret totp_step",
     },
     "keno_vault": {"epochs": "epoch_key"},
 }

@@ -34,6 +34,7 @@ from support.databases import Database
 from support.rounds import ShardLeader
 
 ORIGIN = "http://keno.test"
+PLAYER_ORIGIN = "https://games.test"
 JSON = {"Content-Type": "application/json"}
 
 _numbers = itertools.count(1)
@@ -169,6 +170,9 @@ async def open_gateway(
         epoch_rounds=16,
         outbox_retention_h=1,
         bets_retention_d=None,
+        launch_url=f"{origin}/play",
+        player_origins=(PLAYER_ORIGIN,),
+        proxies_count=0,
     )
     load_keys(config.keys_dir, create=True)
     async with bootstrap.platform(config) as platform:

@@ -1,0 +1,264 @@
+"""The channels of a live process: one reader of the feed for all of them, and who follows which.
+
+A channel is at its `head`, the last frame that went out to its followers. Who joins is brought to the head first, from
+Redis or by a snapshot, and is added in the same step of the event loop in which it is there: nothing can fall in
+between. A frame that is not the next one, or a connection to Redis that broke, makes the channel catch up the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from gateway.live.wire import encoded
+from gateway.rest.rooms import round_members
+from keno.infra.transient import is_transient
+from keno.notify import frames
+from keno.notify.players import PlayerNews
+from keno.notify.service import ROUNDS, RoundTold, decode_told
+from keno.notify.streams import Fed, Kept, Streams
+from keno.rounds.service import RoomService
+
+TICK_S: Final = 0.02
+"""How long frames are gathered, so that a connection gets those of a tick in one write."""
+FEED_READ_MAX: Final = 2_000
+SNAPSHOT_ROUNDS: Final = 5
+_WRITES_AT_ONCE: Final = 500
+_RETRY_S: Final = 0.2
+_NEWS_TRIES: Final = 10
+
+_log = structlog.get_logger("gateway.live")
+
+
+class Follower(Protocol):
+    """What the hub knows of a connection."""
+
+    def write(self, data: bytes) -> None:
+        """Send whole encoded frames, or nothing once it is closed."""
+
+    async def drained(self) -> bool:
+        """Wait until all that was written is on its way; False where the connection is closed."""
+
+
+class Channel:
+    """A channel that somebody here follows. `name` is ours, `label` what its followers call it."""
+
+    __slots__ = ("followers", "head", "label", "last_id", "name", "ready", "seen", "snapshot")
+
+    def __init__(self, name: str, label: str) -> None:
+        self.name = name
+        self.label = label
+        self.head = 0
+        self.last_id = b""
+        self.seen = 0
+        self.ready = asyncio.Event()
+        self.snapshot: tuple[int, dict[str, Any]] | None = None
+        self.followers: dict[Follower, None] = {}
+
+    def encoded(self, kept: Kept) -> bytes:
+        """A frame as it goes to every follower."""
+        return encoded(frames.numbered(self.label, kept.seq, kept.body))
+
+
+class Hub:
+    """All channels of the process."""
+
+    def __init__(self, streams: Streams, rooms: RoomService, news: PlayerNews) -> None:
+        self._streams = streams
+        self._rooms = rooms
+        self._news = news
+        self._channels: dict[str, Channel] = {}
+        self._owners: dict[UUID, UUID | None] = {}
+        self._players: dict[str, int] = {}
+        self._told: asyncio.Queue[RoundTold] = asyncio.Queue(10_000)
+        self.frames_sent = 0
+
+    async def may_follow(self, room_id: UUID, operator_id: UUID | None) -> bool:
+        """Whether a room is there for an operator's players, or with None for everybody."""
+        if room_id not in self._owners:
+            room = await self._rooms.room(room_id)
+            if room is None:
+                return False
+            self._owners[room_id] = room.operator_id
+        return self._owners[room_id] in (None, operator_id)
+
+    async def follow(self, follower: Follower, name: str, label: str, after: int | None) -> None:
+        """Send what a follower has not seen of a channel, and from then on whatever comes."""
+        channel = await self._opened(name, label)
+        position, reason = after, "joined"
+        while await follower.drained():
+            if position is None:
+                position = channel.head
+                follower.write(await self._snapshot(channel, position, reason))
+                continue
+            head = channel.head
+            if position != head:
+                missed = await self._streams.between(name, position, head) if position < head else None
+                if missed is None:
+                    position, reason = None, "gap"
+                    continue
+                follower.write(b"".join(channel.encoded(kept) for kept in missed))
+                position = head
+            if position == channel.head:
+                channel.followers[follower] = None
+                return
+        self._forget_empty(channel)
+
+    def leave(self, follower: Follower, names: Iterable[str]) -> None:
+        """A follower follows these channels no longer."""
+        for name in names:
+            channel = self._channels.get(name)
+            if channel is not None:
+                channel.followers.pop(follower, None)
+                self._forget_empty(channel)
+
+    def player_came(self, channel: str, player_id: int) -> None:
+        """From now on this player's news are asked for."""
+        self._players[channel] = player_id
+
+    async def reconcile(self, player_id: int) -> None:
+        """Publish what a player who comes back may have missed because nobody asked for it."""
+        await self._streams.publish(await self._news.missed(player_id))
+
+    async def run(self) -> None:
+        """Read the feed until cancelled."""
+        place: str | None = None
+        broken = False
+        while True:
+            try:
+                if place is None:
+                    place = await self._streams.feed_end()
+                if broken:
+                    await self._catch_all_up()
+                    broken = False
+                fed = await self._streams.feed(place, FEED_READ_MAX)
+                if fed:
+                    await self._dispatch(fed)
+                    place = fed[-1].place
+                    await asyncio.sleep(TICK_S)
+            except Exception as failure:
+                if not is_transient(failure):
+                    raise
+                _log.warning("feed.broken", failure=repr(failure))
+                broken = True
+                await asyncio.sleep(_RETRY_S)
+
+    async def tell_players(self) -> None:
+        """Publish what ended rounds mean for the players who are here, until cancelled."""
+        while True:
+            told = await self._told.get()
+            for _ in range(_NEWS_TRIES):
+                try:
+                    await self._streams.publish(await self._news.of(told, sorted(set(self._players.values()))))
+                    break
+                except Exception as failure:
+                    if not is_transient(failure):
+                        raise
+                    await asyncio.sleep(_RETRY_S)
+
+    async def _dispatch(self, fed: list[Fed]) -> None:
+        outgoing: dict[str, list[bytes]] = {}
+        behind: dict[str, Channel] = {}
+        for each in fed:
+            if each.channel == ROUNDS:
+                self._hear(each.frame.body)
+                continue
+            channel = self._channels.get(each.channel)
+            if channel is None:
+                continue
+            channel.seen = max(channel.seen, each.frame.seq)
+            if not channel.ready.is_set() or each.frame.seq <= channel.head or each.channel in behind:
+                continue
+            if each.frame.seq != channel.head + 1:
+                behind[each.channel] = channel
+                continue
+            channel.head, channel.last_id = each.frame.seq, each.frame.id
+            outgoing.setdefault(each.channel, []).append(channel.encoded(each.frame))
+        for name, pieces in outgoing.items():
+            # A channel can have been left, and joined anew, while the others were written to.
+            if name in self._channels:
+                await self._write(self._channels[name], b"".join(pieces), len(pieces))
+        for channel in behind.values():
+            await self._catch_up(channel)
+
+    async def _write(self, channel: Channel, data: bytes, count: int) -> None:
+        followers = list(channel.followers)
+        for start in range(0, len(followers), _WRITES_AT_ONCE):
+            for follower in followers[start : start + _WRITES_AT_ONCE]:
+                if follower in channel.followers:
+                    follower.write(data)
+            # Let pings, bets and closes in between.
+            await asyncio.sleep(0)
+        self.frames_sent += count * len(followers)
+
+    def _hear(self, body: bytes) -> None:
+        told = decode_told(body)
+        if told.count and self._players and not self._told.full():
+            self._told.put_nowait(told)
+
+    async def _opened(self, name: str, label: str) -> Channel:
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = Channel(name, label)
+            try:
+                while True:
+                    last = await self._streams.head(name)
+                    if channel.seen <= last.seq:
+                        break
+            except BaseException:
+                del self._channels[name]
+                channel.ready.set()
+                raise
+            channel.head, channel.last_id = last
+            channel.ready.set()
+        await channel.ready.wait()
+        return channel
+
+    async def _catch_all_up(self) -> None:
+        for channel in list(self._channels.values()):
+            if channel.ready.is_set():
+                await self._catch_up(channel)
+
+    async def _catch_up(self, channel: Channel) -> None:
+        """Bring a channel from its head to the last frame that is kept, or tell its followers that there is a gap."""
+        last = await self._streams.head(channel.name)
+        if last == (channel.head, channel.last_id):
+            return
+        missed = None
+        if last.seq > channel.head and await self._is_ours(channel):
+            missed = await self._streams.between(channel.name, channel.head, last.seq)
+        channel.head, channel.last_id = last
+        if missed is not None:
+            await self._write(channel, b"".join(channel.encoded(kept) for kept in missed), len(missed))
+        elif channel.followers:
+            await self._write(channel, await self._snapshot(channel, last.seq, "gap"), 1)
+
+    async def _is_ours(self, channel: Channel) -> bool:
+        """Whether the channel that Redis has now is the one we know: it may have come back without its last frames."""
+        if not channel.last_id:
+            return True
+        at_head = await self._streams.between(channel.name, channel.head - 1, channel.head)
+        return at_head is not None and at_head[0].id == channel.last_id
+
+    async def _snapshot(self, channel: Channel, seq: int, reason: Any) -> bytes:
+        if channel.snapshot is None or channel.snapshot[0] != seq or not channel.name.startswith("room:"):
+            channel.snapshot = seq, await self._members(channel.name)
+        members = channel.snapshot[1]
+        return encoded(frames.encode(frames.Snapshot(channel=channel.label, seq=seq, reason=reason, **members)))
+
+    async def _members(self, name: str) -> dict[str, Any]:
+        kind, _, rest = name.partition(":")
+        if kind == "room":
+            rounds = await self._rooms.rounds(UUID(rest), limit=SNAPSHOT_ROUNDS)
+            return {"rounds": [round_members(each) for each in rounds]}
+        player_id, _, currency = rest.partition(":")
+        return await self._news.snapshot(int(player_id), currency)
+
+    def _forget_empty(self, channel: Channel) -> None:
+        if not channel.followers and channel.ready.is_set() and self._channels.get(channel.name) is channel:
+            del self._channels[channel.name]
+            self._players.pop(channel.name, None)

@@ -1,0 +1,39 @@
+"""The configuration of who may call from where."""
+
+from __future__ import annotations
+
+import pytest
+
+from keno import config
+from keno.errors import ConfigError
+
+
+def test_players_are_sent_to_our_own_page_unless_another_is_named() -> None:
+    origins = {"KENO_PUBLIC_ORIGINS": "https://keno.example,https://other.example"}
+    assert config.load(origins).launch_url == "https://keno.example/play"
+    named = origins | {"KENO_LAUNCH_URL": "https://games.example/keno?skin=2"}
+    assert config.load(named).launch_url == "https://games.example/keno?skin=2"
+
+
+def test_pages_and_proxies_are_trusted_only_where_they_are_named() -> None:
+    assert (config.load({}).player_origins, config.load({}).proxies_count) == ((), 0)
+    named = config.load({"KENO_PLAYER_ORIGINS": "https://a.example,https://b.example", "KENO_PROXIES_COUNT": "2"})
+    assert (named.player_origins, named.proxies_count) == (("https://a.example", "https://b.example"), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KENO_LAUNCH_URL", "keno.example/play"),
+        ("KENO_LAUNCH_URL", "https://keno.example/play#here"),
+        ("KENO_PLAYER_ORIGINS", "*"),
+        ("KENO_PLAYER_ORIGINS", "https://*.example"),
+        ("KENO_PLAYER_ORIGINS", "https://a.example/"),
+        ("KENO_PUBLIC_ORIGINS", "keno.example"),
+        ("KENO_PROXIES_COUNT", "-1"),
+        ("KENO_PROXIES_COUNT", "17"),
+    ],
+)
+def test_what_cannot_be_used_is_an_error_that_names_it(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        config.load({name: value})
