@@ -50,7 +50,8 @@ async def test_a_disk_that_fills_up_loses_no_acknowledged_bet_and_work_goes_on_o
             await told.ask_again(client)
 
             assert len(told.accepted) > accepted
-            assert "PANIC" in (disk.folder / "server.log").read_text(), "the log was the last to find no room"
+            # The last words of a server may find no room themselves; what it says when it comes back does.
+            assert "not properly shut down" in (disk.folder / "server.log").read_text(), "its log found no room"
             await compare_books(client, told)
             await client.close()
             assert installation.end("up", signal.SIGTERM) == 0, installation.log_tail()

@@ -21,7 +21,7 @@ from keno.wallet import store as wallet_store
 from workers import health
 
 LARGE_BETS = 3
-LEASE_TTL_S = 3.0
+
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg
 @pytest.fixture
 async def engine(hall: Hall) -> AsyncIterator[Engine]:
     """One that leads under epoch 1, and for which more than three bets are many."""
-    assert await store.take_lease(hall.app_pool, 0, "a test", LEASE_TTL_S) == 1
+    assert await store.take_lease(hall.app_pool, 0, "a test", 0) == 1
     made = Engine(hall.app_pool, PRIVACY_KEY, large_bets=LARGE_BETS)
     yield made
     await made.close()
@@ -103,7 +103,7 @@ async def test_an_engine_that_is_closed_leaves_a_large_round_to_its_successor(ha
     await tick(hall, engine)
     await engine.close()
     assert (await hall.row(room, 1))["lock_hash"] is None
-    await hall.age_lease()
+    await hall.free_lease()
     await hall.tick()
     assert (await hall.row(room, 1))["bets_count"] == 5
 
@@ -111,8 +111,8 @@ async def test_an_engine_that_is_closed_leaves_a_large_round_to_its_successor(ha
 async def test_an_engine_whose_lease_was_lost_says_so_and_moves_nothing(hall: Hall, engine: Engine) -> None:
     await hall.add_room()
     await hall.vault.step()
-    await hall.age_lease()
-    assert await store.take_lease(hall.app_pool, 0, "another", LEASE_TTL_S) == 2
+    await hall.free_lease()
+    assert await store.take_lease(hall.app_pool, 0, "another", 1) == 2
     before = await hall.written()
     with pytest.raises(LeaseLostError):
         await tick(hall, engine)

@@ -92,7 +92,7 @@ async def test_the_database_opens_and_skips_the_slots_that_the_schedule_says(hal
     on_sale = [room.schedule.on_sale(START_MS) for room in rooms]
     assert min(on_sale) < 0, "some rooms have not started"
     assert {0, 1, 2, SLOTS_MAX} < set(on_sale)
-    lease_epoch = await take_lease(hall.app_pool, 0, "a test", 3)
+    lease_epoch = await take_lease(hall.app_pool, 0, "a test", 0)
     assert lease_epoch == 1
     opened: dict[UUID, set[int]] = {room.id: set() for room in rooms}
     last = {room.id: 0 for room in rooms}
