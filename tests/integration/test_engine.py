@@ -23,7 +23,6 @@ from workers import health
 LARGE_BETS = 3
 
 
-
 @pytest.fixture
 async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
     async with open_hall(pool, vault_pool, owner_pool) as opened:
