@@ -20,9 +20,9 @@ from keno.identity.tokens import ACCESS_TOKEN_S, CLOCK_SKEW_MAX_S, TokenError, i
 NOW_S = 1_700_000_000
 ISSUER = "https://keno.test"
 OPERATOR = UUID("3a1f6f0e-7c1e-4c0e-9b57-0f9d2b1c5a11")
-PRIVATE = Ed25519PrivateKey.generate()
+PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC_RAW = PRIVATE.public_key().public_bytes_raw()
-OTHER = Ed25519PrivateKey.generate()
+OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 
 
 def b64(raw: bytes) -> str:
