@@ -1,7 +1,8 @@
 """The REST API as a Litestar application: which handlers there are, who may call them, and how errors are answered.
 
 Bodies never pass through the framework's own decoding: handlers get the raw bytes, which were signed, and hand them to
-the services' strict decoders. No session, cookie or cross-origin access exists here.
+the services' strict decoders. No session, cookie or cross-origin access exists here. Bets are answered by the desk that
+the lane has too.
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import structlog
 from litestar import Litestar, Request, Response, Router
 from litestar.exceptions import HTTPException
 
+from gateway.answers import Answer
+from gateway.auth.entrance import Entrance, Passage
 from gateway.auth.guard import operator_signature
 from gateway.auth.origins import Origins
+from gateway.desk import Desk
+from gateway.failing import answer_to
 from gateway.http import response
-from gateway.problems import BODY_BYTES_MAX, problem, problem_of
-from gateway.rest import bets, documents, fairness, health, rooms, statement, wallet
+from gateway.lane.app import Lane
+from gateway.problems import BODY_BYTES_MAX, problem
+from gateway.rest import bets, documents, fairness, health, keys, rooms, statement, wallet
+from gateway.rest.health import Health
 from keno.bootstrap import Platform
-from keno.errors import KenoError
-from keno.infra.transient import is_transient
-
-_log = structlog.get_logger("gateway")
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -35,11 +37,11 @@ _CODES_BY_STATUS: Final = {
 
 
 def create_app(platform: Platform) -> Litestar:
-    """The gateway over a platform's services. Raises ConfigError where the public origins cannot be used."""
-    signature = operator_signature(platform.identity, Origins(platform.config.public_origins))
+    """The gateway over a platform's services. Raises ConfigError where origins or proxies cannot be used."""
+    entrance = _entrance(platform)
     signed = Router(
         path="/v1",
-        guards=[signature],
+        guards=[operator_signature(entrance)],
         route_handlers=[
             *bets.routes(platform.bets),
             *rooms.routes(platform.rooms),
@@ -50,9 +52,11 @@ def create_app(platform: Platform) -> Litestar:
     return Litestar(
         route_handlers=[
             signed,
+            *bets.placing_routes(Desk(entrance, platform.bets)),
             *documents.routes(platform.rooms),
             *fairness.routes(platform.evidence),
-            *health.routes(platform.pool, platform.redis),
+            *keys.routes(platform.identity.response_key),
+            *health.routes(Health(platform.pool, platform.redis)),
         ],
         exception_handlers=_exception_handlers(),
         request_max_body_size=BODY_BYTES_MAX,
@@ -61,19 +65,22 @@ def create_app(platform: Platform) -> Litestar:
     )
 
 
+def create_lane(platform: Platform) -> Lane:
+    """The bet lane over a platform's services. Raises ConfigError where origins or proxies cannot be used."""
+    return Lane(Desk(_entrance(platform), platform.bets), Health(platform.pool, platform.redis))
+
+
+def _entrance(platform: Platform) -> Entrance:
+    config = platform.config
+    return Entrance(platform.identity, Origins(config.public_origins), config.trusted_proxies)
+
+
 def _exception_handlers() -> dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]]:
-    return {
-        KenoError: _on_keno_error,
-        HTTPException: _on_http_exception,
-        Exception: _on_failure,
-    }
+    return {HTTPException: _on_http_exception, Exception: _on_failure}
 
 
-def _on_keno_error(request: AnyRequest, error: KenoError) -> Response[bytes]:
-    answer = problem_of(error)
-    if answer.status >= 500:
-        _log_failure(request, error)
-    return response(answer)
+def _on_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
+    return _finished(request, answer_to(error, request.method, request.scope.get("path_template")))
 
 
 def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -81,16 +88,9 @@ def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[by
         return _on_failure(request, error)
     answer = problem(_CODES_BY_STATUS.get(error.status_code, "bad_request"))
     answer.headers.update({name.title(): value for name, value in (error.headers or {}).items()})
-    return response(answer)
+    return _finished(request, answer)
 
 
-def _on_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
-    _log_failure(request, error)
-    if is_transient(error):
-        return response(problem("unavailable", "a server behind the gateway does not answer"))
-    return response(problem("internal"))
-
-
-def _log_failure(request: AnyRequest, error: Exception) -> None:
-    # The route and not the path, which can name a player.
-    _log.error("request.failed", method=request.method, route=request.scope.get("path_template"), exc_info=error)
+def _finished(request: AnyRequest, answer: Answer) -> Response[bytes]:
+    passage = request.scope.get("auth")
+    return response(passage.finish(answer) if isinstance(passage, Passage) else answer)

@@ -14,7 +14,7 @@ import msgspec
 from gateway.answers import Answer
 from keno.bets.outcome import Outcome
 from keno.errors import KenoError
-from keno.identity.nonces import NonceStoreError
+from keno.identity.admission import AdmissionError
 from keno.identity.service import AuthenticationError
 from keno.identity.signature import SignatureError
 from keno.requests import RequestError
@@ -63,6 +63,10 @@ KINDS: Final = MappingProxyType(
         "unknown_key": Kind(401, "Unknown key", "Use a keyid that was registered for you."),
         "key_revoked": Kind(401, "Revoked key", "Use your other key, or register a new one."),
         "nonce_replayed": Kind(401, "Nonce used before", "Sign each request, retries too, with a fresh nonce."),
+        "too_many_failures": Kind(
+            429, "Too many failures", "Sign each request as the profile says; wait Retry-After seconds."
+        ),
+        "rate_limited": Kind(429, "Too many requests", "Send no more than RateLimit says; wait Retry-After seconds."),
         "operator_suspended": Kind(403, "Operator suspended", "Contact the platform."),
         # What it says
         "malformed_json": Kind(400, "Not JSON", "Send one JSON object in UTF-8."),
@@ -134,11 +138,12 @@ OUTCOME_CODES: Final = MappingProxyType(
 class ProblemError(KenoError):
     """Raised by the gateway's own code to answer with a problem."""
 
-    def __init__(self, code: str, detail: str, field: str | None = None) -> None:
+    def __init__(self, code: str, detail: str, field: str | None = None, *, retry_after_s: int | None = None) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.field = field
+        self.retry_after_s = retry_after_s
 
 
 def problem(code: str, detail: str | None = None, field: str | None = None) -> Answer:
@@ -165,11 +170,17 @@ def problem(code: str, detail: str | None = None, field: str | None = None) -> A
 def problem_of(error: KenoError) -> Answer:
     """The answer for an error that a client can cause; `internal` for every other."""
     match error:
-        case ProblemError() | RequestError():
+        case ProblemError():
+            answer = problem(error.code, error.detail, error.field)
+            if error.retry_after_s is not None:
+                answer.headers["Retry-After"] = str(error.retry_after_s)
+            return answer
+        case RequestError():
             return problem(error.code, error.detail, error.field)
         case SignatureError() | AuthenticationError():
             return problem(error.code, error.detail)
-        case NonceStoreError():
-            return problem("unavailable", "requests cannot be authenticated at the moment")
+        case AdmissionError():
+            code = "overloaded" if error.overloaded else "unavailable"
+            return problem(code, "requests cannot be authenticated at the moment")
         case _:
             return problem("internal")

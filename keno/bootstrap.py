@@ -96,6 +96,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         evidence = EvidenceService(pool, keys.privacy)
         bets = BetService(pool, keys.privacy)
         stack.push_async_callback(bets.close)
+        identity = IdentityService(pool, redis, keys.platform)
+        stack.push_async_callback(identity.close)
         yield Platform(
             config=config,
             pool=pool,
@@ -103,7 +105,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             bus=bus,
             dead_letters=dead_letters,
             keys=keys,
-            identity=IdentityService(pool, redis, keys.platform),
+            identity=identity,
             rooms=RoomService(pool),
             bets=bets,
             wallet=WalletService(pool),

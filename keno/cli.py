@@ -23,7 +23,7 @@ from keno.infra.migrate import migrate
 from keno.infra.telemetry import configure_logging
 from keno.reporting.store import log_action
 from keno.rounds.service import GUARD_MS, default_limits
-from keno.up import run_all, run_gateway
+from keno.up import run_all, run_gateway, run_lane
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
@@ -62,6 +62,15 @@ async def run_the_gateway() -> int:
     configure_logging()
     async with stop_on_signals() as stop, platform(config.load()) as services:
         await run_gateway(services, stop)
+    return 0
+
+
+@run.command(name="lane")
+async def run_the_lane() -> int:
+    """Run the bet lane: the calls that place bets, on KENO_LANE_PORT, for a proxy to put before the gateway."""
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load()) as services:
+        await run_lane(services, stop)
     return 0
 
 

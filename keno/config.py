@@ -10,7 +10,11 @@ KENO_DATA_DIR            Folder of the embedded servers. Without it: .keno.
 KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 bytes in hex. Without it: keys/ in the data
                          folder. Missing keys are made only for the embedded database.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
+KENO_LANE_PORT           Where the bet lane listens. Without it: 8081 for `keno run lane`, and `keno up` starts none,
+                         since its gateway answers bets as well.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
+KENO_TRUSTED_PROXIES     Addresses and networks of proxies, separated by commas, whose X-Forwarded-For says who a
+                         request is from. Without it: none.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 KENO_OUTBOX_RETENTION_H  Hours for which events that were sent are kept. Without it: 168, a week.
@@ -41,7 +45,9 @@ class Config:
     keys_dir: Path
     host: str
     port: int
+    lane_port: int | None
     public_origins: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
     epoch_rounds: int
     failpoint: str | None
     outbox_retention_h: int
@@ -72,7 +78,9 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         keys_dir=Path(env.get("KENO_KEYS_DIR", data_dir / "keys")).resolve(),
         host=host,
         port=port,
+        lane_port=_integer(env, "KENO_LANE_PORT", 0, 1, 65_535) if "KENO_LANE_PORT" in env else None,
         public_origins=origins,
+        trusted_proxies=tuple(filter(None, env.get("KENO_TRUSTED_PROXIES", "").replace(" ", "").split(","))),
         epoch_rounds=_integer(env, "KENO_EPOCH_ROUNDS", 256, 1, 100_000),
         failpoint=env.get("KENO_FAILPOINT"),
         outbox_retention_h=_integer(env, "KENO_OUTBOX_RETENTION_H", 168, 1, 100_000),

@@ -4,8 +4,10 @@ Unknown fields, strings for numbers and values out of range are refused with a c
 form is judged here: whether a request can be granted is decided where it takes effect.
 """
 
+import json
 import re
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
 import blake3
 import msgspec
@@ -25,6 +27,7 @@ HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 AmountMinor = Annotated[int, Meta(ge=1, le=MINOR_MAX)]
 
 _T = TypeVar("_T")
+_encoder = msgspec.json.Encoder()
 
 _CODES_BY_FIELD = {"picks": "invalid_picks", "stake_minor": "invalid_stake", "amount_minor": "invalid_amount"}
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -58,7 +61,44 @@ def decode_as(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
 
 def fingerprint(*content: object) -> bytes:
     """BLAKE3 (16 bytes) of what a request asks for: the same for the same request however its JSON is laid out."""
-    return blake3.blake3(msgspec.json.encode(content)).digest(length=16)
+    return fingerprints([content])[0]
+
+
+def fingerprints(contents: Sequence[Sequence[object]]) -> list[bytes]:
+    """The fingerprint of each of many requests, at half the cost."""
+    # No line of JSON has a newline within it.
+    lines = _encoder.encode_lines(contents).split(b"\n")
+    return [blake3.blake3(line).digest(length=16) for line in lines[:-1]]
+
+
+def quoted_fields(request: type[msgspec.Struct]) -> tuple[bytes, ...]:
+    """The fields of a request as they are spelled in JSON."""
+    return tuple(f'"{name}"'.encode() for name in request.__struct_fields__)
+
+
+def fields_repeat(body: bytes, fields: Sequence[bytes], counts: Sequence[int]) -> bool:
+    """Whether any field might stand in `body` more often than its count; False only where none does.
+
+    A value that reads like a field counts as one, and a second spelling hides behind an escape.
+    """
+    return b"\\" in body or any(body.count(field) > count for field, count in zip(fields, counts, strict=True))
+
+
+def refuse_repeated_fields(body: bytes, fields: Sequence[bytes]) -> None:
+    """Raises RequestError `duplicate_field` if the body gives a field twice.
+
+    The body has been decoded as a request that has `fields` and no others; of a repeated one the decoder took the last.
+    """
+    if fields_repeat(body, fields, [1] * len(fields)):
+        json.loads(body, object_pairs_hook=_refuse_repeated)
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise RequestError("duplicate_field", f"the field {name!r} is given twice", name)
+        seen.add(name)
 
 
 def _explained(message: str) -> RequestError:

@@ -1,7 +1,7 @@
 """Places bets and tells what became of them. Everything of a bet but HTTP and sockets is behind `BetService.place`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -11,28 +11,17 @@ from keno.bets import store
 from keno.bets.batcher import Batcher
 from keno.bets.limits import PlayerLimits
 from keno.bets.outcome import Outcome
-from keno.bets.request import BetRequest
+from keno.bets.request import AskedBet, BetRequest, request_fingerprints
 from keno.fairness import leaves
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.reporting.store import log_admin_action
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A bet on its way to the database."""
-
-    bet: store.BetRow
-
-    @property
-    def key(self) -> tuple[UUID, str]:
-        """The operator and its transaction id."""
-        return self.bet.operator_id, self.bet.transaction_id
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A bet that stands. `leaf` (138 bytes) is what the round's lock commits to."""
+class Receipt(NamedTuple):
+    """A bet that stands. `leaf` (138 bytes) is what the round's lock commits to; `leaf_hash`, its RFC 9162 hash, stands
+    in the round's evidence.
+    """
 
     bet_id: int
     round_id: int
@@ -41,15 +30,10 @@ class Receipt:
     paytable: bytes
     accepted_ms: int
     leaf: bytes
-
-    @property
-    def leaf_hash(self) -> bytes:
-        """The RFC 9162 hash of the leaf, as it stands in the round's evidence."""
-        return leaves.leaf_hashes(self.leaf)[0]
+    leaf_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """The answer to a bet; the receipt is there for the outcomes ACCEPTED and DUPLICATE."""
 
     outcome: Outcome
@@ -62,15 +46,15 @@ class BetService:
     def __init__(self, pool: asyncpg.Pool, privacy_key: bytes) -> None:
         self._pool = pool
         self._privacy_key = privacy_key
-        self._batcher: Batcher[Attempt, Placed] = Batcher(self._place_batch, Placed(Outcome.OVERLOADED))
+        self._batcher: Batcher[store.BetRow, Placed] = Batcher(self._place_batch, Placed(Outcome.OVERLOADED))
 
     async def place(self, operator_id: UUID, request: BetRequest, mask: bytes) -> Placed:
         """Places one bet (`mask`: its picks). When it answers ACCEPTED, the bet is on disk."""
-        return await self._batcher.submit(_attempt(operator_id, request, mask))
+        return (await self.place_all(operator_id, [(request, mask)]))[0]
 
-    async def place_all(self, operator_id: UUID, requests: Sequence[tuple[BetRequest, bytes]]) -> list[Placed]:
-        """Places bets that came together, each with its mask; an answer each, in their order."""
-        return await self._batcher.submit_all([_attempt(operator_id, request, mask) for request, mask in requests])
+    async def place_all(self, operator_id: UUID, asked: Sequence[AskedBet]) -> list[Placed]:
+        """Places bets that came together; an answer each, in their order."""
+        return await self._batcher.submit_all(_rows(operator_id, asked))
 
     async def find(self, operator_id: UUID, bet_id: int) -> tuple[store.StoredBet, bytes] | None:
         """An operator's bet and its leaf; None where it has no such bet."""
@@ -107,8 +91,7 @@ class BetService:
         """Waits for the bets that are on their way."""
         await self._batcher.close()
 
-    async def _place_batch(self, attempts: Sequence[Attempt]) -> list[Placed]:
-        bets = [attempt.bet for attempt in attempts]
+    async def _place_batch(self, bets: Sequence[store.BetRow]) -> list[Placed]:
         async with self._pool.acquire() as conn:
             rows = await _place(conn, bets)
         failpoints.reach("bets.committed")
@@ -118,28 +101,27 @@ class BetService:
         return [Placed(row.outcome, next(receipts) if row.bet_id is not None else None) for row in rows]
 
     def _receipts(self, standing: Sequence[tuple[store.BetRow, store.PlacedRow]]) -> list[Receipt]:
-        unsalted = b"".join(_unsalted(bet, row) for bet, row in standing)
-        return [
-            _receipt(row, leaf)
-            for (_, row), leaf in zip(standing, leaves.split(leaves.salted(self._privacy_key, unsalted)), strict=True)
-        ]
+        salted = leaves.salted(self._privacy_key, b"".join([_unsalted(bet, row) for bet, row in standing]))
+        each = zip(standing, leaves.split(salted), leaves.leaf_hashes(salted), strict=True)
+        return [_receipt(row, leaf, leaf_hash) for (_, row), leaf, leaf_hash in each]
 
 
-def _attempt(operator_id: UUID, request: BetRequest, mask: bytes) -> Attempt:
-    return Attempt(
+def _rows(operator_id: UUID, asked: Sequence[AskedBet]) -> list[store.BetRow]:
+    return [
         store.BetRow(
-            operator_id=operator_id,
-            transaction_id=request.transaction_id,
-            fingerprint=request.fingerprint(mask),
-            room_id=request.room,
-            round_id=request.round_id,
-            player=request.player,
-            picks=mask,
-            stake_minor=request.stake_minor,
-            currency=request.currency,
-            paytable=None if request.paytable is None else bytes.fromhex(request.paytable),
+            operator_id,
+            bet.transaction_id,
+            fingerprint,
+            bet.room,
+            bet.round_id,
+            bet.player,
+            mask,
+            bet.stake_minor,
+            bet.currency,
+            None if bet.paytable is None else bytes.fromhex(bet.paytable),
         )
-    )
+        for (bet, mask), fingerprint in zip(asked, request_fingerprints(asked), strict=True)
+    ]
 
 
 async def _place(conn: Connection, bets: Sequence[store.BetRow]) -> list[store.PlacedRow]:
@@ -165,7 +147,9 @@ def _unsalted(bet: store.BetRow, row: store.PlacedRow) -> bytes:
     )
 
 
-def _receipt(row: store.PlacedRow, leaf: bytes) -> Receipt:
+def _receipt(row: store.PlacedRow, leaf: bytes, leaf_hash: bytes) -> Receipt:
     assert row.bet_id is not None and row.round_id is not None and row.round_number is not None  # noqa: S101, PT018 - a bet that stands
     assert row.room_id is not None and row.paytable is not None and row.accepted_ms is not None  # noqa: S101, PT018 - a bet that stands
-    return Receipt(row.bet_id, row.round_id, row.round_number, row.room_id, row.paytable, row.accepted_ms, leaf)
+    return Receipt(
+        row.bet_id, row.round_id, row.round_number, row.room_id, row.paytable, row.accepted_ms, leaf, leaf_hash
+    )

@@ -13,6 +13,7 @@ from uuid import UUID
 from keno.errors import KenoError
 from keno.identity.signature import Algorithm, VerifyingKey
 from keno.money import CURRENCIES
+from keno.risk.rates import Rate
 
 KEYS_ACTIVE_MAX = 2
 """Two keys let an operator put the next one in place before it takes the last one away. The schema enforces it."""
@@ -52,6 +53,7 @@ class Operator(NamedTuple):
     wallet_mode: WalletMode
     currencies: tuple[str, ...]
     status: OperatorStatus
+    rate: Rate
 
 
 class Key(NamedTuple):

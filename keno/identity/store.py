@@ -19,6 +19,7 @@ from keno.identity.operators import (
 )
 from keno.identity.signature import Algorithm
 from keno.infra.postgres import Executor
+from keno.risk.rates import Rate
 
 
 class StoredKey(NamedTuple):
@@ -36,7 +37,7 @@ async def add_operator(conn: Executor, name: str, currencies: Sequence[str], wal
     try:
         rows = await conn.fetch(
             "INSERT INTO operators (name, currencies, wallet_mode) VALUES ($1, $2, $3) "
-            "RETURNING id, name, wallet_mode, currencies, status",
+            "RETURNING id, name, wallet_mode, currencies, status, bets_per_s_max",
             name,
             list(currencies),
             wallet_mode,
@@ -48,7 +49,9 @@ async def add_operator(conn: Executor, name: str, currencies: Sequence[str], wal
 
 async def operator_by_name(conn: Executor, name: str) -> Operator | None:
     """The operator of this name."""
-    row = await conn.fetchrow("SELECT id, name, wallet_mode, currencies, status FROM operators WHERE name = $1", name)
+    row = await conn.fetchrow(
+        "SELECT id, name, wallet_mode, currencies, status, bets_per_s_max FROM operators WHERE name = $1", name
+    )
     return None if row is None else _operator(row)
 
 
@@ -92,10 +95,22 @@ async def revoke_key(conn: Executor, key_id: str) -> UUID | None:
     return operator_id
 
 
+async def set_rate(conn: Executor, operator_id: UUID, per_second: int) -> int | None:
+    """Replace an operator's rate; what it was before, or None where there is no such operator."""
+    before: int | None = await conn.fetchval(
+        "UPDATE operators AS o SET bets_per_s_max = $2 FROM operators AS before "
+        "WHERE o.id = $1 AND before.id = o.id RETURNING before.bets_per_s_max",
+        operator_id,
+        per_second,
+    )
+    return before
+
+
 async def stored_key(conn: Executor, key_id: str) -> StoredKey | None:
     """A key with its material and its operator, revoked or not."""
     row = await conn.fetchrow(
-        "SELECT k.key_id, k.algorithm, k.material, k.revoked_ms, o.id, o.name, o.wallet_mode, o.currencies, o.status "
+        "SELECT k.key_id, k.algorithm, k.material, k.revoked_ms, o.id, o.name, o.wallet_mode, o.currencies, o.status, "
+        "o.bets_per_s_max "
         "FROM operator_keys k JOIN operators o ON o.id = k.operator_id WHERE k.key_id = $1",
         key_id,
     )
@@ -105,4 +120,11 @@ async def stored_key(conn: Executor, key_id: str) -> StoredKey | None:
 
 
 def _operator(row: asyncpg.Record) -> Operator:
-    return Operator(row["id"], row["name"], row["wallet_mode"], tuple(row["currencies"]), row["status"])
+    return Operator(
+        row["id"],
+        row["name"],
+        row["wallet_mode"],
+        tuple(row["currencies"]),
+        row["status"],
+        Rate(row["bets_per_s_max"]),
+    )

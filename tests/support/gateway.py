@@ -160,7 +160,9 @@ async def open_gateway(
         keys_dir=folder / "keys",
         host="127.0.0.1",
         port=8080,
+        lane_port=None,
         public_origins=(origin,),
+        trusted_proxies=(),
         epoch_rounds=16,
         outbox_retention_h=1,
     )
