@@ -1,4 +1,4 @@
-"""`python -m benchmarks.stubbed_gateway`: `keno run gateway` with a database that accepts every bet at once.
+"""`python -m benchmarks.stubbed_gateway`: `keno run lane` with a database that accepts every bet at once.
 
 For the cost of everything but the database: what is replaced is one method of BetService, from the connection to the
 rows that `place_bets` returns; the peer has the same knob. Its bets are stored nowhere.
@@ -28,5 +28,5 @@ async def _accept_all(service: BetService, bets: Sequence[BetRow]) -> list[Place
 
 if __name__ == "__main__":
     BetService._place_batch = _accept_all  # type: ignore[method-assign, assignment]
-    sys.argv[1:] = ["run", "gateway"]
+    sys.argv[1:] = ["run", "lane"]
     cli.main()

@@ -1,18 +1,21 @@
 """The `keno` command. Exit codes: 0 good, 1 bad (the message says what), 2 wrong use."""
 
+import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import uvloop
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
 from keno import config
 from keno.bets.limits import decode_limits
-from keno.bootstrap import platform
+from keno.bootstrap import Platform, platform
 from keno.demo.run import run_demo
 from keno.errors import ConfigError, KenoError
 from keno.fairness.keno1 import draw_numbers
@@ -48,30 +51,21 @@ def main() -> None:
 
 
 @app.command
-async def up() -> int:
+def up() -> int:
     """Run everything in one process, on its own servers unless the environment names others."""
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
-        await run_all(services, stop)
-    return 0
+    return _serve(run_all)
 
 
 @run.command(name="gateway")
-async def run_the_gateway() -> int:
+def run_the_gateway() -> int:
     """Run the gateway."""
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
-        await run_gateway(services, stop)
-    return 0
+    return _serve(run_gateway)
 
 
 @run.command(name="lane")
-async def run_the_lane() -> int:
+def run_the_lane() -> int:
     """Run the bet lane: the calls that place bets, on KENO_LANE_PORT, for a proxy to put before the gateway."""
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
-        await run_lane(services, stop)
-    return 0
+    return _serve(run_lane)
 
 
 @run.command(name="worker")
@@ -276,6 +270,16 @@ async def demo(*, rounds: Annotated[int | None, Parameter(validator=validators.N
     configure_logging(level="warning")
     async with stop_on_signals() as stop:
         return 0 if await run_demo(config.load(), rounds, Path("demo-evidence"), stop) else 1
+
+
+def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
+    async def serve() -> None:
+        configure_logging()
+        async with stop_on_signals() as stop, platform(config.load()) as services:
+            await server(services, stop)
+
+    uvloop.run(serve())
+    return 0
 
 
 def _dead_line(event: DeadEvent) -> str:
