@@ -1,6 +1,7 @@
 """The `keno` command. Exit codes: 0 good, 1 bad (the message says what), 2 wrong use."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ tables = app.command(App(name="paytable", help="Paytables."))
 dead = app.command(App(name="dead", help="Events that a consumer could not take."))
 
 _ACTOR = "command line"
+_GC_THRESHOLD = 50_000
 Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
 
 
@@ -276,6 +278,9 @@ def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
     async def serve() -> None:
         configure_logging()
         async with stop_on_signals() as stop, platform(config.load()) as services:
+            # What is there by now stays, and a request leaves nothing behind that would be worth looking for often.
+            gc.freeze()
+            gc.set_threshold(_GC_THRESHOLD)
             await server(services, stop)
 
     uvloop.run(serve())

@@ -76,20 +76,13 @@ def quoted_fields(request: type[msgspec.Struct]) -> tuple[bytes, ...]:
     return tuple(f'"{name}"'.encode() for name in request.__struct_fields__)
 
 
-def fields_repeat(body: bytes, fields: Sequence[bytes], counts: Sequence[int]) -> bool:
-    """Whether any field might stand in `body` more often than its count; False only where none does.
-
-    A value that reads like a field counts as one, and a second spelling hides behind an escape.
-    """
-    return b"\\" in body or any(body.count(field) > count for field, count in zip(fields, counts, strict=True))
-
-
 def refuse_repeated_fields(body: bytes, fields: Sequence[bytes]) -> None:
     """Raises RequestError `duplicate_field` if the body gives a field twice.
 
     The body has been decoded as a request that has `fields` and no others; of a repeated one the decoder took the last.
     """
-    if fields_repeat(body, fields, [1] * len(fields)):
+    # A name that stands there once cannot be repeated, unless a second spelling hides behind an escape.
+    if b"\\" in body or any(body.count(field) > 1 for field in fields):
         json.loads(body, object_pairs_hook=_refuse_repeated)
 
 

@@ -6,7 +6,6 @@ fields out whose value is not ASCII; neither can be signed, so both end as reque
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from typing import Final
 
@@ -17,6 +16,7 @@ from gateway.answers import Answer
 from gateway.auth import guard
 from gateway.desk import Desk
 from gateway.failing import answer_to
+from gateway.lane.patience import Patience
 from gateway.placing import BATCH, BET, BetCall
 from gateway.problems import ProblemError, problem
 from gateway.rest.health import Health
@@ -30,6 +30,7 @@ class Lane:
     def __init__(self, desk: Desk, health: Health) -> None:
         self._desk = desk
         self._health = health
+        self._patience = Patience(guard.BODY_READ_S)
 
     async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
         call = _CALLS.get(scope.path)
@@ -50,7 +51,7 @@ class Lane:
             taken = call.body_bytes_max if announced is None else announced
             capacity.take(taken)
             try:
-                body = await _body(protocol, announced, call.body_bytes_max)
+                body = await self._body(protocol, announced, call.body_bytes_max)
                 target = f"{call.path}?{scope.query_string}" if scope.query_string else call.path
                 peer = scope.client.rpartition(":")[0]
                 return await self._desk.answer(call, target, headers.get_all, body, peer)  # type: ignore[attr-defined]
@@ -58,6 +59,15 @@ class Lane:
                 capacity.give_back(taken)
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
             return answer_to(error, "POST", call.path)
+
+    async def _body(self, protocol: RSGIHTTPProtocol, announced: int | None, bytes_max: int) -> bytes:
+        reading: Awaitable[bytes] = protocol() if announced is not None else _bounded(protocol, bytes_max)
+        try:
+            return await self._patience.wait(reading)
+        except RSGIProtocolClosed:
+            raise ProblemError("bad_request", "the connection ended before the body") from None
+        except TimeoutError as late:
+            raise ProblemError("body_too_slow", f"the body was not complete: {late}") from None
 
     async def _other(self, scope: Scope) -> Answer:
         if scope.path == "/healthz":
@@ -75,17 +85,6 @@ def _announced(length: str | None, bytes_max: int) -> int | None:
     if int(length) > bytes_max:
         raise ProblemError("body_too_large", f"{length} bytes are announced")
     return int(length)
-
-
-async def _body(protocol: RSGIHTTPProtocol, announced: int | None, bytes_max: int) -> bytes:
-    reading: Awaitable[bytes] = protocol() if announced is not None else _bounded(protocol, bytes_max)
-    try:
-        async with asyncio.timeout(guard.BODY_READ_S):
-            return await reading
-    except RSGIProtocolClosed:
-        raise ProblemError("bad_request", "the connection ended before the body") from None
-    except TimeoutError:
-        raise ProblemError("body_too_slow", f"the body was not complete after {guard.BODY_READ_S:g} s") from None
 
 
 async def _bounded(protocol: RSGIHTTPProtocol, bytes_max: int) -> bytes:

@@ -6,6 +6,7 @@ bet's. Whether the round takes it is decided in the transaction that stores it.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -22,7 +23,6 @@ from keno.requests import (
     RequestError,
     TransactionId,
     decode_as,
-    fields_repeat,
     fingerprints,
     quoted_fields,
     refuse_repeated_fields,
@@ -82,6 +82,7 @@ class _RawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decoder = msgspec.json.Decoder(_StrictBet)
+_plain_decoder = msgspec.json.Decoder(BetRequest)
 _batch_decoder = msgspec.json.Decoder(_Batch)
 _raw_batch_decoder = msgspec.json.Decoder(_RawBatch)
 
@@ -90,22 +91,32 @@ _BATCH_FIELDS: Final = quoted_fields(_Batch)
 # The patterns of keno.requests for many texts at once, one a line: a pattern a text costs more than the rest of a bet.
 _TRANSACTION_IDS: Final = re.compile(r"(?:[\x21-\x7e]{1,64}\n)+")
 _PLAYERS: Final = re.compile(r"(?:[^\x00-\x1f\x7f]{1,64}\n)+")
-_Shared = tuple[set[CurrencyCode], set[DecimalId | None], set[HashHex | None]]
+_Shared = tuple[frozenset[CurrencyCode], frozenset[DecimalId | None], frozenset[HashHex | None]]
+_TRANSACTION_ID: Final = re.compile(r"[\x21-\x7e]{1,64}")
+_PLAYER: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+# The names and texts of the four fields with a text, room or round among them, and two more names. A paytable is two
+# more; anything above is a field given twice, or a null.
+_STRINGS_A_BET: Final = 2 * 4 + 2
+_KNOWN_MAX: Final = 4_096
 
 
 def decode(body: bytes) -> AskedBet:
     """The bet in `body`; raises RequestError."""
-    request = decode_as(_decoder, body)
-    if (request.room is None) == (request.round is None):
-        raise RequestError("invalid_request", "name either a room or a round", "round")
-    if request.round_id is not None and request.round_id > ID_MAX:
-        raise RequestError("invalid_request", f"a round id is at most {ID_MAX}", "round")
     try:
-        mask = picks_mask(request.picks)
-    except PicksError as error:
-        raise RequestError("invalid_picks", str(error), "picks") from None
-    refuse_repeated_fields(body, _FIELDS)
-    return request, mask
+        bet = _plain_decoder.decode(body)
+        (mask,) = picks_masks([bet.picks])
+    except _NOT_ORDINARY:
+        return _strict(body)
+    names_one = (bet.room is None) != (bet.round is None)
+    if (
+        names_one
+        and _has_strings(body, _STRINGS_A_BET + (0 if bet.paytable is None else 2))
+        and _TRANSACTION_ID.fullmatch(bet.transaction_id)
+        and _PLAYER.fullmatch(bet.player)
+        and _are_shared(frozenset((bet.currency,)), frozenset((bet.round,)), frozenset((bet.paytable,)))
+    ):
+        return bet, mask
+    return _strict(body)
 
 
 def decode_batch(body: bytes) -> Sequence[AskedBet | RequestError]:
@@ -113,8 +124,11 @@ def decode_batch(body: bytes) -> Sequence[AskedBet | RequestError]:
 
     Raises RequestError where the batch as a whole is wrong.
     """
-    asked = _all_at_once(body)
-    return asked if asked is not None else _one_by_one(body)
+    try:
+        ordinary = _ordinary(body, _batch_decoder.decode(body).bets, strings=1)
+    except _NOT_ORDINARY:
+        ordinary = None
+    return _one_by_one(body) if ordinary is None else ordinary
 
 
 def request_fingerprints(asked: Sequence[AskedBet]) -> list[bytes]:
@@ -127,48 +141,75 @@ def request_fingerprints(asked: Sequence[AskedBet]) -> list[bytes]:
     )
 
 
+def _strict(body: bytes) -> AskedBet:
+    """A bet in `body`, or the error that says best what is wrong with it."""
+    request = decode_as(_decoder, body)
+    if (request.room is None) == (request.round is None):
+        raise RequestError("invalid_request", "name either a room or a round", "round")
+    if request.round_id is not None and request.round_id > ID_MAX:
+        raise RequestError("invalid_request", f"a round id is at most {ID_MAX}", "round")
+    try:
+        mask = picks_mask(request.picks)
+    except PicksError as error:
+        raise RequestError("invalid_picks", str(error), "picks") from None
+    refuse_repeated_fields(body, _FIELDS)
+    return BetRequest(*msgspec.structs.astuple(request)), mask
+
+
 def _one_by_one(body: bytes) -> list[AskedBet | RequestError]:
     bets = decode_as(_raw_batch_decoder, body).bets
     refuse_repeated_fields(body, _BATCH_FIELDS)
     asked: list[AskedBet | RequestError] = []
     for bet in bets:
         try:
-            asked.append(decode(bytes(bet)))
+            asked.append(_strict(bytes(bet)))
         except RequestError as error:
             asked.append(error)
     return asked
 
 
-def _all_at_once(body: bytes) -> list[AskedBet] | None:
-    """The ordinary batch, at a quarter of the cost; None where anything at all is wrong or unusual."""
-    try:
-        bets = _batch_decoder.decode(body).bets
-        masks = picks_masks([bet.picks for bet in bets])
-    except (msgspec.DecodeError, UnicodeDecodeError, PicksError):
-        return None
+_NOT_ORDINARY: Final = (msgspec.DecodeError, UnicodeDecodeError, PicksError)
+
+
+def _ordinary(body: bytes, bets: Sequence[BetRequest], *, strings: int) -> list[AskedBet] | None:
+    """Bets in `body` that nothing is wrong or unusual with, at a quarter of the cost; else None, or an error.
+
+    `strings` is how many strings stand in `body` beside the bets.
+    """
+    masks = picks_masks([bet.picks for bet in bets])
     rounds, paytables = [bet.round for bet in bets], [bet.paytable for bet in bets]
-    given = [len(bets)] * 5 + [
-        len(bets) - absent
-        for absent in ([bet.room for bet in bets].count(None), rounds.count(None), paytables.count(None))
-    ]
-    names_one = all((bet.room is None) != (bet.round is None) for bet in bets)
-    if not names_one or fields_repeat(body, _BATCH_FIELDS, [1]) or fields_repeat(body, _FIELDS, given):
+    rooms_count, rounds_count = (len(bets) - [bet.room for bet in bets].count(None), len(bets) - rounds.count(None))
+    if rooms_count + rounds_count != len(bets) or (rounds_count and not _name_one(bets)):
+        return None
+    paytables_count = len(bets) - paytables.count(None)
+    if not _has_strings(body, strings + _STRINGS_A_BET * len(bets) + 2 * paytables_count):
         return None
     if not _are_lines([bet.transaction_id for bet in bets], _TRANSACTION_IDS):
         return None
     if not _are_lines([bet.player for bet in bets], _PLAYERS):
         return None
-    if not _are_shared({bet.currency for bet in bets}, set(rounds), set(paytables)):
+    if not _are_shared(frozenset([bet.currency for bet in bets]), frozenset(rounds), frozenset(paytables)):
         return None
     return list(zip(bets, masks, strict=True))
 
 
+def _has_strings(body: bytes, count: int) -> bool:
+    """Whether just so many strings stand in JSON, names of fields among them, and none has an escape."""
+    return body.count(b'"') == 2 * count and b"\\" not in body
+
+
+def _name_one(bets: Sequence[BetRequest]) -> bool:
+    return all((bet.room is None) != (bet.round is None) for bet in bets)
+
+
 def _are_lines(texts: Sequence[str], lines: re.Pattern[str]) -> bool:
-    joined = "\n".join([*texts, ""])
+    joined = "\n".join(texts) + "\n"
     return joined.count("\n") == len(texts) and lines.fullmatch(joined) is not None
 
 
-def _are_shared(currencies: set[str], rounds: set[str | None], paytables: set[str | None]) -> bool:
+@lru_cache(_KNOWN_MAX)
+def _are_shared(currencies: frozenset[str], rounds: frozenset[str | None], paytables: frozenset[str | None]) -> bool:
+    """Whether these are right. Bets have them in common, also over many requests."""
     try:
         msgspec.convert((currencies, rounds, paytables), _Shared)
     except msgspec.ValidationError:

@@ -7,6 +7,7 @@ Where the buckets are kept, and against which clock, is the business of `keno.id
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 BURST_MIN = 1_000
@@ -50,12 +51,17 @@ class Standing(NamedTuple):
 def headers(rate: Rate, standing: Standing) -> dict[str, str]:
     """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), and Retry-After for one that must wait."""
     fields = {
-        "RateLimit-Policy": f'"bets";q={rate.burst};w={_seconds(int(rate.window_us))}',
+        "RateLimit-Policy": _policy(rate),
         "RateLimit": f'"bets";r={standing.remaining};t={_seconds(standing.full_us)}',
     }
     if standing.wait_us:
         fields["Retry-After"] = str(_seconds(standing.wait_us))
     return fields
+
+
+@lru_cache(4_096)
+def _policy(rate: Rate) -> str:
+    return f'"bets";q={rate.burst};w={_seconds(int(rate.window_us))}'
 
 
 def _seconds(us: int) -> int:
