@@ -105,18 +105,34 @@ async def add_operator(name: str, *, currency: list[str]) -> int:
 
 @operator.command(name="limit")
 async def limit_operator(
-    name: str, *, currency: str, round_bets_max: int | None = None, round_stake_max_minor: int | None = None
+    name: str,
+    *,
+    bets_per_second: int | None = None,
+    currency: str | None = None,
+    round_bets_max: int | None = None,
+    round_stake_max_minor: int | None = None,
 ) -> int:
-    """Limit what each of an operator's players may bet in a round, or lift the limits that are not given."""
+    """Limit how many bets a second an operator may send, or what each of its players may bet in a round.
+
+    Given a currency, the players' limits in it are replaced: those that are not given are lifted.
+    """
+    if (bets_per_second is None and currency is None) or (
+        currency is None and (round_bets_max is not None or round_stake_max_minor is not None)
+    ):
+        _complain("give --bets-per-second, or --currency and the limits of a round in it")
+        return 2
     asked = {"currency": currency, "round_bets_max": round_bets_max, "round_stake_max_minor": round_stake_max_minor}
-    limits = decode_limits(msgspec.json.encode(asked))
+    limits = None if currency is None else decode_limits(msgspec.json.encode(asked))
     async with platform(config.load()) as services:
         found = await services.identity.operator(name)
         if found is None:
             raise KenoError(f"there is no operator named {name}")
-        if currency not in found.currencies:
+        if limits is not None and currency not in found.currencies:
             raise KenoError(f"{name} does not have {currency}: it has {', '.join(found.currencies)}")
-        await services.bets.limit_operator(found.id, limits, actor=_ACTOR)
+        if bets_per_second is not None:
+            await services.identity.limit_rate(found.id, bets_per_second, actor=_ACTOR)
+        if limits is not None:
+            await services.bets.limit_operator(found.id, limits, actor=_ACTOR)
     return 0
 
 

@@ -9,6 +9,8 @@ from support.gateway import JSON, Casino, Gateway
 
 from keno.rounds.store import Room
 
+pytestmark = pytest.mark.parametrize("gateway", ["route", "lane"], indirect=True)
+
 
 @pytest.fixture
 async def room(gateway: Gateway) -> Room:
