@@ -18,7 +18,7 @@ from gateway.desk import Desk
 from gateway.failing import answer_to
 from gateway.lane.patience import Patience
 from gateway.placing import BATCH, BET, BetCall
-from gateway.problems import ProblemError, problem
+from gateway.problems import KINDS, ProblemError, problem
 from gateway.rest.health import Health
 
 _CALLS: Final = {call.path: call for call in (BET, BATCH)}
@@ -66,8 +66,8 @@ class Lane:
             return await self._patience.wait(reading)
         except RSGIProtocolClosed:
             raise ProblemError("bad_request", "the connection ended before the body") from None
-        except TimeoutError as late:
-            raise ProblemError("body_too_slow", f"the body was not complete: {late}") from None
+        except TimeoutError:
+            raise ProblemError("body_too_slow", f"the body was not complete after {guard.BODY_READ_S:g} s") from None
 
     async def _other(self, scope: Scope) -> Answer:
         if scope.path == "/healthz":
@@ -77,13 +77,17 @@ class Lane:
         return problem("not_found")
 
 
+def _too_large() -> ProblemError:
+    return ProblemError("body_too_large", KINDS["body_too_large"].title)
+
+
 def _announced(length: str | None, bytes_max: int) -> int | None:
     if length is None:
         return None
     if not length.isdecimal():
         raise ProblemError("bad_request", "Content-Length is no number")
     if int(length) > bytes_max:
-        raise ProblemError("body_too_large", f"{length} bytes are announced")
+        raise _too_large()
     return int(length)
 
 
@@ -92,5 +96,5 @@ async def _bounded(protocol: RSGIHTTPProtocol, bytes_max: int) -> bytes:
     async for piece in protocol:
         body += piece
         if len(body) > bytes_max:
-            raise ProblemError("body_too_large", f"the body has more than {bytes_max} bytes")
+            raise _too_large()
     return bytes(body)
