@@ -49,7 +49,8 @@ class _Group(Generic[AnswerT]):
 class Batcher(Generic[ItemT, AnswerT]):
     """Batches items for `send`, which gets them in the order of their arrival and answers with one answer an item.
 
-    An item whose key is under way waits for the next batch, so that it finds what became of the first.
+    An item whose key is under way waits for the next batch, so that it finds what became of the first. A batch leaves
+    beside another only with `company_min` items: fewer are cheaper in one batch when that other has returned.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Batcher(Generic[ItemT, AnswerT]):
         batch_items_max: int = 1_000,
         queue_items_max: int = 20_000,
         batches_under_way_max: int = 2,
+        company_min: int = 1,
     ) -> None:
         self._send = send
         self._overloaded = overloaded
         self._batch_items_max = batch_items_max
         self._queue_items_max = queue_items_max
         self._batches_under_way_max = batches_under_way_max
+        self._company_min = company_min
         self._queue: deque[tuple[ItemT, _Group[AnswerT], int]] = deque()
         self._keys_under_way: set[Hashable] = set()
         self._batches: set[asyncio.Task[None]] = set()
@@ -93,6 +96,11 @@ class Batcher(Generic[ItemT, AnswerT]):
             asyncio.get_running_loop().call_soon(self._flush)
         return group.done
 
+    @property
+    def waiting(self) -> bool:
+        """Whether items wait that no batch has taken yet."""
+        return bool(self._queue)
+
     async def close(self) -> None:
         """Waits until everything submitted has its answer."""
         while self._queue or self._batches:
@@ -100,13 +108,18 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        while self._queue and len(self._batches) < self._batches_under_way_max:
+        while self._may_leave():
             batch = self._take_batch()
             if not batch:
                 return
             task = asyncio.ensure_future(self._send_batch(batch))
             self._batches.add(task)
             task.add_done_callback(self._batch_done)
+
+    def _may_leave(self) -> bool:
+        if not self._batches:
+            return bool(self._queue)
+        return len(self._queue) >= self._company_min and len(self._batches) < self._batches_under_way_max
 
     def _take_batch(self) -> list[tuple[ItemT, _Group[AnswerT], int]]:
         batch: list[tuple[ItemT, _Group[AnswerT], int]] = []

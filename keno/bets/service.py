@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from asyncpg.pool import PoolConnectionProxy
 
 from keno.bets import store
 from keno.bets.batcher import Batcher
@@ -40,13 +41,20 @@ class Placed(NamedTuple):
     receipt: Receipt | None = None
 
 
+_COMPANY_MIN = 64
+
+
 class BetService:
     """Accepts bets in batches. `privacy_key` salts the leaves of bets."""
 
     def __init__(self, pool: asyncpg.Pool, privacy_key: bytes) -> None:
         self._pool = pool
         self._privacy_key = privacy_key
-        self._batcher: Batcher[store.BetRow, Placed] = Batcher(self._place_batch, Placed(Outcome.OVERLOADED))
+        self._batcher: Batcher[store.BetRow, Placed] = Batcher(
+            self._place_batch, Placed(Outcome.OVERLOADED), company_min=_COMPANY_MIN
+        )
+        self._kept: list[PoolConnectionProxy] = []
+        """Connections of batches that have returned, for those that follow at once."""
 
     async def place(self, operator_id: UUID, request: BetRequest, mask: bytes) -> Placed:
         """Places one bet (`mask`: its picks). When it answers ACCEPTED, the bet is on disk."""
@@ -92,8 +100,17 @@ class BetService:
         await self._batcher.close()
 
     async def _place_batch(self, bets: Sequence[store.BetRow]) -> list[Placed]:
-        async with self._pool.acquire() as conn:
+        conn = self._kept.pop() if self._kept else await self._pool.acquire()
+        try:
             rows = await _place(conn, bets)
+        except BaseException:
+            await self._pool.release(conn)
+            raise
+        self._kept.append(conn)
+        if not self._batcher.waiting:
+            # Giving a connection back costs as much as a few bets, and only while bets wait is there a next batch.
+            while self._kept:
+                await self._pool.release(self._kept.pop())
         failpoints.reach("bets.committed")
         receipts = iter(
             self._receipts([(bet, row) for bet, row in zip(bets, rows, strict=True) if row.bet_id is not None])
