@@ -7,7 +7,7 @@ form is judged here: whether a request can be granted is decided where it takes 
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import blake3
 import msgspec
@@ -57,6 +57,8 @@ def decode_as(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
         raise _explained(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError("malformed_json", f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def fingerprint(*content: object) -> bytes:
@@ -77,21 +79,28 @@ def quoted_fields(request: type[msgspec.Struct]) -> tuple[bytes, ...]:
 
 
 def refuse_repeated_fields(body: bytes, fields: Sequence[bytes]) -> None:
-    """Raises RequestError `duplicate_field` if the body gives a field twice.
+    """Raises RequestError `duplicate_field` if the object in `body` gives a field twice.
 
     The body has been decoded as a request that has `fields` and no others; of a repeated one the decoder took the last.
+    What stands in objects within it is not judged.
     """
     # A name that stands there once cannot be repeated, unless a second spelling hides behind an escape.
-    if b"\\" in body or any(body.count(field) > 1 for field in fields):
-        json.loads(body, object_pairs_hook=_refuse_repeated)
-
-
-def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    if b"\\" not in body and all(body.count(field) <= 1 for field in fields):
+        return
+    try:
+        # Numbers stay text: what has too many digits is another's to refuse.
+        members = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise _too_deep() from None
     seen = set()
-    for name, _ in pairs:
+    for name, _ in members:
         if name in seen:
             raise RequestError("duplicate_field", f"the field {name!r} is given twice", name)
         seen.add(name)
+
+
+def _too_deep() -> RequestError:
+    return RequestError("malformed_json", "the body is nested too deeply")
 
 
 def _explained(message: str) -> RequestError:

@@ -168,7 +168,7 @@ def _one_by_one(body: bytes) -> list[AskedBet | RequestError]:
     return asked
 
 
-_NOT_ORDINARY: Final = (msgspec.DecodeError, UnicodeDecodeError, PicksError)
+_NOT_ORDINARY: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, PicksError)
 
 
 def _ordinary(body: bytes, bets: Sequence[BetRequest], *, strings: int) -> list[AskedBet] | None:
