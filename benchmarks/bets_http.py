@@ -1,4 +1,4 @@
-"""Bets over HTTP: the gateway in a process of its own beside the usual stack in another, on the same servers."""
+"""Bets over HTTP: the bet lane in a process of its own beside the usual stack in another, on the same servers."""
 
 import asyncio
 import json
@@ -184,7 +184,7 @@ def _sides(*sides: Side) -> dict[int, list[Run]]:
 
 @asynccontextmanager
 async def _ours(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
-    """The gateway, and one without a database."""
+    """The lane, and one without a database."""
     key_id = f"bench-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="keno-bench-") as folder:
         keys = load_keys(Path(folder), create=True)

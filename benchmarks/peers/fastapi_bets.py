@@ -1,4 +1,4 @@
-"""The peer of the gateway: the usual stack, written well. `python -m benchmarks.peers.fastapi_bets PORT` serves it.
+"""The peer of the bet lane: the usual stack, written well. `python -m benchmarks.peers.fastapi_bets PORT` serves it.
 
 FastAPI on uvicorn with uvloop and httptools; the general RFC 9421 library, for the answer's signature as for the
 request's; one round trip to Redis for nonce and limit;
