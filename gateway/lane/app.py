@@ -23,6 +23,10 @@ from gateway.rest.health import Health
 
 _CALLS: Final = {call.path: call for call in (BET, BATCH)}
 
+# As Litestar spells them on the same routes.
+_ALLOW: Final = "POST, OPTIONS"
+_ALLOW_OPTIONS: Final = "OPTIONS, POST"
+
 
 class Lane:
     """Serves bets, `/healthz` and `/readyz`."""
@@ -36,12 +40,16 @@ class Lane:
         call = _CALLS.get(scope.path)
         if call is None:
             answer = await self._other(scope)
+        elif scope.method == "OPTIONS":
+            answer = Answer(204, b"", "", {"Allow": _ALLOW_OPTIONS})
         elif scope.method != "POST":
             answer = problem("method_not_allowed")
-            answer.headers["Allow"] = "POST"
+            answer.headers["Allow"] = _ALLOW
         else:
             answer = await self._bets(call, scope, protocol)
-        headers = [("Content-Type", answer.media_type), *answer.headers.items()]
+        headers = [*answer.headers.items()]
+        if answer.media_type:
+            headers.append(("Content-Type", answer.media_type))
         protocol.response_bytes(answer.status, headers, answer.body)
 
     async def _bets(self, call: BetCall, scope: Scope, protocol: RSGIHTTPProtocol) -> Answer:

@@ -116,6 +116,7 @@ async def test_both_lanes_answer_byte_for_byte_the_same(
         ("POST", "/v1/bets/batch", b" " * (512 * 1024 + 1), JSON, {}),
         ("GET", "/v1/bets", b"", {}, {}),
         ("PUT", "/v1/bets/batch", b"", {}, {}),
+        ("OPTIONS", "/v1/bets", b"", {}, {}),
         ("GET", "/healthz", b"", {}, {}),
         ("GET", "/readyz", b"", {}, {}),
     ]
@@ -320,4 +321,4 @@ async def test_the_lane_has_bets_and_health_and_nothing_else(gateway: Gateway, l
         answer = await lane.post(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
     wrong = await lane.get("/v1/bets")
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST, OPTIONS")

@@ -78,7 +78,7 @@ _UPDATES = {
         "leases": _ALL,
         "operator_keys": "revoked_ms",
         "operator_limits": "round_bets_max round_stake_max_minor",
-        "operators": "currencies status",
+        "operators": "bets_per_s_max currencies status",
         "outbox": "sent_ms",
         "players": "status",
         "revenue_hourly": _ALL,
