@@ -64,9 +64,16 @@ class Entrance:
             proxies = [ipaddress.ip_network(each) for each in trusted_proxies]
         except ValueError as error:
             raise ConfigError(f"KENO_TRUSTED_PROXIES: {error}") from None
-        self._is_proxy = lru_cache(4_096)(
-            lambda peer: any(ipaddress.ip_address(peer) in network for network in proxies)
-        )
+
+        @lru_cache(4_096)
+        def is_proxy(peer: str) -> bool:
+            try:
+                address = ipaddress.ip_address(peer)
+            except ValueError:
+                return False
+            return any(address in network for network in proxies)
+
+        self._is_proxy = is_proxy
 
     def passage(self) -> Passage:
         """A request that has just come."""
@@ -81,7 +88,7 @@ class Entrance:
         `too_many_failures` for an address that has sent too many requests which nobody signed.
         """
         now_ms = time.time_ns() // 1_000_000
-        address = self._address(peer, values_of)
+        address = self.address(peer, values_of)
         if wait_ms := self._failures.wait_ms(address, now_ms):
             detail = "too many requests of this address were not signed as they must be"
             raise ProblemError("too_many_failures", detail, retry_after_s=-(-wait_ms // 1_000))
@@ -110,7 +117,8 @@ class Entrance:
         if admission.limited:
             raise ProblemError("rate_limited", f"this request costs {cost}, of {verified.operator.rate.per_second}/s")
 
-    def _address(self, peer: str, values_of: ValuesOf) -> str:
+    def address(self, peer: str, values_of: ValuesOf) -> str:
+        """Whom failures of a request count for: its sender, or a network where each sender has one."""
         if self._is_proxy(peer):
             forwarded = values_of("x-forwarded-for")
             peer = forwarded[-1].rpartition(",")[2].strip() if forwarded else peer

@@ -61,7 +61,7 @@ class Lane:
             try:
                 body = await self._body(protocol, announced, call.body_bytes_max)
                 target = f"{call.path}?{scope.query_string}" if scope.query_string else call.path
-                peer = scope.client.rpartition(":")[0]
+                peer = scope.client.rpartition(":")[0].strip("[]")
                 return await self._desk.answer(call, target, headers.get_all, body, peer)  # type: ignore[attr-defined]
             finally:
                 capacity.give_back(taken)
