@@ -1,4 +1,4 @@
-"""Bets over HTTP: the gateway in a process of its own beside the usual stack in another, on the same servers."""
+"""Bets over HTTP: the bet lane in a process of its own beside the usual stack in another, on the same servers."""
 
 import asyncio
 import json
@@ -30,6 +30,7 @@ from keno.identity.service import IdentityService
 from keno.identity.signature import HmacSecret, sign
 from keno.infra.keyfiles import load_keys
 from keno.infra.postgres import create_pool
+from keno.risk.rates import PER_SECOND_MAX
 
 PEER = "FastAPI, SQLAlchemy"
 PLAYERS = 1_000
@@ -183,7 +184,7 @@ def _sides(*sides: Side) -> dict[int, list[Run]]:
 
 @asynccontextmanager
 async def _ours(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
-    """The gateway, and one without a database."""
+    """The lane, and one without a database."""
     key_id = f"bench-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(prefix="keno-bench-") as folder:
         keys = load_keys(Path(folder), create=True)
@@ -191,6 +192,7 @@ async def _ours(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
             async with await create_pool(books.database.app_url, connections_max=1) as pool:
                 identity = IdentityService(pool, redis, keys.platform)
                 secret = HmacSecret(await identity.add_hmac_key(books.operator_id, key_id, actor="benchmark"))
+                await identity.limit_rate(books.operator_id, PER_SECOND_MAX, actor="benchmark")
             environment = {
                 "KENO_DATABASE_URL": books.database.app_url,
                 "KENO_REDIS_URL": found.redis_url,
@@ -198,11 +200,15 @@ async def _ours(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
             }
             port, other = _free_port(), _free_port()
             async with (
-                _process("keno", ["run", "gateway"], environment | {"KENO_PORT": str(port)}, port) as process,
-                _process("benchmarks.stubbed_gateway", [], environment | {"KENO_PORT": str(other)}, other) as stub,
+                _process("keno", ["run", "lane"], environment | _listening(port), port) as process,
+                _process("benchmarks.stubbed_gateway", [], environment | _listening(other), other) as stub,
             ):
                 side = Side(books, (key_id, secret), books.room_id, port, process)
                 yield side, replace(side, port=other, process=stub, stores=False)
+
+
+def _listening(port: int) -> dict[str, str]:
+    return {"KENO_LANE_PORT": str(port), "KENO_PUBLIC_ORIGINS": f"http://127.0.0.1:{port}"}
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.stubbed_gateway`: `keno run gateway` with a database that accepts every bet at once.
+"""`python -m benchmarks.stubbed_gateway`: `keno run lane` with a database that accepts every bet at once.
 
 For the cost of everything but the database: what is replaced is one method of BetService, from the connection to the
 rows that `place_bets` returns; the peer has the same knob. Its bets are stored nowhere.
@@ -12,23 +12,21 @@ from collections.abc import Sequence
 
 from keno import cli
 from keno.bets.outcome import Outcome
-from keno.bets.service import Attempt, BetService, Placed
-from keno.bets.store import PlacedRow
+from keno.bets.service import BetService, Placed
+from keno.bets.store import BetRow, PlacedRow
 
 _ids = itertools.count(1)
 
 
-async def _accept_all(service: BetService, attempts: Sequence[Attempt]) -> list[Placed]:
+async def _accept_all(service: BetService, bets: Sequence[BetRow]) -> list[Placed]:
     await asyncio.sleep(0)
     now_ms = time.time_ns() // 10**6
-    rows = [
-        PlacedRow(Outcome.ACCEPTED, next(_ids), 1, 1, attempt.bet.room_id, bytes(32), now_ms) for attempt in attempts
-    ]
-    receipts = service._receipts([(attempt.bet, row) for attempt, row in zip(attempts, rows, strict=True)])
+    rows = [PlacedRow(Outcome.ACCEPTED, next(_ids), 1, 1, bet.room_id, bytes(32), now_ms) for bet in bets]
+    receipts = service._receipts(list(zip(bets, rows, strict=True)))
     return [Placed(Outcome.ACCEPTED, receipt) for receipt in receipts]
 
 
 if __name__ == "__main__":
     BetService._place_batch = _accept_all  # type: ignore[method-assign, assignment]
-    sys.argv[1:] = ["run", "gateway"]
+    sys.argv[1:] = ["run", "lane"]
     cli.main()

@@ -2,7 +2,7 @@
 
 Bodies never pass through the framework's own decoding: handlers get the raw bytes, which were signed, and hand them to
 the services' strict decoders. There is no cookie; pages of other origins may call only for players, and only where the
-configuration names them.
+configuration names them. Bets are answered by the desk that the lane has too.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import structlog
 from litestar import Litestar, Request, Response, Router
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 
+from gateway.answers import Answer
 from gateway.auth import exchange, staff
+from gateway.auth.entrance import Entrance, Passage
 from gateway.auth.guard import operator_signature
-from gateway.auth.networks import networks_of_operator
 from gateway.auth.origins import Origins
 from gateway.auth.player import of_our_pages, player_session
+from gateway.desk import Desk
+from gateway.failing import answer_to
 from gateway.http import response
-from gateway.problems import BODY_BYTES_MAX, problem, problem_of
-from gateway.rest import access, bets, documents, fairness, health, player, rooms, sessions, statement, wallet
+from gateway.lane.app import Lane
+from gateway.problems import BODY_BYTES_MAX, problem
+from gateway.rest import access, bets, documents, fairness, health, keys, player, rooms, sessions, statement, wallet
+from gateway.rest.health import Health
 from keno.bootstrap import Platform
-from keno.errors import KenoError
-from keno.infra.transient import is_transient
-
-_log = structlog.get_logger("gateway")
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -43,11 +43,11 @@ def create_app(platform: Platform) -> Litestar:
     """The gateway over a platform's services. Raises ConfigError where the public origins cannot be used."""
     config = platform.config
     origins = Origins(config.public_origins)
-    signature = operator_signature(platform.identity, origins)
+    entrance = Entrance(platform.identity, origins, config.proxies_count)
     our_pages = of_our_pages(origins, config.player_origins)
     signed = Router(
         path="/v1",
-        guards=[signature, networks_of_operator(config.proxies_count)],
+        guards=[operator_signature(entrance)],
         route_handlers=[
             *bets.routes(platform.bets),
             *rooms.routes(platform.rooms),
@@ -69,10 +69,11 @@ def create_app(platform: Platform) -> Litestar:
             auth,
             players,
             staff.router(platform.staff, of_our_pages(origins, ()), config.proxies_count),
-            *exchange.key_set(platform.signing_keys),
+            *bets.placing_routes(Desk(entrance, platform.bets)),
             *documents.routes(platform.rooms),
             *fairness.routes(platform.evidence),
-            *health.routes(platform.pool, platform.redis),
+            *keys.routes(platform.identity.response_key, platform.signing_keys),
+            *health.routes(Health(platform.pool, platform.redis)),
         ],
         exception_handlers=_exception_handlers(),
         request_max_body_size=BODY_BYTES_MAX,
@@ -93,19 +94,19 @@ def _cors(player_origins: tuple[str, ...]) -> CORSConfig | None:
     )
 
 
+def create_lane(platform: Platform) -> Lane:
+    """The bet lane over a platform's services. Raises ConfigError where the public origins cannot be used."""
+    config = platform.config
+    entrance = Entrance(platform.identity, Origins(config.public_origins), config.proxies_count)
+    return Lane(Desk(entrance, platform.bets), Health(platform.pool, platform.redis))
+
+
 def _exception_handlers() -> dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]]:
-    return {
-        KenoError: _on_keno_error,
-        HTTPException: _on_http_exception,
-        Exception: _on_failure,
-    }
+    return {HTTPException: _on_http_exception, Exception: _on_failure}
 
 
-def _on_keno_error(request: AnyRequest, error: KenoError) -> Response[bytes]:
-    answer = problem_of(error)
-    if answer.status >= 500:
-        _log_failure(request, error)
-    return response(answer)
+def _on_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
+    return _finished(request, answer_to(error, request.method, request.scope.get("path_template")))
 
 
 def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
@@ -113,16 +114,9 @@ def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[by
         return _on_failure(request, error)
     answer = problem(_CODES_BY_STATUS.get(error.status_code, "bad_request"))
     answer.headers.update({name.title(): value for name, value in (error.headers or {}).items()})
-    return response(answer)
+    return _finished(request, answer)
 
 
-def _on_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
-    _log_failure(request, error)
-    if is_transient(error):
-        return response(problem("unavailable", "a server behind the gateway does not answer"))
-    return response(problem("internal"))
-
-
-def _log_failure(request: AnyRequest, error: Exception) -> None:
-    # The route and not the path, which can name a player.
-    _log.error("request.failed", method=request.method, route=request.scope.get("path_template"), exc_info=error)
+def _finished(request: AnyRequest, answer: Answer) -> Response[bytes]:
+    passage = request.scope.get("auth")
+    return response(passage.finish(answer) if isinstance(passage, Passage) else answer)

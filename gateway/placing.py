@@ -1,109 +1,151 @@
 """A bet over HTTP without any web framework: bytes of an authenticated operator in, an answer out.
 
 Every server that takes bets calls this, so that a bet is decoded, answered and refused in the same way everywhere.
+Reading the bytes and placing what they ask for are two steps: between them stands what it costs.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
 
 import msgspec
 
 from gateway.answers import Answer, json_answer
-from gateway.bodies import quoted_fields, refuse_repeated_fields
-from gateway.problems import OUTCOME_CODES, problem, problem_of
+from gateway.problems import BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX, OUTCOME_CODES, problem, problem_of
 from keno.bets.outcome import Outcome
-from keno.bets.player_request import PlayerBetRequest, decode_player_bet, own_transaction_id
-from keno.bets.request import BetRequest, decode, split_batch
-from keno.bets.service import BetService, Placed, Receipt
-from keno.game.numbers import mask_picks
-from keno.identity.operators import Operator
+from keno.bets.player_request import decode_player_bet, own_transaction_id
+from keno.bets.request import AskedBet, BetRequest, decode, decode_batch
+from keno.bets.service import BetService, Placed
 from keno.identity.sessions import Session
 from keno.requests import RequestError
 
-_FIELDS: Final = quoted_fields(BetRequest)
-_PLAYER_FIELDS: Final = quoted_fields(PlayerBetRequest)
-_BATCH_FIELDS: Final = (b'"bets"',)
 _CREATED: Final = 201
+_REPLAYED: Final = {"Idempotent-Replayed": "true"}
+
+Asked = Sequence[AskedBet | RequestError]
+"""The bets of a request, each as it was read; what they cost is their number."""
 
 
-async def place_bet(bets: BetService, operator: Operator, body: bytes) -> Answer:
-    """Place the bet in `body`: 201 with the bet and its receipt, or a problem.
+class BetCall(NamedTuple):
+    """A call that places bets. `read` raises RequestError where the body as a whole is wrong."""
+
+    path: str
+    body_bytes_max: int
+    read: Callable[[bytes], Asked]
+    place: Callable[[BetService, UUID, Asked], Awaitable[Answer]]
+
+
+async def _place_bet(bets: BetService, operator_id: UUID, asked: Asked) -> Answer:
+    """201 with the bet and its receipt, or a problem.
 
     The same bet under the same transaction id again has the same answer, with the header `Idempotent-Replayed: true`.
-    Raises RequestError.
     """
-    request, mask = _decoded(body)
-    return answer_to(request, mask, await bets.place(operator.id, request, mask))
+    (bet,) = _readable(asked)
+    (placed,) = await bets.place_all(operator_id, [bet])
+    return _answer(bet, placed)
 
 
 async def place_player_bet(bets: BetService, session: Session, body: bytes) -> Answer:
-    """Place the bet in `body` for the session's player; answers as `place_bet`. Raises RequestError."""
-    asked, mask = decode_player_bet(body, session.player_id, session.player, session.currency)
-    refuse_repeated_fields(body, _PLAYER_FIELDS)
-    placed = await bets.place(session.operator_id, asked, mask)
-    own_id = own_transaction_id(session.player_id, asked.transaction_id)
-    return answer_to(msgspec.structs.replace(asked, transaction_id=own_id), mask, placed)
+    """Place the bet in `body` for the session's player; answers as for an operator's bet. Raises RequestError."""
+    request, mask = decode_player_bet(body, session.player_id, session.player, session.currency)
+    (placed,) = await bets.place_all(session.operator_id, [(request, mask)])
+    own_id = own_transaction_id(session.player_id, request.transaction_id)
+    return _answer((msgspec.structs.replace(request, transaction_id=own_id), mask), placed)
 
 
-async def place_batch(bets: BetService, operator: Operator, body: bytes) -> Answer:
-    """Place up to BATCH_BETS_MAX bets: 200 with a result each, in their order.
+def _answer(bet: AskedBet, placed: Placed) -> Answer:
+    if placed.receipt is None:
+        return _refusal(bet[0], placed.outcome)
+    replayed = _REPLAYED if placed.outcome is Outcome.DUPLICATE else None
+    return json_answer(_bet(bet, placed), status=_CREATED, headers=replayed)
+
+
+async def _place_batch(bets: BetService, operator_id: UUID, asked: Asked) -> Answer:
+    """200 with a result for each bet, in their order.
 
     A result has the `status` that the bet would have had alone, and its `bet` or its `problem`. A bet that is refused,
-    for its form or otherwise, changes nothing for its neighbours. Raises RequestError for the batch as a whole.
+    for its form or otherwise, changes nothing for its neighbours.
     """
-    bodies = split_batch(body)
-    refuse_repeated_fields(body, _BATCH_FIELDS)
-    refusals: list[Answer | None] = []
-    asked: list[tuple[BetRequest, bytes]] = []
-    for each in bodies:
-        try:
-            asked.append(_decoded(each))
-            refusals.append(None)
-        except RequestError as error:
-            refusals.append(problem_of(error))
-    placed = await bets.place_all(operator.id, asked)
-    answers = (answer_to(*request, answer) for request, answer in zip(asked, placed, strict=True))
-    return json_answer({"results": [_result(refused or next(answers)) for refused in refusals]})
+    readable = _readable(asked)
+    placed = iter(zip(readable, await bets.place_all(operator_id, readable), strict=True))
+    results = [_result(*next(placed)) if isinstance(each, tuple) else _Refused.of(problem_of(each)) for each in asked]
+    return json_answer({"results": results})
 
 
-def _result(answer: Answer) -> dict[str, Any]:
-    name = "bet" if answer.status == _CREATED else "problem"
-    return {"status": answer.status, name: msgspec.Raw(answer.body)}
+BET: Final = BetCall("/v1/bets", BODY_BYTES_MAX, lambda body: (decode(body),), _place_bet)
+BATCH: Final = BetCall("/v1/bets/batch", BATCH_BODY_BYTES_MAX, decode_batch, _place_batch)
 
 
-def _decoded(body: bytes) -> tuple[BetRequest, bytes]:
-    request, mask = decode(body)
-    refuse_repeated_fields(body, _FIELDS)
-    return request, mask
+class _Round(msgspec.Struct, gc=False):
+    id: str
+    number: int
 
 
-def answer_to(request: BetRequest, mask: bytes, placed: Placed) -> Answer:
-    """The answer to a bet: 201 with the bet and its receipt, or a problem."""
+class _Receipt(msgspec.Struct, gc=False):
+    leaf: str
+    leaf_hash: str
+
+
+class _Bet(msgspec.Struct, gc=False):
+    bet_id: str
+    transaction_id: str
+    round: _Round
+    room: UUID
+    player: str
+    picks: list[int]
+    stake_minor: int
+    currency: str
+    paytable: str
+    accepted_ms: int
+    receipt: _Receipt
+
+
+class _Accepted(msgspec.Struct, gc=False):
+    status: int
+    bet: _Bet
+
+
+class _Refused(msgspec.Struct, gc=False):
+    status: int
+    problem: msgspec.Raw
+
+    @classmethod
+    def of(cls, answer: Answer) -> _Refused:
+        return cls(answer.status, msgspec.Raw(answer.body))
+
+
+def _readable(asked: Asked) -> list[AskedBet]:
+    return [each for each in asked if isinstance(each, tuple)]
+
+
+def _result(bet: AskedBet, placed: Placed) -> _Accepted | _Refused:
     if placed.receipt is None:
-        code, field = OUTCOME_CODES[placed.outcome]
-        if placed.outcome is Outcome.ROUND_NOT_FOUND and request.room is not None:
-            code = "room_not_found"
-        return problem(code, field=field or _place(request))
-    replayed = {"Idempotent-Replayed": "true"} if placed.outcome is Outcome.DUPLICATE else None
-    return json_answer(_bet(request, mask, placed.receipt), status=_CREATED, headers=replayed)
+        return _Refused.of(_refusal(bet[0], placed.outcome))
+    return _Accepted(_CREATED, _bet(bet, placed))
 
 
-def _place(request: BetRequest) -> str:
-    return "round" if request.room is None else "room"
+def _refusal(request: BetRequest, outcome: Outcome) -> Answer:
+    code, field = OUTCOME_CODES[outcome]
+    if outcome is Outcome.ROUND_NOT_FOUND and request.room is not None:
+        code = "room_not_found"
+    return problem(code, field=field or ("round" if request.room is None else "room"))
 
 
-def _bet(request: BetRequest, mask: bytes, receipt: Receipt) -> dict[str, Any]:
-    return {
-        "bet_id": str(receipt.bet_id),
-        "transaction_id": request.transaction_id,
-        "round": {"id": str(receipt.round_id), "number": receipt.round_number},
-        "room": str(receipt.room_id),
-        "player": request.player,
-        "picks": mask_picks(mask),
-        "stake_minor": request.stake_minor,
-        "currency": request.currency,
-        "paytable": receipt.paytable.hex(),
-        "accepted_ms": receipt.accepted_ms,
-        "receipt": {"leaf": receipt.leaf.hex(), "leaf_hash": receipt.leaf_hash.hex()},
-    }
+def _bet(bet: AskedBet, placed: Placed) -> _Bet:
+    request, receipt = bet[0], placed.receipt
+    assert receipt is not None  # noqa: S101 - a bet that stands
+    return _Bet(
+        str(receipt.bet_id),
+        request.transaction_id,
+        _Round(str(receipt.round_id), receipt.round_number),
+        receipt.room_id,
+        request.player,
+        sorted(request.picks),
+        request.stake_minor,
+        request.currency,
+        receipt.paytable.hex(),
+        receipt.accepted_ms,
+        _Receipt(receipt.leaf.hex(), receipt.leaf_hash.hex()),
+    )

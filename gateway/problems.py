@@ -16,9 +16,9 @@ from gateway.answers import Answer
 from keno.bets.outcome import Outcome
 from keno.errors import KenoError
 from keno.identity.access import KeyNotFoundError, LastKeyError
+from keno.identity.admission import AdmissionError
 from keno.identity.lockout import LockedError, LockoutStoreError
 from keno.identity.networks import AddressNotAllowedError
-from keno.identity.nonces import NonceStoreError
 from keno.identity.operators import KeyExistsError, KeyLimitError
 from keno.identity.service import AuthenticationError
 from keno.identity.sessions import SessionError, SessionStoreError
@@ -71,6 +71,10 @@ KINDS: Final = MappingProxyType(
         "unknown_key": Kind(401, "Unknown key", "Use a keyid that was registered for you."),
         "key_revoked": Kind(401, "Revoked key", "Use your other key, or register a new one."),
         "nonce_replayed": Kind(401, "Nonce used before", "Sign each request, retries too, with a fresh nonce."),
+        "too_many_failures": Kind(
+            429, "Too many failures", "Sign each request as the profile says; wait Retry-After seconds."
+        ),
+        "rate_limited": Kind(429, "Too many requests", "Send no more than RateLimit says; wait Retry-After seconds."),
         "operator_suspended": Kind(403, "Operator suspended", "Contact the platform."),
         "address_not_allowed": Kind(403, "Address not allowed", "Call from one of the networks that you have set."),
         # Whether a player is there
@@ -192,11 +196,12 @@ ERROR_CODES: Final[Mapping[type[KenoError], tuple[str, str | None]]] = MappingPr
 class ProblemError(KenoError):
     """Raised by the gateway's own code to answer with a problem."""
 
-    def __init__(self, code: str, detail: str, field: str | None = None) -> None:
+    def __init__(self, code: str, detail: str, field: str | None = None, *, retry_after_s: int | None = None) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.field = field
+        self.retry_after_s = retry_after_s
 
 
 def problem(code: str, detail: str | None = None, field: str | None = None) -> Answer:
@@ -222,19 +227,25 @@ def problem(code: str, detail: str | None = None, field: str | None = None) -> A
 
 def problem_of(error: KenoError) -> Answer:
     """The answer for an error that a client can cause; `internal` for every other."""
+    retry_after_s: int | None = None
     match error:
-        case ProblemError() | RequestError():
-            return problem(error.code, error.detail, error.field)
+        case ProblemError():
+            answer, retry_after_s = problem(error.code, error.detail, error.field), error.retry_after_s
+        case RequestError():
+            answer = problem(error.code, error.detail, error.field)
         case SignatureError() | AuthenticationError() | TokenError() | SessionError():
-            return problem(error.code, error.detail)
+            answer = problem(error.code, error.detail)
         case _ if type(error) in ERROR_CODES:
             code, field = ERROR_CODES[type(error)]
-            return problem(code, str(error), field)
+            answer = problem(code, str(error), field)
         case LockedError():
-            answer = problem("login_locked")
-            answer.headers["Retry-After"] = str(-(-error.wait_ms // 1000))
-            return answer
-        case NonceStoreError() | StaffStoreError() | LockoutStoreError() | SessionStoreError():
-            return problem("unavailable", "requests cannot be authenticated at the moment")
+            answer, retry_after_s = problem("login_locked"), -(-error.wait_ms // 1000)
+        case AdmissionError(overloaded=True):
+            answer = problem("overloaded", "requests cannot be authenticated at the moment")
+        case AdmissionError() | StaffStoreError() | LockoutStoreError() | SessionStoreError():
+            answer = problem("unavailable", "requests cannot be authenticated at the moment")
         case _:
-            return problem("internal")
+            answer = problem("internal")
+    if retry_after_s is not None:
+        answer.headers["Retry-After"] = str(retry_after_s)
+    return answer

@@ -145,6 +145,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         signing_keys = SigningKeys(pool, keys.platform)
         refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
         identity = IdentityService(pool, redis, keys.platform)
+        stack.push_async_callback(identity.close)
         streams = Streams(redis)
         yield Platform(
             config=config,

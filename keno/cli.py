@@ -1,18 +1,22 @@
 """The `keno` command. Exit codes: 0 good, 1 bad (the message says what), 2 wrong use."""
 
+import asyncio
+import gc
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import uvloop
 from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
 from keno import cli_access, config
 from keno.bets.limits import decode_operator_limits
-from keno.bootstrap import platform
+from keno.bootstrap import Platform, platform
 from keno.demo.run import run_demo
 from keno.errors import ConfigError, KenoError
 from keno.fairness.keno1 import draw_numbers
@@ -25,7 +29,7 @@ from keno.reporting.audit import Report
 from keno.reporting.store import log_action
 from keno.rounds.board import show_rooms
 from keno.rounds.service import GUARD_MS, Offer, default_limits
-from keno.up import run_all, run_gateway, run_live
+from keno.up import run_all, run_gateway, run_lane, run_live
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
@@ -38,6 +42,7 @@ dead = app.command(App(name="dead", help="Events that a consumer could not take.
 cli_access.register(app, operator)
 
 _ACTOR = "command line"
+_GC_THRESHOLD = 50_000
 Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
 
 
@@ -51,22 +56,21 @@ def main() -> None:
 
 
 @app.command
-async def up() -> int:
+def up() -> int:
     """Run everything in one process, on its own servers unless the environment names others."""
-    configure_logging()
-    settings = config.load()
-    async with stop_on_signals() as stop, platform(settings) as services:
-        await run_all(services, stop)
-    return 0
+    return _serve(run_all)
 
 
 @run.command(name="gateway")
-async def run_the_gateway() -> int:
+def run_the_gateway() -> int:
     """Run the gateway."""
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
-        await run_gateway(services, stop)
-    return 0
+    return _serve(run_gateway)
+
+
+@run.command(name="lane")
+def run_the_lane() -> int:
+    """Run the bet lane: the calls that place bets, on KENO_LANE_PORT, for a proxy to put before the gateway."""
+    return _serve(run_lane)
 
 
 @run.command(name="live")
@@ -115,28 +119,37 @@ async def add_operator(name: str, *, currency: list[str]) -> int:
 async def limit_operator(
     name: str,
     *,
-    currency: str,
+    bets_per_second: int | None = None,
+    currency: str | None = None,
     round_bets_max: int | None = None,
     round_stake_max_minor: int | None = None,
     round_exposure_max_minor: int | None = None,
 ) -> int:
-    """Limit what each of an operator's players may bet in a round, and what all bets of a round may win together at
-    most; or lift the limits that are not given.
+    """Limit how many bets a second an operator may send; or, in a currency, what each of its players may bet in a
+    round and what all bets of a round may win together at most.
+
+    Given a currency, the limits in it are replaced: those that are not given are lifted.
     """
-    asked = {
-        "currency": currency,
+    of_round = {
         "round_bets_max": round_bets_max,
         "round_stake_max_minor": round_stake_max_minor,
         "round_exposure_max_minor": round_exposure_max_minor,
     }
-    limits = decode_operator_limits(msgspec.json.encode(asked))
+    if currency is None and (bets_per_second is None or any(limit is not None for limit in of_round.values())):
+        _complain("give --bets-per-second, or --currency and the limits of a round in it")
+        return 2
+    asked = msgspec.json.encode({"currency": currency, **of_round})
+    limits = None if currency is None else decode_operator_limits(asked)
     async with platform(config.load()) as services:
         found = await services.identity.operator(name)
         if found is None:
             raise KenoError(f"there is no operator named {name}")
-        if currency not in found.currencies:
+        if limits is not None and currency not in found.currencies:
             raise KenoError(f"{name} does not have {currency}: it has {', '.join(found.currencies)}")
-        await services.bets.limit_operator(found.id, limits, actor=_ACTOR)
+        if bets_per_second is not None:
+            await services.identity.limit_rate(found.id, bets_per_second, actor=_ACTOR)
+        if limits is not None:
+            await services.bets.limit_operator(found.id, limits, actor=_ACTOR)
     return 0
 
 
@@ -352,6 +365,19 @@ async def demo(*, rounds: Annotated[int | None, Parameter(validator=validators.N
     configure_logging(level="warning")
     async with stop_on_signals() as stop:
         return 0 if await run_demo(config.load(), rounds, Path("demo-evidence"), stop) else 1
+
+
+def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
+    async def serve() -> None:
+        configure_logging()
+        async with stop_on_signals() as stop, platform(config.load()) as services:
+            # What is there by now stays, and a request leaves nothing behind that would be worth looking for often.
+            gc.freeze()
+            gc.set_threshold(_GC_THRESHOLD)
+            await server(services, stop)
+
+    uvloop.run(serve())
+    return 0
 
 
 def _dead_line(event: DeadEvent) -> str:

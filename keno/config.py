@@ -10,13 +10,15 @@ KENO_DATA_DIR            Folder of the embedded servers. Without it: .keno.
 KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 bytes in hex. Without it: keys/ in the data
                          folder. Missing keys are made only for the embedded database.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
+KENO_LANE_PORT           Where the bet lane listens. Without it: two after KENO_PORT for `keno run lane`, and `keno up`
+                         starts none, since its gateway answers bets as well.
 KENO_LIVE_PORT           Where the live stream listens, on KENO_HOST. Without it: the port after KENO_PORT.
 KENO_LIVE_CONNECTIONS_MAX, KENO_LIVE_ADDRESS_CONNECTIONS_MAX
                          Connections to a live process, of all and of one address. Without them: 20000, 200.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_LAUNCH_URL          The page that a launched player is sent to. Without it: /play of the first public origin.
 KENO_PLAYER_ORIGINS      Other origins whose pages may call for players, separated by commas. Without it: none.
-KENO_PROXIES_COUNT       How many proxies stand in front of the gateway and append to X-Forwarded-For. Without it: 0.
+KENO_PROXIES_COUNT       How many proxies stand in front of every server and append to X-Forwarded-For. Without it: 0.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
 KENO_SHARDS              Parts into which rooms are divided for the schedulers. A room keeps the one it was opened in.
                          Without it: 16.
@@ -55,6 +57,7 @@ class Config:
     keys_dir: Path
     host: str
     port: int
+    lane_port: int | None
     public_origins: tuple[str, ...]
     epoch_rounds: int
     failpoint: str | None
@@ -103,6 +106,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         keys_dir=Path(env.get("KENO_KEYS_DIR", data_dir / "keys")).resolve(),
         host=host,
         port=port,
+        lane_port=_integer(env, "KENO_LANE_PORT", 0, 1, 65_535) if "KENO_LANE_PORT" in env else None,
         public_origins=origins,
         epoch_rounds=_integer(env, "KENO_EPOCH_ROUNDS", 256, 1, 100_000),
         failpoint=env.get("KENO_FAILPOINT"),

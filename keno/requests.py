@@ -4,7 +4,9 @@ Unknown fields, strings for numbers and values out of range are refused with a c
 form is judged here: whether a request can be granted is decided where it takes effect.
 """
 
+import json
 import re
+from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
 import blake3
@@ -25,6 +27,7 @@ HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 AmountMinor = Annotated[int, Meta(ge=1, le=MINOR_MAX)]
 
 _T = TypeVar("_T")
+_encoder = msgspec.json.Encoder()
 
 _CODES_BY_FIELD = {"picks": "invalid_picks", "stake_minor": "invalid_stake", "amount_minor": "invalid_amount"}
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -54,11 +57,50 @@ def decode_as(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
         raise _explained(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError("malformed_json", f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def fingerprint(*content: object) -> bytes:
     """BLAKE3 (16 bytes) of what a request asks for: the same for the same request however its JSON is laid out."""
-    return blake3.blake3(msgspec.json.encode(content)).digest(length=16)
+    return fingerprints([content])[0]
+
+
+def fingerprints(contents: Sequence[Sequence[object]]) -> list[bytes]:
+    """The fingerprint of each of many requests, at half the cost."""
+    # No line of JSON has a newline within it.
+    lines = _encoder.encode_lines(contents).split(b"\n")
+    return [blake3.blake3(line).digest(length=16) for line in lines[:-1]]
+
+
+def quoted_fields(request: type[msgspec.Struct]) -> tuple[bytes, ...]:
+    """The fields of a request as they are spelled in JSON."""
+    return tuple(f'"{name}"'.encode() for name in request.__struct_fields__)
+
+
+def refuse_repeated_fields(body: bytes, fields: Sequence[bytes]) -> None:
+    """Raises RequestError `duplicate_field` if the object in `body` gives a field twice.
+
+    The body has been decoded as a request that has `fields` and no others; of a repeated one the decoder took the last.
+    What stands in objects within it is not judged.
+    """
+    # A name that stands there once cannot be repeated, unless a second spelling hides behind an escape.
+    if b"\\" not in body and all(body.count(field) <= 1 for field in fields):
+        return
+    try:
+        # Numbers stay text: what has too many digits is another's to refuse.
+        members = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise _too_deep() from None
+    seen = set()
+    for name, _ in members:
+        if name in seen:
+            raise RequestError("duplicate_field", f"the field {name!r} is given twice", name)
+        seen.add(name)
+
+
+def _too_deep() -> RequestError:
+    return RequestError("malformed_json", "the body is nested too deeply")
 
 
 def _explained(message: str) -> RequestError:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.app import create_app
+from gateway.app import create_app, create_lane
 from gateway.live.server import serve_live
 from gateway.server import serve
 from keno.bootstrap import Platform
@@ -14,6 +14,8 @@ async def run_all(platform: Platform, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(run_gateway(platform, stop), name="gateway")
         group.create_task(run_live(platform, stop), name="live")
+        if platform.config.lane_port is not None:
+            group.create_task(run_lane(platform, stop), name="lane")
         group.create_task(run_workers(platform, WORKERS, stop), name="workers")
 
 
@@ -29,5 +31,14 @@ async def run_live(platform: Platform, stop: asyncio.Event) -> None:
     """Serves the live stream until `stop`."""
     try:
         await serve_live(platform, stop)
+    finally:
+        stop.set()
+
+
+async def run_lane(platform: Platform, stop: asyncio.Event) -> None:
+    """Serves the bet lane until `stop`."""
+    config = platform.config
+    try:
+        await serve(create_lane(platform), config.host, config.lane_port or config.port + 2, stop)
     finally:
         stop.set()

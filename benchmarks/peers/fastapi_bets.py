@@ -1,6 +1,7 @@
-"""The peer of the gateway: the usual stack, written well. `python -m benchmarks.peers.fastapi_bets PORT` serves it.
+"""The peer of the bet lane: the usual stack, written well. `python -m benchmarks.peers.fastapi_bets PORT` serves it.
 
-FastAPI on uvicorn with uvloop and httptools; the general RFC 9421 library; one round trip to Redis for nonce and limit;
+FastAPI on uvicorn with uvloop and httptools; the general RFC 9421 library, for the answer's signature as for the
+request's; one round trip to Redis for nonce and limit;
 SQLAlchemy on asyncpg with the bet as one call of `bet_function.sql` in one transaction. A batch is its bets one after
 the other, a transaction each, on one connection. Answers have the fields of ours. Settings come from the environment.
 """
@@ -20,7 +21,7 @@ import msgspec
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from http_message_signatures import HTTPMessageVerifier
+from http_message_signatures import HTTPMessageSigner, HTTPMessageVerifier
 from http_message_signatures.algorithms import HMAC_SHA256
 from http_message_signatures.exceptions import HTTPMessageSignaturesException
 from http_message_signatures.resolvers import MappingKeyResolver
@@ -31,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 WINDOW_S = 60
 REQUESTS_A_SECOND_MAX = 1_000_000
-COMPONENTS = ("@method", "@target-uri", "content-digest")
+REQUEST_COMPONENTS = ("@method", "@target-uri", "content-digest")
 
 PLACE = text(
     "SELECT * FROM place_bet(:operator, :transaction_id, :fingerprint, :room, :player, :picks, :stake_minor, "
@@ -66,6 +67,15 @@ class Message:
         self.headers = {name: value for name, value in request.headers.items() if name.startswith(("sig", "content-d"))}
 
 
+class Reply:
+    """An answer as the library wants it, to sign it in place."""
+
+    def __init__(self, request: Message, status: int) -> None:
+        self.request = request
+        self.status_code = status
+        self.headers: dict[str, str] = {}
+
+
 class Peer:
     """The operator that may bet, and the servers behind."""
 
@@ -76,7 +86,8 @@ class Peer:
         self.key_id = key_id
         self.stubbed = stubbed
         self.ids = itertools.count(1)
-        keys = MappingKeyResolver(public_keys={key_id: secret}, private_keys={})
+        keys = MappingKeyResolver(public_keys={key_id: secret}, private_keys={key_id: secret})
+        self.signer = HTTPMessageSigner(signature_algorithm=HMAC_SHA256, key_resolver=keys)
         self.verifier = HTTPMessageVerifier(signature_algorithm=HMAC_SHA256, key_resolver=keys)
         url = database_url.replace("postgresql://", "postgresql+asyncpg://")
         self.engine = create_async_engine(url, pool_size=8, max_overflow=0)
@@ -86,7 +97,7 @@ class Peer:
         """Whether the operator signed the request, with a new nonce, and within its limit."""
         try:
             signed = self.verifier.verify(
-                Message(request), max_age=timedelta(seconds=WINDOW_S), require_components=COMPONENTS, body=body
+                Message(request), max_age=timedelta(seconds=WINDOW_S), require_components=REQUEST_COMPONENTS, body=body
             )[0]
         except HTTPMessageSignaturesException:
             return False
@@ -97,6 +108,19 @@ class Peer:
             pipe.expire(second, 2)
             new, count, _ = await pipe.execute()
         return bool(new) and count <= REQUESTS_A_SECOND_MAX
+
+    def answer(self, request: Request, status: int, value: Any) -> Response:
+        """A signed answer."""
+        body = msgspec.json.encode(value)
+        reply = Reply(Message(request), status)
+        self.signer.sign(
+            reply,
+            key_id=self.key_id,
+            covered_component_ids=("@status", "content-digest", '"signature";req'),
+            label="keno",
+            body=body,
+        )
+        return Response(body, status, reply.headers, media_type="application/json")
 
     async def stored(self, connection: AsyncConnection, bet: Bet, mask: int) -> Any:
         """The row that the database answers a bet with; a made-up one where the database is left out."""
@@ -183,7 +207,7 @@ def create_app(peer: Peer) -> FastAPI:
         except ValidationError:
             return _json(422, {"code": "invalid_request"})
         async with peer.engine.connect() as connection:
-            return _json(*await peer.place(connection, bet))
+            return peer.answer(request, *await peer.place(connection, bet))
 
     @app.post("/v1/bets/batch")
     async def place_many(request: Request) -> Response:
@@ -197,7 +221,7 @@ def create_app(peer: Peer) -> FastAPI:
         async with peer.engine.connect() as connection:
             placed = [await peer.place(connection, bet) for bet in batch.bets]
         results = [{"status": status, "bet" if status == 201 else "problem": answer} for status, answer in placed]
-        return _json(200, {"results": results})
+        return peer.answer(request, 200, {"results": results})
 
     return app
 

@@ -1,27 +1,24 @@
-"""What a player's client calls around the game: tickets and refresh tokens for tokens, and logout; and our key set."""
+"""What a player's client calls around the game: tickets and refresh tokens for tokens, and logout."""
 
 from __future__ import annotations
 
 import time
 from typing import Any, Final
 
-import msgspec
-from litestar import Request, Response, get, post
+from litestar import Request, Response, post
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 
-from gateway.answers import JSON, bytes_answer, json_answer
-from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
+from gateway.answers import json_answer
+from gateway.bodies import require_json
 from gateway.http import response
 from keno.identity.launch import ExchangeRequest, RefreshRequest, decode_exchange, decode_refresh
 from keno.identity.sessions import Session, SessionService, Tokens
-from keno.identity.signing_keys import SigningKeys
 from keno.identity.tokens import ACCESS_TOKEN_S
+from keno.requests import quoted_fields, refuse_repeated_fields
 
 _EXCHANGE_FIELDS: Final = quoted_fields(ExchangeRequest)
 _REFRESH_FIELDS: Final = quoted_fields(RefreshRequest)
-# A key is published a whole rotation before it signs, so a minute is nothing.
-_CACHE_CONTROL: Final = "public, max-age=60"
 
 OpenRequest = Request[None, None, State]
 
@@ -47,17 +44,6 @@ def routes(sessions: SessionService) -> list[HTTPRouteHandler]:
         return response(json_answer({"ended": True}))
 
     return [exchange, refresh, log_out]
-
-
-def key_set(signing_keys: SigningKeys) -> list[HTTPRouteHandler]:
-    """Our public keys for whoever checks what we sign. Open to everyone."""
-
-    @get("/.well-known/jwks.json")
-    async def jwks() -> Response[bytes]:
-        keys = msgspec.json.encode(await signing_keys.jwks(_now_ms()))
-        return response(bytes_answer(keys, JSON, cache_control=_CACHE_CONTROL))
-
-    return [jwks]
 
 
 def session_answer(session: Session) -> dict[str, Any]:

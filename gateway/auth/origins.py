@@ -7,7 +7,7 @@ Host header chooses among the configured origins; their scheme and spelling are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gateway.problems import ProblemError
@@ -37,15 +37,12 @@ class Origins:
         if not self._origins:
             raise ConfigError("at least one public origin is needed")
 
-    def target_uri(self, headers: Iterable[tuple[bytes, bytes]], raw_path: bytes, query: bytes) -> str:
-        """The absolute URI of a request, its path and query byte for byte as received (latin-1 where not ASCII).
+    def target_uri(self, hosts: Sequence[str], target: str) -> str:
+        """The absolute URI of a request: `target` is its path and query as received (latin-1 where not ASCII).
 
-        `headers` are pairs of lower-case name and raw value. An empty query is none: servers do not tell them apart.
-        Raises ProblemError `unknown_origin`.
+        `hosts` are the values of the Host header. Raises ProblemError `unknown_origin`.
         """
-        hosts = [value for name, value in headers if name == b"host"]
-        origin = self._origins.get(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
+        origin = self._origins.get(hosts[0].lower()) if len(hosts) == 1 else None
         if origin is None:
             raise ProblemError("unknown_origin", "the Host header names no host of this service")
-        target = raw_path + b"?" + query if query else raw_path
-        return origin + target.decode("latin-1")
+        return origin + target

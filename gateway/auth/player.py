@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from litestar import Request
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
-from gateway.auth.guard import Connection, Guard, read_body
+from gateway.auth.guard import Connection, Guard, read_body, values_of
 from gateway.auth.origins import Origins
 from gateway.problems import ProblemError
 from keno.identity.sessions import Session, SessionService
@@ -31,7 +31,7 @@ def of_our_pages(origins: Origins, player_origins: Iterable[str]) -> Guard:
 
     Raises ProblemError `unknown_origin`, `origin_not_allowed` and those of `read_body`.
     """
-    allowed = {origin.encode("ascii") for origin in player_origins}
+    allowed = frozenset(player_origins)
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         if not isinstance(connection, Request):
@@ -42,11 +42,10 @@ def of_our_pages(origins: Origins, player_origins: Iterable[str]) -> Guard:
     return guard
 
 
-def require_our_page(connection: Connection, origins: Origins, allowed: Iterable[bytes]) -> None:
+def require_our_page(connection: Connection, origins: Origins, allowed: Collection[str]) -> None:
     """Raises ProblemError `unknown_origin` for another host, `origin_not_allowed` for a page that may not call."""
-    headers = connection.scope["headers"]
-    here = origins.target_uri(headers, b"", b"").encode("ascii")
-    pages = [value for name, value in headers if name == b"origin"]
+    values = values_of(connection.scope["headers"])
+    here, pages = origins.target_uri(values("host"), ""), values("origin")
     if pages and (len(pages) > 1 or (pages[0] != here and pages[0] not in allowed)):
         raise ProblemError("origin_not_allowed", "the Origin header names a page that may not call")
 

@@ -16,11 +16,12 @@ from gateway.answers import json_answer
 from gateway.auth.guard import Connection, Guard
 from gateway.auth.networks import address_of
 from gateway.auth.player import bearer
-from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
+from gateway.bodies import require_json
 from gateway.http import response
 from gateway.problems import ProblemError
 from keno.identity.staff import LoginRequest, Role, Staff, decode_login
 from keno.identity.staff_service import SESSION_IDLE_MS, StaffService
+from keno.requests import quoted_fields, refuse_repeated_fields
 
 StaffRequest = Request[Staff, None, State]
 """A request behind the guard: `user` is who sends it."""

@@ -9,15 +9,14 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from gateway.answers import json_answer
-from gateway.auth.guard import SignedRequest
+from gateway.auth.guard import SignedRequest, signed_response
 from gateway.auth.networks import address_of
-from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
-from gateway.http import response
+from gateway.bodies import require_json
 from gateway.problems import ProblemError
-from keno.identity import signature
 from keno.identity.access import AccessService, KeyRequest, NetworksRequest, decode_key, decode_networks
 from keno.identity.networks import NetworkError, checked_networks, is_allowed
 from keno.identity.operators import Key
+from keno.requests import quoted_fields, refuse_repeated_fields
 
 _KEY_FIELDS: Final = quoted_fields(KeyRequest)
 _NETWORKS_FIELDS: Final = quoted_fields(NetworksRequest)
@@ -28,7 +27,8 @@ def routes(access: AccessService, proxies_count: int) -> list[HTTPRouteHandler]:
 
     @get("/keys")
     async def all_keys(request: SignedRequest) -> Response[bytes]:
-        return response(json_answer({"keys": [_key(key) for key in await access.keys(request.user.id)]}))
+        keys = await access.keys(request.user.id)
+        return signed_response(request, json_answer({"keys": [_key(key) for key in keys]}))
 
     @post("/keys")
     async def add(request: SignedRequest) -> Response[bytes]:
@@ -39,17 +39,17 @@ def routes(access: AccessService, proxies_count: int) -> list[HTTPRouteHandler]:
         added = await access.add_key(request.user.id, asked, actor=_actor(request))
         answer = _key(added.key) if added.secret is None else _key(added.key) | {"secret": added.secret.hex()}
         replayed = {"Idempotent-Replayed": "true"} if added.replayed else None
-        return response(json_answer(answer, status=201, headers=replayed))
+        return signed_response(request, json_answer(answer, status=201, headers=replayed))
 
     @delete("/keys/{key_id:str}", status_code=200)
     async def revoke(request: SignedRequest, key_id: FromPath[str]) -> Response[bytes]:
         revoked = await access.revoke_key(request.user.id, key_id, actor=_actor(request))
-        return response(json_answer(_key(revoked)))
+        return signed_response(request, json_answer(_key(revoked)))
 
     @get("/networks")
     async def networks(request: SignedRequest) -> Response[bytes]:
         found = await access.networks(request.user.id)
-        return response(json_answer({"networks": [str(network) for network in found]}))
+        return signed_response(request, json_answer({"networks": [str(network) for network in found]}))
 
     @put("/networks")
     async def set_networks(request: SignedRequest) -> Response[bytes]:
@@ -65,14 +65,15 @@ def routes(access: AccessService, proxies_count: int) -> list[HTTPRouteHandler]:
         if not is_allowed(checked, address):
             raise ProblemError("own_address_left_out", f"you call from {address or 'an unknown address'}", "networks")
         await access.set_networks(request.user.id, checked, actor=_actor(request))
-        return response(json_answer({"networks": [str(network) for network in checked]}))
+        return signed_response(request, json_answer({"networks": [str(network) for network in checked]}))
 
     return [all_keys, add, revoke, networks, set_networks]
 
 
 def _actor(request: SignedRequest) -> str:
-    signed = signature.parse(request.scope["headers"])
-    return f"operator {request.user.name}, key {signed.key_id}"
+    verified = request.auth.verified
+    assert verified is not None  # noqa: S101 - it is behind the guard
+    return f"operator {verified.operator.name}, key {verified.key.id}"
 
 
 def _key(key: Key) -> dict[str, Any]:

@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from litestar import Response, get, post, put
+from litestar import Request, Response, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from gateway.answers import json_answer
-from gateway.auth.guard import SignedRequest
-from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
+from gateway.auth.guard import SignedRequest, peer, read_body, received, signed_response
+from gateway.bodies import require_json
+from gateway.desk import Desk
 from gateway.http import decimal_id, is_a, response
-from gateway.placing import place_batch, place_bet
-from gateway.problems import BATCH_BODY_BYTES_MAX, ProblemError
+from gateway.placing import BATCH, BET, BetCall
+from gateway.problems import ProblemError
 from keno.bets.limits import PlayerLimits, decode_limits
 from keno.bets.service import BetService
 from keno.bets.store import StoredBet
 from keno.fairness import leaves
 from keno.game.numbers import mask_picks
-from keno.requests import PlayerReference
+from keno.requests import PlayerReference, quoted_fields, refuse_repeated_fields
 
 _LIMITS_FIELDS: Final = quoted_fields(PlayerLimits)
 
@@ -28,22 +29,12 @@ _LIMITS_FIELDS: Final = quoted_fields(PlayerLimits)
 def routes(bets: BetService) -> list[HTTPRouteHandler]:
     """The handlers, behind the operator's signature."""
 
-    @post("/bets")
-    async def place(request: SignedRequest) -> Response[bytes]:
-        require_json(request.headers.get("content-type"))
-        return response(await place_bet(bets, request.user, await request.body()))
-
-    @post("/bets/batch", status_code=200, request_max_body_size=BATCH_BODY_BYTES_MAX)
-    async def place_many(request: SignedRequest) -> Response[bytes]:
-        require_json(request.headers.get("content-type"))
-        return response(await place_batch(bets, request.user, await request.body()))
-
     @get("/bets/{bet_id:str}")
     async def look_up(request: SignedRequest, bet_id: FromPath[str]) -> Response[bytes]:
         found = await bets.find(request.user.id, decimal_id(bet_id, "bet_not_found"))
         if found is None:
             raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
-        return response(json_answer(stored_bet(*found)))
+        return signed_response(request, json_answer(stored_bet(*found)))
 
     @put("/players/{player:str}/limits")
     async def limit(request: SignedRequest, player: FromPath[str]) -> Response[bytes]:
@@ -53,9 +44,27 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
         refuse_repeated_fields(body, _LIMITS_FIELDS)
         if not is_a(PlayerReference, player) or not await bets.limit_player(request.user.id, player, limits):
             raise ProblemError("player_not_found", f"you have no such player with an account in {limits.currency}")
-        return response(json_answer({"player": player, **msgspec.structs.asdict(limits)}))
+        return signed_response(request, json_answer({"player": player, **msgspec.structs.asdict(limits)}))
 
-    return [place, place_many, look_up, limit]
+    return [look_up, limit]
+
+
+def placing_routes(desk: Desk) -> list[HTTPRouteHandler]:
+    """The handlers of the calls that the lane answers too; the desk lets operators in by itself."""
+    return [_placing(desk, BET), _placing(desk, BATCH)]
+
+
+def _placing(desk: Desk, call: BetCall) -> HTTPRouteHandler:
+    @post(call.path, request_max_body_size=call.body_bytes_max)
+    async def place(request: Request[Any, Any, Any]) -> Response[bytes]:
+        desk.capacity.take(call.body_bytes_max)
+        try:
+            body = await read_body(request)
+            return response(await desk.answer(call, *received(request), body, peer(request)))
+        finally:
+            desk.capacity.give_back(call.body_bytes_max)
+
+    return place
 
 
 def stored_bet(bet: StoredBet, leaf: bytes) -> dict[str, Any]:

@@ -18,25 +18,38 @@ from gateway.problems import problem
 _PATIENCE_S: Final = 2.0
 
 
-def routes(pool: asyncpg.Pool, redis: Redis) -> list[HTTPRouteHandler]:
+class Health:
+    """How the process is, for every server in it."""
+
+    def __init__(self, pool: asyncpg.Pool, redis: Redis) -> None:
+        self._pool = pool
+        self._redis = redis
+
+    @staticmethod
+    def lives() -> Answer:
+        """200."""
+        return json_answer({"status": "ok"})
+
+    async def ready(self) -> Answer:
+        """200 where PostgreSQL and Redis answer, else the problem `unavailable`."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._pool.fetchval("SELECT 1")
+                await self._redis.set("keno:ready", b"", px=1_000)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError):
+            return problem("unavailable", "the database or Redis does not answer")
+        return json_answer({"status": "ready"})
+
+
+def routes(health: Health) -> list[HTTPRouteHandler]:
     """The handlers, open to everyone."""
 
     @get("/healthz")
     async def healthz() -> Response[bytes]:
-        return response(json_answer({"status": "ok"}))
+        return response(health.lives())
 
     @get("/readyz")
     async def readyz() -> Response[bytes]:
-        return response(await _readiness(pool, redis))
+        return response(await health.ready())
 
     return [healthz, readyz]
-
-
-async def _readiness(pool: asyncpg.Pool, redis: Redis) -> Answer:
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            await pool.fetchval("SELECT 1")
-            await redis.set("keno:ready", b"", px=1_000)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError):
-        return problem("unavailable", "the database or Redis does not answer")
-    return json_answer({"status": "ready"})

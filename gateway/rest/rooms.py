@@ -9,8 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from gateway.answers import json_answer
-from gateway.auth.guard import SignedRequest
-from gateway.http import decimal_id, query_of, response, uuid_id
+from gateway.auth.guard import SignedRequest, signed_response
+from gateway.http import decimal_id, query_of, uuid_id
 from gateway.problems import ProblemError
 from keno.requests import ID_MAX
 from keno.rounds.service import RoomService
@@ -32,11 +32,11 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
     @get("/rooms")
     async def all_rooms(request: SignedRequest) -> Response[bytes]:
         found = await rooms.rooms(request.user.id)
-        return response(json_answer({"rooms": [_room(room) for room in found]}))
+        return signed_response(request, json_answer({"rooms": [_room(room) for room in found]}))
 
     @get("/rooms/{room:str}")
     async def one_room(request: SignedRequest, room: FromPath[str]) -> Response[bytes]:
-        return response(json_answer(_room(await visible(request, room))))
+        return signed_response(request, json_answer(_room(await visible(request, room))))
 
     @get("/rooms/{room:str}/rounds")
     async def rounds_of_room(request: SignedRequest, room: FromPath[str]) -> Response[bytes]:
@@ -45,14 +45,14 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
         found = await rooms.rounds((await visible(request, room)).id, query.get("before"), limit)
         more = len(found) == limit and found[-1].number > 1
         page = {"rounds": [round_members(each) for each in found], "next_before": found[-1].number if more else None}
-        return response(json_answer(page))
+        return signed_response(request, json_answer(page))
 
     @get("/rounds/{round_id:str}")
     async def one_round(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
         found = await rooms.round(decimal_id(round_id, "round_not_found"), request.user.id)
         if found is None:
             raise ProblemError("round_not_found", f"you have no round {round_id}")
-        return response(json_answer(round_members(found)))
+        return signed_response(request, json_answer(round_members(found)))
 
     return [all_rooms, one_room, rounds_of_room, one_round]
 

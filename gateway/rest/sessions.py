@@ -13,15 +13,15 @@ from litestar.params import FromPath
 
 from gateway.answers import json_answer
 from gateway.auth.exchange import session_answer
-from gateway.auth.guard import SignedRequest
-from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
-from gateway.http import is_a, response
+from gateway.auth.guard import SignedRequest, signed_response
+from gateway.bodies import require_json
+from gateway.http import is_a
 from gateway.problems import ProblemError
 from keno.bets.limits import PlayerLimits
 from keno.bets.service import BetService
 from keno.identity.launch import LaunchLimits, LaunchRequest, decode_launch
 from keno.identity.sessions import SessionService
-from keno.requests import PlayerReference
+from keno.requests import PlayerReference, quoted_fields, refuse_repeated_fields
 from keno.rounds.service import RoomService
 from keno.wallet.service import WalletService
 
@@ -58,20 +58,20 @@ def routes(
             # In the fragment, which browsers send to no server and show to no other page.
             "launch_url": f"{launch_url}#ticket={launched.ticket}",
         }
-        return response(json_answer(answer, status=201))
+        return signed_response(request, json_answer(answer, status=201))
 
     @delete("/sessions/{session_id:str}", status_code=200)
     async def end(request: SignedRequest, session_id: FromPath[str]) -> Response[bytes]:
         known = _SESSION_ID.fullmatch(session_id) is not None
         if not known or not await sessions.end(request.user.id, session_id):
             raise ProblemError("session_not_found", "you have no such session, or it is over")
-        return response(json_answer({"session_id": session_id, "ended": True}))
+        return signed_response(request, json_answer({"session_id": session_id, "ended": True}))
 
     @delete("/players/{player:str}/sessions", status_code=200)
     async def end_all(request: SignedRequest, player: FromPath[str]) -> Response[bytes]:
         if not is_a(PlayerReference, player) or not await sessions.end_all(request.user.id, player):
             raise ProblemError("player_not_found", "you have no such player")
-        return response(json_answer({"player": player, "ended": True}))
+        return signed_response(request, json_answer({"player": player, "ended": True}))
 
     return [launch, end, end_all]
 

@@ -8,8 +8,8 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from gateway.answers import json_answer
-from gateway.auth.guard import SignedRequest
-from gateway.http import is_a, query_integer, query_texts, response
+from gateway.auth.guard import SignedRequest, signed_response
+from gateway.http import is_a, query_integer, query_texts
 from gateway.problems import ProblemError
 from keno.requests import CurrencyCode, PlayerReference
 from keno.wallet.service import WalletService
@@ -38,7 +38,7 @@ def routes(wallet: WalletService) -> list[HTTPRouteHandler]:
             raise ProblemError("player_not_found", "you have no such player")
         next_before = None if page.next_before is None else str(page.next_before)
         entries = [_entry(entry) for entry in page.entries]
-        return response(json_answer({"player": player, "entries": entries, "next_before": next_before}))
+        return signed_response(request, json_answer({"player": player, "entries": entries, "next_before": next_before}))
 
     return [statement]
 

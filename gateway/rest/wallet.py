@@ -10,11 +10,11 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from gateway.answers import json_answer
-from gateway.auth.guard import SignedRequest
-from gateway.bodies import quoted_fields, refuse_repeated_fields, require_json
-from gateway.http import is_a, response
+from gateway.auth.guard import SignedRequest, signed_response
+from gateway.bodies import require_json
+from gateway.http import is_a
 from gateway.problems import ProblemError
-from keno.requests import PlayerReference, TransactionId
+from keno.requests import PlayerReference, TransactionId, quoted_fields, refuse_repeated_fields
 from keno.wallet.request import MovementKind, MovementRequest, RollbackRequest, decode_movement, decode_rollback
 from keno.wallet.service import WalletService
 from keno.wallet.store import MoneyOutcome, Movement, Rollback
@@ -47,8 +47,8 @@ def routes(wallet: WalletService) -> list[HTTPRouteHandler]:
         refuse_repeated_fields(body, _MOVEMENT_FIELDS)
         movement = await wallet.move_money(kind, request.user.id, player, asked)
         _refuse(movement.outcome, asked)
-        return response(
-            json_answer(_movement(player, asked, movement), status=201, headers=_replayed(movement.outcome))
+        return signed_response(
+            request, json_answer(_movement(player, asked, movement), status=201, headers=_replayed(movement.outcome))
         )
 
     @post("/wallets/{player:str}/deposits")
@@ -69,7 +69,9 @@ def routes(wallet: WalletService) -> list[HTTPRouteHandler]:
         refuse_repeated_fields(body, _ROLLBACK_FIELDS)
         done = await wallet.roll_back(request.user.id, target_id, asked)
         _refuse(done.outcome, asked)
-        return response(json_answer(_rollback(target_id, asked, done), status=201, headers=_replayed(done.outcome)))
+        return signed_response(
+            request, json_answer(_rollback(target_id, asked, done), status=201, headers=_replayed(done.outcome))
+        )
 
     @get("/wallets/{player:str}")
     async def balances(request: SignedRequest, player: FromPath[str]) -> Response[bytes]:
@@ -77,7 +79,7 @@ def routes(wallet: WalletService) -> list[HTTPRouteHandler]:
         if found is None:
             raise ProblemError("player_not_found", "you have no such player")
         held = [{"currency": balance.currency, "balance_minor": balance.balance_minor} for balance in found]
-        return response(json_answer({"player": player, "balances": held}))
+        return signed_response(request, json_answer({"player": player, "balances": held}))
 
     return [deposit, withdraw, roll_back, balances]
 

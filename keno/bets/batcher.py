@@ -24,10 +24,33 @@ ItemT = TypeVar("ItemT", bound=Keyed)
 AnswerT = TypeVar("AnswerT")
 
 
+class _Group(Generic[AnswerT]):
+    """Items that came together, with one future for all of them: one each would cost as much as the items."""
+
+    __slots__ = ("answers", "done", "missing")
+
+    def __init__(self, size: int, unanswered: AnswerT) -> None:
+        self.answers: list[AnswerT] = [unanswered] * size
+        self.missing = size
+        self.done: asyncio.Future[list[AnswerT]] = asyncio.get_running_loop().create_future()
+
+    def answer(self, place: int, answer: AnswerT) -> None:
+        self.answers[place] = answer
+        self.missing -= 1
+        if self.missing == 0 and not self.done.done():
+            self.done.set_result(self.answers)
+
+    def fail(self, error: BaseException) -> None:
+        self.missing -= 1
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
 class Batcher(Generic[ItemT, AnswerT]):
     """Batches items for `send`, which gets them in the order of their arrival and answers with one answer an item.
 
-    An item whose key is under way waits for the next batch, so that it finds what became of the first.
+    An item whose key is under way waits for the next batch, so that it finds what became of the first. A batch leaves
+    beside another only with `company_min` items: fewer are cheaper in one batch when that other has returned.
     """
 
     def __init__(
@@ -38,36 +61,45 @@ class Batcher(Generic[ItemT, AnswerT]):
         batch_items_max: int = 1_000,
         queue_items_max: int = 20_000,
         batches_under_way_max: int = 2,
+        company_min: int = 1,
     ) -> None:
         self._send = send
         self._overloaded = overloaded
         self._batch_items_max = batch_items_max
         self._queue_items_max = queue_items_max
         self._batches_under_way_max = batches_under_way_max
-        self._queue: deque[tuple[ItemT, asyncio.Future[AnswerT]]] = deque()
+        self._company_min = company_min
+        self._queue: deque[tuple[ItemT, _Group[AnswerT], int]] = deque()
         self._keys_under_way: set[Hashable] = set()
         self._batches: set[asyncio.Task[None]] = set()
         self._flush_scheduled = False
 
     async def submit(self, item: ItemT) -> AnswerT:
         """The answer for `item`; raises what `send` raised. A caller that is cancelled does not take its item back."""
-        return await self._enqueue(item)
+        return (await self._enqueue((item,)))[0]
 
     async def submit_all(self, items: Sequence[ItemT]) -> list[AnswerT]:
-        """The answers for items that came together, in their order. One that does not fit is overloaded by itself."""
-        return await asyncio.gather(*[self._enqueue(item) for item in items])
+        """The answers for items that came together, in their order. One that does not fit is overloaded by itself.
 
-    def _enqueue(self, item: ItemT) -> "asyncio.Future[AnswerT]":
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[AnswerT] = loop.create_future()
-        if len(self._queue) >= self._queue_items_max:
-            answer.set_result(self._overloaded)
-            return answer
-        self._queue.append((item, answer))
-        if not self._flush_scheduled:
+        Where they went in several batches and one failed, its error is raised; the others stand.
+        """
+        return await self._enqueue(items) if items else []
+
+    def _enqueue(self, items: Sequence[ItemT]) -> "asyncio.Future[list[AnswerT]]":
+        group = _Group(len(items), self._overloaded)
+        room = max(self._queue_items_max - len(self._queue), 0)
+        self._queue.extend((item, group, place) for place, item in enumerate(items[:room]))
+        for place in range(room, len(items)):
+            group.answer(place, self._overloaded)
+        if room and not self._flush_scheduled:
             self._flush_scheduled = True
-            loop.call_soon(self._flush)
-        return answer
+            asyncio.get_running_loop().call_soon(self._flush)
+        return group.done
+
+    @property
+    def waiting(self) -> bool:
+        """Whether items wait that no batch has taken yet."""
+        return bool(self._queue)
 
     async def close(self) -> None:
         """Waits until everything submitted has its answer."""
@@ -76,7 +108,7 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        while self._queue and len(self._batches) < self._batches_under_way_max:
+        while self._may_leave():
             batch = self._take_batch()
             if not batch:
                 return
@@ -84,34 +116,38 @@ class Batcher(Generic[ItemT, AnswerT]):
             self._batches.add(task)
             task.add_done_callback(self._batch_done)
 
-    def _take_batch(self) -> list[tuple[ItemT, asyncio.Future[AnswerT]]]:
-        batch: list[tuple[ItemT, asyncio.Future[AnswerT]]] = []
-        waiting: list[tuple[ItemT, asyncio.Future[AnswerT]]] = []
+    def _may_leave(self) -> bool:
+        if not self._batches:
+            return bool(self._queue)
+        return len(self._queue) >= self._company_min and len(self._batches) < self._batches_under_way_max
+
+    def _take_batch(self) -> list[tuple[ItemT, _Group[AnswerT], int]]:
+        batch: list[tuple[ItemT, _Group[AnswerT], int]] = []
+        waiting: list[tuple[ItemT, _Group[AnswerT], int]] = []
         while self._queue and len(batch) < self._batch_items_max:
             entry = self._queue.popleft()
-            if entry[0].key in self._keys_under_way:
+            key = entry[0].key
+            if key in self._keys_under_way:
                 waiting.append(entry)
             else:
-                self._keys_under_way.add(entry[0].key)
+                self._keys_under_way.add(key)
                 batch.append(entry)
         self._queue.extendleft(reversed(waiting))
         return batch
 
-    async def _send_batch(self, batch: list[tuple[ItemT, asyncio.Future[AnswerT]]]) -> None:
+    async def _send_batch(self, batch: list[tuple[ItemT, _Group[AnswerT], int]]) -> None:
         try:
-            answers = await self._send([item for item, _ in batch])
+            answers = await self._send([item for item, _, _ in batch])
             # Paired before the first is given away: with one answer missing, each could be another caller's.
-            for (_, future), answer in list(zip(batch, answers, strict=True)):
-                if not future.done():
-                    future.set_result(answer)
+            for (_, group, place), answer in list(zip(batch, answers, strict=True)):
+                group.answer(place, answer)
         except BaseException as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for _, group, _ in batch:
+                group.fail(error)
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._keys_under_way.difference_update(item.key for item, _ in batch)
+            self._keys_under_way.difference_update([item.key for item, _, _ in batch])
 
     def _batch_done(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)

@@ -7,14 +7,14 @@ only their own part.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from keno.bets.request import BetRequest, checked
-from keno.requests import AmountMinor, DecimalId, HashHex, decode_as
+from keno.bets.request import AskedBet, BetRequest, checked
+from keno.requests import AmountMinor, DecimalId, HashHex, decode_as, quoted_fields, refuse_repeated_fields
 
 OwnTransactionId = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,40}\Z")]
 """With the longest player id it is as long as a transaction id may be."""
@@ -32,11 +32,13 @@ class PlayerBetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decoder = msgspec.json.Decoder(PlayerBetRequest)
+_FIELDS: Final = quoted_fields(PlayerBetRequest)
 
 
-def decode_player_bet(body: bytes, player_id: int, player: str, currency: str) -> tuple[BetRequest, bytes]:
-    """The bet in `body` as its operator's player would place it, and its picks as a mask; raises RequestError."""
+def decode_player_bet(body: bytes, player_id: int, player: str, currency: str) -> AskedBet:
+    """The bet in `body` as its operator's player would place it; raises RequestError."""
     asked = decode_as(_decoder, body)
+    refuse_repeated_fields(body, _FIELDS)
     return checked(
         BetRequest(
             transaction_id=_prefix(player_id) + asked.transaction_id,

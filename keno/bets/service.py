@@ -1,17 +1,18 @@
 """Places bets and tells what became of them. Everything of a bet but HTTP and sockets is behind `BetService.place`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 import msgspec
+from asyncpg.pool import PoolConnectionProxy
 
 from keno.bets import store
 from keno.bets.batcher import Batcher
 from keno.bets.limits import OperatorLimits, PlayerLimits
 from keno.bets.outcome import Outcome
-from keno.bets.request import BetRequest
+from keno.bets.request import AskedBet, BetRequest, request_fingerprints
 from keno.fairness import keno1, leaves
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
@@ -21,21 +22,10 @@ ATTEMPTS = 3
 """How often a batch is tried that waits too long for others; its callers wait meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A bet on its way to the database."""
-
-    bet: store.BetRow
-
-    @property
-    def key(self) -> tuple[UUID, str]:
-        """The operator and its transaction id."""
-        return self.bet.operator_id, self.bet.transaction_id
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A bet that stands. `leaf` (138 bytes) is what the round's lock commits to."""
+class Receipt(NamedTuple):
+    """A bet that stands. `leaf` (138 bytes) is what the round's lock commits to; `leaf_hash`, its RFC 9162 hash, stands
+    in the round's evidence.
+    """
 
     bet_id: int
     round_id: int
@@ -44,19 +34,17 @@ class Receipt:
     paytable: bytes
     accepted_ms: int
     leaf: bytes
-
-    @property
-    def leaf_hash(self) -> bytes:
-        """The RFC 9162 hash of the leaf, as it stands in the round's evidence."""
-        return leaves.leaf_hashes(self.leaf)[0]
+    leaf_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """The answer to a bet; the receipt is there for the outcomes ACCEPTED and DUPLICATE."""
 
     outcome: Outcome
     receipt: Receipt | None = None
+
+
+_COMPANY_MIN = 64
 
 
 class BetService:
@@ -65,15 +53,19 @@ class BetService:
     def __init__(self, pool: asyncpg.Pool, privacy_key: bytes) -> None:
         self._pool = pool
         self._privacy_key = privacy_key
-        self._batcher: Batcher[Attempt, Placed] = Batcher(self._place_batch, Placed(Outcome.OVERLOADED))
+        self._batcher: Batcher[store.BetRow, Placed] = Batcher(
+            self._place_batch, Placed(Outcome.OVERLOADED), company_min=_COMPANY_MIN
+        )
+        self._kept: list[PoolConnectionProxy] = []
+        """Connections of batches that have returned, for those that follow at once."""
 
     async def place(self, operator_id: UUID, request: BetRequest, mask: bytes) -> Placed:
         """Places one bet (`mask`: its picks). When it answers ACCEPTED, the bet is on disk."""
-        return await self._batcher.submit(_attempt(operator_id, request, mask))
+        return (await self.place_all(operator_id, [(request, mask)]))[0]
 
-    async def place_all(self, operator_id: UUID, requests: Sequence[tuple[BetRequest, bytes]]) -> list[Placed]:
-        """Places bets that came together, each with its mask; an answer each, in their order."""
-        return await self._batcher.submit_all([_attempt(operator_id, request, mask) for request, mask in requests])
+    async def place_all(self, operator_id: UUID, asked: Sequence[AskedBet]) -> list[Placed]:
+        """Places bets that came together; an answer each, in their order."""
+        return await self._batcher.submit_all(_rows(operator_id, asked))
 
     async def find(self, operator_id: UUID, bet_id: int) -> tuple[store.StoredBet, bytes] | None:
         """An operator's bet and its leaf; None where it has no such bet."""
@@ -112,10 +104,18 @@ class BetService:
         """Waits for the bets that are on their way."""
         await self._batcher.close()
 
-    async def _place_batch(self, attempts: Sequence[Attempt]) -> list[Placed]:
-        bets = [attempt.bet for attempt in attempts]
-        async with self._pool.acquire() as conn:
+    async def _place_batch(self, bets: Sequence[store.BetRow]) -> list[Placed]:
+        conn = self._kept.pop() if self._kept else await self._pool.acquire()
+        try:
             rows = await _place(conn, bets)
+        except BaseException:
+            await self._pool.release(conn)
+            raise
+        self._kept.append(conn)
+        if not self._batcher.waiting:
+            # Giving a connection back costs as much as a few bets, and only while bets wait is there a next batch.
+            while self._kept:
+                await self._pool.release(self._kept.pop())
         failpoints.reach("bets.committed")
         receipts = iter(
             self._receipts([(bet, row) for bet, row in zip(bets, rows, strict=True) if row.bet_id is not None])
@@ -123,28 +123,27 @@ class BetService:
         return [Placed(row.outcome, next(receipts) if row.bet_id is not None else None) for row in rows]
 
     def _receipts(self, standing: Sequence[tuple[store.BetRow, store.PlacedRow]]) -> list[Receipt]:
-        unsalted = b"".join(_unsalted(bet, row) for bet, row in standing)
-        return [
-            _receipt(row, leaf)
-            for (_, row), leaf in zip(standing, leaves.split(leaves.salted(self._privacy_key, unsalted)), strict=True)
-        ]
+        salted = leaves.salted(self._privacy_key, b"".join([_unsalted(bet, row) for bet, row in standing]))
+        each = zip(standing, leaves.split(salted), leaves.leaf_hashes(salted), strict=True)
+        return [_receipt(row, leaf, leaf_hash) for (_, row), leaf, leaf_hash in each]
 
 
-def _attempt(operator_id: UUID, request: BetRequest, mask: bytes) -> Attempt:
-    return Attempt(
+def _rows(operator_id: UUID, asked: Sequence[AskedBet]) -> list[store.BetRow]:
+    return [
         store.BetRow(
-            operator_id=operator_id,
-            transaction_id=request.transaction_id,
-            fingerprint=request.fingerprint(mask),
-            room_id=request.room,
-            round_id=request.round_id,
-            player=request.player,
-            picks=mask,
-            stake_minor=request.stake_minor,
-            currency=request.currency,
-            paytable=None if request.paytable is None else bytes.fromhex(request.paytable),
+            operator_id,
+            bet.transaction_id,
+            fingerprint,
+            bet.room,
+            bet.round_id,
+            bet.player,
+            mask,
+            bet.stake_minor,
+            bet.currency,
+            None if bet.paytable is None else bytes.fromhex(bet.paytable),
         )
-    )
+        for (bet, mask), fingerprint in zip(asked, request_fingerprints(asked), strict=True)
+    ]
 
 
 async def _place(conn: Connection, bets: Sequence[store.BetRow], attempts: int = ATTEMPTS) -> list[store.PlacedRow]:
@@ -175,7 +174,9 @@ def _unsalted(bet: store.BetRow, row: store.PlacedRow) -> bytes:
     return leaves.unsalted_leaf(row.bet_id, operator, account, bet.picks, bet.stake_minor, bet.currency, row.paytable)
 
 
-def _receipt(row: store.PlacedRow, leaf: bytes) -> Receipt:
+def _receipt(row: store.PlacedRow, leaf: bytes, leaf_hash: bytes) -> Receipt:
     assert row.bet_id is not None and row.round_id is not None and row.round_number is not None  # noqa: S101, PT018 - a bet that stands
     assert row.room_id is not None and row.paytable is not None and row.accepted_ms is not None  # noqa: S101, PT018 - a bet that stands
-    return Receipt(row.bet_id, row.round_id, row.round_number, row.room_id, row.paytable, row.accepted_ms, leaf)
+    return Receipt(
+        row.bet_id, row.round_id, row.round_number, row.room_id, row.paytable, row.accepted_ms, leaf, leaf_hash
+    )

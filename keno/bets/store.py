@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from keno.bets.limits import OperatorLimits, PlayerLimits
@@ -9,9 +10,10 @@ from keno.bets.outcome import Outcome
 from keno.game.settlement import RoundTotals
 from keno.infra.postgres import Connection, Executor
 
+_OUTCOMES = tuple(Outcome)
 
-@dataclass(frozen=True, slots=True)
-class BetRow:
+
+class BetRow(NamedTuple):
     """A bet as `place_bets` takes it. Either `room_id` or `round_id` is set; without a paytable the room's first is
     taken.
     """
@@ -27,9 +29,13 @@ class BetRow:
     currency: str
     paytable: bytes | None
 
+    @property
+    def key(self) -> tuple[UUID, str]:
+        """What makes it the same as another."""
+        return self.operator_id, self.transaction_id
 
-@dataclass(frozen=True, slots=True)
-class PlacedRow:
+
+class PlacedRow(NamedTuple):
     """What `place_bets` says of a bet; all but the outcome is None where no bet stands behind it."""
 
     outcome: Outcome
@@ -67,18 +73,7 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
         [bet.picks for bet in bets],
         [bet.stake_minor for bet in bets],
     )
-    return [
-        PlacedRow(
-            Outcome(row["outcome"]),
-            row["bet_id"],
-            row["round_id"],
-            row["round_number"],
-            row["room_id"],
-            row["paytable_hash"],
-            row["accepted_ms"],
-        )
-        for row in rows
-    ]
+    return [PlacedRow(_OUTCOMES[row[0]], *row[1:]) for row in rows]
 
 
 async def hold_off_bets(conn: Connection, operator_id: UUID) -> None:

@@ -43,6 +43,16 @@ def picks_mask(picks: Sequence[int]) -> bytes:
         raise PicksError(str(error)) from None
 
 
+def picks_masks(many: Sequence[list[int]]) -> list[bytes]:
+    """The mask of each of `many` lists of exact ints; raises `PicksError` where one is not of 1..10 picks."""
+    if not all(1 <= len(picks) <= PICKS_MAX for picks in many):
+        raise PicksError(f"a bet has 1 to {PICKS_MAX} picks")
+    try:
+        return [_core.picks_mask(picks) for picks in many]
+    except (_core.CoreError, OverflowError) as error:
+        raise PicksError(str(error)) from None
+
+
 def mask_picks(mask: bytes) -> list[int]:
     """The picks, ascending, for which `mask` (10 bytes) stands. Raises `PicksError` unless they are 1..10 picks."""
     if len(mask) != MASK_BYTES:

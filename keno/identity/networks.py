@@ -6,12 +6,15 @@ The allow-list is a second lock beside the signature, never instead of it. Witho
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from keno.errors import KenoError
 
 NETWORKS_MAX: Final = 64
+# One more than any address has: what is longer is none, and is not kept.
+_ADDRESS_CHARS_MAX: Final = 64
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -47,7 +50,7 @@ def caller(peer: str | None, forwarded_for: Iterable[str], proxies_count: int) -
     if proxies_count == 0:
         return _address(peer or "")
     entries = [entry.strip() for line in forwarded_for for entry in line.split(",")]
-    return _address(entries[-proxies_count]) if len(entries) >= proxies_count else None
+    return _address(entries[-proxies_count][:_ADDRESS_CHARS_MAX]) if len(entries) >= proxies_count else None
 
 
 def is_allowed(networks: Sequence[Network], address: Address | None) -> bool:
@@ -55,6 +58,7 @@ def is_allowed(networks: Sequence[Network], address: Address | None) -> bool:
     return not networks or (address is not None and any(address in network for network in networks))
 
 
+@lru_cache(4_096)
 def _address(text: str) -> Address | None:
     try:
         address = ip_address(text)

@@ -14,6 +14,7 @@ from keno.errors import KenoError
 from keno.identity.networks import Network
 from keno.identity.signature import Algorithm, VerifyingKey
 from keno.money import CURRENCIES
+from keno.risk.rates import Rate
 
 KEYS_ACTIVE_MAX = 2
 """Two keys let an operator put the next one in place before it takes the last one away. The schema enforces it."""
@@ -53,6 +54,7 @@ class Operator(NamedTuple):
     wallet_mode: WalletMode
     currencies: tuple[str, ...]
     status: OperatorStatus
+    rate: Rate
     networks: tuple[Network, ...] = ()
     """From where its requests may come; from anywhere where there are none."""
 

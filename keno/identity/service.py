@@ -1,14 +1,14 @@
 """Operators, their keys, and who a signed request comes from.
 
-Authorization (which operator may do what) belongs to the services that are called; rate limits to `keno.risk`; accounts
-to the wallet.
+Authorization (which operator may do what) belongs to the services that are called; how much is too much to `keno.risk`;
+accounts to the wallet.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -16,18 +16,22 @@ from redis.asyncio import Redis
 
 from keno.errors import KenoError
 from keno.identity import signature, store
+from keno.identity.admission import Admission, Admissions
 from keno.identity.keyring import Keyring
-from keno.identity.nonces import Nonces
 from keno.identity.operators import (
     IdentityError,
     Key,
+    KnownKey,
     Operator,
+    OperatorNotFoundError,
     WalletMode,
     checked_currencies,
     checked_key_id,
     checked_name,
 )
+from keno.identity.responses import ResponseKey
 from keno.reporting.store import log_admin_action
+from keno.risk.rates import PER_SECOND_MAX
 
 ED25519_PUBLIC_BYTES = 32
 HMAC_SECRET_BYTES = 32
@@ -44,6 +48,19 @@ class AuthenticationError(KenoError):
         self.detail = detail
 
 
+class Verified(NamedTuple):
+    """A request that an operator signed. It is not let in yet: its nonce may have been used before."""
+
+    signed: signature.SignedHeaders
+    key: KnownKey
+    now_ms: int
+
+    @property
+    def operator(self) -> Operator:
+        """Who signed."""
+        return self.key.operator
+
+
 class IdentityService:
     """Adds operators and keys, and authenticates operators by their signatures.
 
@@ -53,18 +70,21 @@ class IdentityService:
     def __init__(self, pool: asyncpg.Pool, redis: Redis, platform_key: bytes) -> None:
         self._pool = pool
         self._keyring = Keyring(pool, platform_key)
-        self._nonces = Nonces(redis)
+        self._admissions = Admissions(redis)
+        self.response_key = ResponseKey(platform_key)
 
-    async def authenticate(
-        self, method: str, target_uri: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, now_ms: int
-    ) -> Operator:
-        """The operator that signed this request, after its nonce has been spent.
+    async def close(self) -> None:
+        """Answers everybody who waits to be let in."""
+        await self._admissions.close()
 
-        `headers` are pairs of lower-case name and raw value, one a field line; `target_uri` is absolute.
-        Raises `signature.SignatureError`, `AuthenticationError`, `nonces.NonceStoreError` (nobody can be let in).
-        A key's state is told only to who can sign with it; the nonce is spent last, so that nobody else can burn it.
+    async def verify(
+        self, method: str, target_uri: str, values_of: Callable[[str], Sequence[str]], body: bytes, now_ms: int
+    ) -> Verified:
+        """Who signed this request. `target_uri` is absolute; `values_of` gives the values of a lower-case header.
+
+        Raises `signature.SignatureError`, `AuthenticationError`. A key's state is told only to who can sign with it.
         """
-        signed = signature.parse(headers)
+        signed = signature.parse_fields(values_of)
         key = await self._keyring.find(signed.key_id, now_ms)
         if key is None:
             raise AuthenticationError("unknown_key", f"no key {signed.key_id}")
@@ -73,9 +93,27 @@ class IdentityService:
             raise AuthenticationError("key_revoked", f"key {key.id} was revoked")
         if key.operator.status != "active":
             raise AuthenticationError("operator_suspended", f"operator {key.operator.name} is {key.operator.status}")
-        if not await self._nonces.spend(key.id, signed.nonce, created_s=signed.created_s, now_ms=now_ms):
+        return Verified(signed, key, now_ms)
+
+    async def admit(self, verified: Verified, cost: int) -> Admission:
+        """Spends the nonce of a request that was verified, so that nobody else can burn it, and takes what it costs.
+
+        Whether the operator's rate lets it in is in the answer. Raises AuthenticationError for a nonce that was used,
+        `admission.AdmissionError` where nobody can be let in.
+        """
+        signed, key = verified.signed, verified.key
+        admission = await self._admissions.ask(
+            key.id,
+            signed.nonce,
+            key.operator.id,
+            key.operator.rate,
+            cost,
+            created_s=signed.created_s,
+            now_ms=verified.now_ms,
+        )
+        if admission.replayed:
             raise AuthenticationError("nonce_replayed", "this nonce was used with this key before")
-        return key.operator
+        return admission
 
     async def add_operator(
         self, name: str, currencies: Sequence[str], wallet_mode: WalletMode = "transfer", *, actor: str
@@ -87,6 +125,20 @@ class IdentityService:
             after = {"name": operator.name, "currencies": list(operator.currencies), "wallet_mode": wallet_mode}
             await log_admin_action(conn, actor, "operator.added", str(operator.id), None, after)
         return operator
+
+    async def limit_rate(self, operator_id: UUID, per_second: int, *, actor: str) -> None:
+        """Replace how many bets a second an operator may send; gateways follow within a second.
+
+        Raises IdentityError, OperatorNotFoundError.
+        """
+        if not 1 <= per_second <= PER_SECOND_MAX:
+            raise IdentityError(f"a rate is 1 to {PER_SECOND_MAX} bets a second, not {per_second}")
+        async with self._pool.acquire() as conn, conn.transaction():
+            before = await store.set_rate(conn, operator_id, per_second)
+            if before is None:
+                raise OperatorNotFoundError(f"no operator {operator_id}")
+            changed = {"bets_per_s_max": before}, {"bets_per_s_max": per_second}
+            await log_admin_action(conn, actor, "operator.rate_limited", str(operator_id), *changed)
 
     async def operator(self, name: str) -> Operator | None:
         """The operator of this name."""

@@ -19,7 +19,7 @@ import hmac
 import re
 from base64 import b64encode
 from binascii import a2b_base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
@@ -79,6 +79,8 @@ class SignedHeaders(NamedTuple):
     params: str
     """the signature parameters as received: everything after `label=`"""
     signature: bytes
+    field: str
+    """the Signature field as received"""
     content_digest: str
     """the Content-Digest field as received"""
     digest: bytes
@@ -111,17 +113,26 @@ def parse(headers: Iterable[tuple[bytes, bytes]]) -> SignedHeaders:
     `headers` are pairs of lower-case name and raw value, one pair a field line, as ASGI gives them.
     Raises SignatureError: `signature_missing`, `signature_malformed`.
     """
-    fields = _fields(headers)
-    found = _INPUT.fullmatch(fields["signature-input"])
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        if name in _WANTED:
+            found.setdefault(name.decode("ascii"), []).append(value.decode("latin-1"))
+    return parse_fields(lambda name: found.get(name, ()))
+
+
+def parse_fields(values_of: Callable[[str], Sequence[str]]) -> SignedHeaders:
+    """`parse` where fields are looked up: `values_of` gives the values of a lower-case name, one a field line."""
+    signature_input, signature_field, content_digest = _fields(values_of)
+    found = _INPUT.fullmatch(signature_input)
     if found is None:
         raise SignatureError("signature_malformed", f"Signature-Input must be label={COMPONENTS} and four parameters")
     label, params, created, nonce, key_id, algorithm = found.groups()
     if created is None or nonce is None or key_id is None or algorithm not in _SIGNATURE_BYTES:
         raise SignatureError("signature_malformed", "created, nonce, keyid and alg must each appear exactly once")
-    signature = _SIGNATURE.fullmatch(fields["signature"])
+    signature = _SIGNATURE.fullmatch(signature_field)
     if signature is None or signature[1] != label:
         raise SignatureError("signature_malformed", "Signature must be one byte sequence, labelled as Signature-Input")
-    digest = _DIGEST.fullmatch(fields["content-digest"])
+    digest = _DIGEST.fullmatch(content_digest)
     if digest is None:
         raise SignatureError("signature_malformed", "Content-Digest must be sha-256=:(base64 of 32 bytes): alone")
     return SignedHeaders(
@@ -131,7 +142,8 @@ def parse(headers: Iterable[tuple[bytes, bytes]]) -> SignedHeaders:
         nonce,
         params,
         _bytes(signature[2], _SIGNATURE_BYTES[algorithm], "Signature"),
-        fields["content-digest"],
+        signature_field,
+        content_digest,
         _bytes(digest[1], 32, "Content-Digest"),
     )
 
@@ -203,26 +215,28 @@ def _is_signable(method: str, target_uri: str) -> bool:
     return method.isascii() and method.isalpha() and _TARGET.fullmatch(target_uri) is not None
 
 
-def _fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for raw_name, value in headers:
-        name = _WANTED.get(raw_name)
-        if name is None:
+def _fields(values_of: Callable[[str], Sequence[str]]) -> tuple[str, str, str]:
+    missing = []
+    fields = []
+    for name in _NAMES:
+        values = values_of(name)
+        if not values:
+            missing.append(name)
             continue
-        if name in fields:
+        if len(values) > 1:
             raise SignatureError("signature_malformed", f"{name} appears more than once")
-        if len(value) > HEADER_BYTES_MAX:
+        if len(values[0]) > HEADER_BYTES_MAX:
             raise SignatureError("signature_malformed", f"{name} is longer than {HEADER_BYTES_MAX} bytes")
-        if not value.isascii():
+        if not values[0].isascii():
             raise SignatureError("signature_malformed", f"{name} must be ASCII")
-        fields[name] = value.decode("ascii")
-    missing = [name for name in _WANTED.values() if name not in fields]
+        fields.append(values[0])
     if missing:
         raise SignatureError("signature_missing", f"missing: {', '.join(missing)}")
-    return fields
+    return fields[0], fields[1], fields[2]
 
 
-_WANTED: Final = {name.encode(): name for name in ("signature-input", "signature", "content-digest")}
+_NAMES: Final = ("signature-input", "signature", "content-digest")
+_WANTED: Final = frozenset(name.encode() for name in _NAMES)
 
 
 def _bytes(text: str, length: int, header: str) -> bytes:

@@ -22,6 +22,7 @@ from keno.identity.operators import (
 from keno.identity.signature import Algorithm
 from keno.identity.staff import Role, Staff, StaffError
 from keno.infra.postgres import Connection, Executor
+from keno.risk.rates import Rate
 
 Purpose = Literal["player-token", "wallet-callback"]
 KeyState = Literal["next", "current", "retired", "revoked"]
@@ -54,7 +55,7 @@ async def add_operator(conn: Executor, name: str, currencies: Sequence[str], wal
     try:
         rows = await conn.fetch(
             "INSERT INTO operators (name, currencies, wallet_mode) VALUES ($1, $2, $3) "
-            "RETURNING id, name, wallet_mode, currencies, status, networks",
+            "RETURNING id, name, wallet_mode, currencies, status, bets_per_s_max, networks",
             name,
             list(currencies),
             wallet_mode,
@@ -67,7 +68,8 @@ async def add_operator(conn: Executor, name: str, currencies: Sequence[str], wal
 async def operator_by_name(conn: Executor, name: str) -> Operator | None:
     """The operator of this name."""
     row = await conn.fetchrow(
-        "SELECT id, name, wallet_mode, currencies, status, networks FROM operators WHERE name = $1", name
+        "SELECT id, name, wallet_mode, currencies, status, bets_per_s_max, networks FROM operators WHERE name = $1",
+        name,
     )
     return None if row is None else _operator(row)
 
@@ -112,11 +114,22 @@ async def revoke_key(conn: Executor, key_id: str) -> UUID | None:
     return operator_id
 
 
+async def set_rate(conn: Executor, operator_id: UUID, per_second: int) -> int | None:
+    """Replace an operator's rate; what it was before, or None where there is no such operator."""
+    before: int | None = await conn.fetchval(
+        "UPDATE operators AS o SET bets_per_s_max = $2 FROM operators AS before "
+        "WHERE o.id = $1 AND before.id = o.id RETURNING before.bets_per_s_max",
+        operator_id,
+        per_second,
+    )
+    return before
+
+
 async def stored_key(conn: Executor, key_id: str) -> StoredKey | None:
     """A key with its material and its operator, revoked or not."""
     row = await conn.fetchrow(
         "SELECT k.key_id, k.algorithm, k.material, k.revoked_ms, o.id, o.name, o.wallet_mode, o.currencies, o.status, "
-        "o.networks "
+        "o.bets_per_s_max, o.networks "
         "FROM operator_keys k JOIN operators o ON o.id = k.operator_id WHERE k.key_id = $1",
         key_id,
     )
@@ -126,8 +139,15 @@ async def stored_key(conn: Executor, key_id: str) -> StoredKey | None:
 
 
 def _operator(row: asyncpg.Record) -> Operator:
-    currencies, networks = tuple(row["currencies"]), tuple(row["networks"])
-    return Operator(row["id"], row["name"], row["wallet_mode"], currencies, row["status"], networks)
+    return Operator(
+        row["id"],
+        row["name"],
+        row["wallet_mode"],
+        tuple(row["currencies"]),
+        row["status"],
+        Rate(row["bets_per_s_max"]),
+        tuple(row["networks"]),
+    )
 
 
 async def hold_operator(conn: Connection, operator_id: UUID) -> None:

@@ -22,9 +22,11 @@ _CONSUMERS = ("wallet", "reporting", "notifier")
 
 @pytest.fixture
 async def gateway(
-    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
+    request: pytest.FixtureRequest, database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[Gateway]:
-    async with open_gateway(database, owner_pool, redis_url, tmp_path) as opened:
+    """The gateway; with the parameter "lane", bets go to the lane instead of the gateway's own routes."""
+    on_lane = getattr(request, "param", "route") == "lane"
+    async with open_gateway(database, owner_pool, redis_url, tmp_path, bets_on_lane=on_lane) as opened:
         yield opened
 
 

@@ -1,7 +1,6 @@
 """The acceptance of bets by the database: each outcome, which of two faults is the answer, and what is stored."""
 
 import asyncio
-import dataclasses
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
@@ -141,7 +140,7 @@ async def test_transaction_ids_of_two_operators_have_nothing_to_do_with_each_oth
     other = await floor.add_operator("EUR")
     await floor.fund("ann", 1_000, operator_id=other)
     mine = floor.bet(transaction_id="same")
-    theirs = dataclasses.replace(mine, operator_id=other)
+    theirs = mine._replace(operator_id=other)
     assert await floor.outcomes(mine, theirs) == [A, A]
     assert await floor.outcomes(theirs, mine) == [DUPLICATE, DUPLICATE]
     assert (await floor.balance("ann"), await floor.balance("ann", operator_id=other)) == (99_900, 900)

@@ -1,7 +1,6 @@
 """Bets on real connections at the same time as each other, as their round's lock, and as the loss of a connection."""
 
 import asyncio
-import dataclasses
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -323,7 +322,7 @@ async def test_bets_whose_connections_are_cut_at_any_moment_are_placed_once_by_t
 
 async def test_a_batch_that_fails_as_a_whole_has_stored_none_of_its_bets(floor: Floor) -> None:
     good = floor.bet()
-    twice = dataclasses.replace(floor.bet(), transaction_id=good.transaction_id)
+    twice = floor.bet()._replace(transaction_id=good.transaction_id)
     before = await floor.books()
     with pytest.raises(asyncpg.UniqueViolationError):
         await floor.place(good, floor.bet(), twice)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from support.gateway import JSON, Casino, Gateway
 
 from keno.rounds.store import Room
+
+pytestmark = pytest.mark.parametrize("gateway", ["route", "lane"], indirect=True)
 
 
 @pytest.fixture
@@ -63,6 +66,15 @@ async def test_each_bet_of_a_batch_has_the_outcome_it_would_have_had_alone(
     assert alone.json() == results[8]["bet"]
 
 
+async def test_a_field_given_twice_in_one_bet_is_that_bets_alone(gateway: Gateway, casino: Casino, room: Room) -> None:
+    good, other = json.dumps(bet(room, "t-1")), json.dumps(bet(room, "\\"))
+    twice = json.dumps(bet(room, "t-2"))[:-1] + ', "stake_minor": 200}'
+    body = f'{{"bets": [{good}, {twice}, {other}]}}'.encode()
+    results = (await casino.send("POST", "/v1/bets/batch", body, JSON)).json()["results"]
+    assert [each["status"] for each in results] == [201, 400, 201]
+    assert results[1]["problem"]["code"] == "duplicate_field"
+
+
 async def test_a_thousand_bets_go_in_at_once_and_are_paid_for_in_their_order(
     gateway: Gateway, casino: Casino, room: Room
 ) -> None:
@@ -82,6 +94,8 @@ async def test_a_thousand_bets_go_in_at_once_and_are_paid_for_in_their_order(
         (b'{"bets":[{}],"more":1}', 422, "unknown_field"),
         (b'{"bets":[{}],"bets":[{}]}', 400, "duplicate_field"),
         (b'{"bets":[{}', 400, "malformed_json"),
+        (b'{"bets":[' + b"[" * 100_000 + b"]" * 100_000 + b"]}", 400, "malformed_json"),
+        (b'{"bets":["\\n",' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"]}", 400, "malformed_json"),
         (b'{"bets":["' + b"x" * (512 * 1024) + b'"]}', 413, "body_too_large"),
     ],
 )

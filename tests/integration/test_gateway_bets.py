@@ -18,6 +18,9 @@ from keno.rounds.store import Room
 UNKNOWN_UUID = "00000000-0000-4000-8000-000000000000"
 
 
+pytestmark = pytest.mark.parametrize("gateway", ["route", "lane"], indirect=True)
+
+
 @pytest.fixture
 async def room(gateway: Gateway) -> Room:
     return await gateway.room()

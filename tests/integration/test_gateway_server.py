@@ -15,7 +15,7 @@ import pytest
 from support.databases import Database
 from support.gateway import JSON, Casino, Gateway, open_gateway
 
-from gateway import app
+from gateway import failing
 from gateway.answers import Answer
 from gateway.app import create_app
 from gateway.auth import guard
@@ -126,8 +126,8 @@ async def test_a_body_that_breaks_off_is_not_logged_as_a_failure_of_ours(
         answered.set()
         return problem_of(error)
 
-    monkeypatch.setattr(app, "problem_of", answer)
-    monkeypatch.setattr(app, "_log_failure", lambda _, error: failures.append(error))
+    monkeypatch.setattr(failing, "problem_of", answer)
+    monkeypatch.setattr(failing, "log_failure", lambda error, *_: failures.append(error))
     _, writer = await asyncio.open_connection(HOST, port)
     writer.write(f"POST /v1/bets HTTP/1.1\r\nHost: {HOST}:{port}\r\n".encode() + rest)
     await writer.drain()

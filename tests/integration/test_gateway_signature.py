@@ -6,19 +6,21 @@ import asyncio
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import httpx
 import pytest
 from redis.asyncio import Redis
-from support.databases import Database
 from support.gateway import JSON, ORIGIN, Casino, Gateway
 
+from keno.identity.admission import AdmissionError, Admissions
 from keno.identity.keyring import CACHE_MS
-from keno.identity.nonces import Nonces, NonceStoreError
 from keno.identity.operators import IdentityError, KeyExistsError, KeyLimitError, OperatorExistsError
 from keno.identity.service import AuthenticationError, IdentityService
 from keno.identity.signature import HmacSecret
+from keno.infra.redis import ScriptCaller
+from keno.risk.rates import Rate
 
 DEPOSITS = "/v1/wallets/p-1/deposits"
 DEPOSIT = b'{"transaction_id":"d-1","amount_minor":100,"currency":"EUR"}'
@@ -111,17 +113,20 @@ async def test_a_refused_signature_does_not_use_up_the_nonce(casino: Casino) -> 
 
 
 async def test_a_nonce_is_remembered_as_long_as_its_signature_can_be_accepted(redis: Redis) -> None:
-    nonces, now_ms = Nonces(redis), 1_700_000_000_000
-    assert await nonces.spend("k", "old", created_s=now_ms // 1000 - 60, now_ms=now_ms)
-    assert await nonces.spend("k", "early", created_s=now_ms // 1000 + 60, now_ms=now_ms)
+    admissions, now_ms = Admissions(redis), 1_700_000_000_000
+    for nonce, age_s in (("old", 60), ("early", -60)):
+        created_s = now_ms // 1000 - age_s
+        asked = admissions.ask("k", nonce, uuid4(), Rate(10), 1, created_s=created_s, now_ms=now_ms)
+        assert not (await asked).replayed
+    await admissions.close()
     assert 4_000 < await redis.pttl("keno:nonce:k:old") <= 5_000
     assert 124_000 < await redis.pttl("keno:nonce:k:early") <= 125_000
 
 
-async def test_without_redis_nobody_is_let_in(database: Database, pool: asyncpg.Pool, tmp_path: Path) -> None:
+async def test_without_redis_nobody_is_let_in(tmp_path: Path) -> None:
     away = Redis(unix_socket_path=str(tmp_path / "nobody"))
-    with pytest.raises(NonceStoreError):
-        await Nonces(away).spend("k", "n", created_s=0, now_ms=0)
+    with pytest.raises(AdmissionError):
+        await Admissions(away).ask("k", "n", uuid4(), Rate(10), 1, created_s=0, now_ms=0)
     await away.aclose()
 
 
@@ -130,10 +135,10 @@ async def test_a_request_without_redis_is_answered_503_and_stores_nothing(
 ) -> None:
     stored = await gateway.stored()
 
-    async def refuse(*_: object, **__: object) -> bool:
-        raise NonceStoreError("away")
+    async def refuse(*_: object) -> None:
+        raise ConnectionError("away")
 
-    monkeypatch.setattr(Nonces, "spend", refuse)
+    monkeypatch.setattr(ScriptCaller, "call", refuse)
     response = await deposit(casino)
     assert problem(response) == (503, "unavailable")
     assert response.headers["retry-after"] == "1"
@@ -156,8 +161,8 @@ async def test_what_another_process_changed_is_seen_once_the_cache_is_old(gatewa
 
     async def authenticate(now_ms: int) -> str:
         signed = casino.headers("GET", path, b"", created_s=now_ms // 1000)
-        headers = [(name.lower().encode(), value.encode()) for name, value in signed.items()]
-        return (await identity.authenticate("GET", ORIGIN + path, headers, b"", now_ms)).name
+        values = {name.lower(): [value] for name, value in signed.items()}
+        return (await identity.verify("GET", ORIGIN + path, values.__getitem__, b"", now_ms)).operator.name
 
     now_ms = 1_700_000_000_000
     assert await authenticate(now_ms) == casino.operator.name

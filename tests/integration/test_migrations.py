@@ -79,7 +79,7 @@ _UPDATES = {
         "leases": _ALL,
         "operator_keys": "revoked_ms",
         "operator_limits": "changes_count round_bets_max round_exposure_max_minor round_stake_max_minor",
-        "operators": "currencies networks status",
+        "operators": "bets_per_s_max currencies networks status",
         "outbox": "sent_ms",
         "players": "status",
         "revenue_hourly": _ALL,

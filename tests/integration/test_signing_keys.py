@@ -38,7 +38,8 @@ def kid_of(token: str) -> str:
 async def published(gateway: Gateway) -> dict[str, dict[str, Any]]:
     answer = await gateway.client.get("/.well-known/jwks.json")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=60")
-    return {key["kid"]: key for key in answer.json()["keys"]}
+    answers_with = gateway.platform.identity.response_key.id
+    return {key["kid"]: key for key in answer.json()["keys"] if key["kid"] != answers_with}
 
 
 async def states(gateway: Gateway) -> dict[str, str]:

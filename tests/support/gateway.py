@@ -19,7 +19,7 @@ import asyncpg
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.app import create_app
+from gateway.app import create_app, create_lane
 from keno import bootstrap
 from keno.bootstrap import Platform
 from keno.config import Config
@@ -31,6 +31,7 @@ from keno.infra.keyfiles import load_keys
 from keno.rounds.service import default_limits
 from keno.rounds.store import Room
 from support.databases import Database
+from support.lanes import LaneTransport
 from support.rounds import ShardLeader
 
 ORIGIN = "http://keno.test"
@@ -151,7 +152,13 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(
-    database: Database, owner_pool: asyncpg.Pool, redis_url: str, folder: Path, origin: str = ORIGIN
+    database: Database,
+    owner_pool: asyncpg.Pool,
+    redis_url: str,
+    folder: Path,
+    origin: str = ORIGIN,
+    *,
+    bets_on_lane: bool = False,
 ) -> AsyncIterator[Gateway]:
     """The product on a database and Redis of the test, served in the process."""
     config = Config(
@@ -166,6 +173,7 @@ async def open_gateway(
         keys_dir=folder / "keys",
         host="127.0.0.1",
         port=8080,
+        lane_port=None,
         public_origins=(origin,),
         epoch_rounds=16,
         outbox_retention_h=1,
@@ -176,6 +184,8 @@ async def open_gateway(
     )
     load_keys(config.keys_dir, create=True)
     async with bootstrap.platform(config) as platform:
-        transport = httpx.ASGITransport(app=create_app(platform))  # type: ignore[arg-type]
+        transport: httpx.AsyncBaseTransport = httpx.ASGITransport(app=create_app(platform))  # type: ignore[arg-type]
+        if bets_on_lane:
+            transport = LaneTransport(create_lane(platform), transport)
         async with httpx.AsyncClient(transport=transport, base_url=origin) as client:
             yield Gateway(platform, client, owner_pool)

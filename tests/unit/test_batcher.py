@@ -133,6 +133,27 @@ async def test_no_more_batches_are_under_way_than_allowed() -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_few_items_wait_for_the_batch_under_way_and_many_leave_beside_it() -> None:
+    sender = Sender()
+    to: Batcher[Item, str] = Batcher(sender, "overloaded", company_min=3)
+    first = submit(to, Item("a"))
+    await turns()
+    few = submit(to, *numbered(2))
+    await turns()
+    assert sender.batches == [[Item("a")]]
+    many = submit(to, *numbered(1, 2))
+    await turns()
+    assert sender.batches[1:] == [numbered(3)]
+    assert not to.waiting
+    last = submit(to, Item("z"))
+    await turns()
+    assert to.waiting
+    for batch in range(3):
+        sender.answer(batch)
+        await turns()
+    await asyncio.gather(*first, *few, *many, *last)
+
+
 async def test_items_of_one_key_are_never_under_way_together_and_keep_their_order() -> None:
     sender = Sender()
     tasks = submit(batcher(sender), Item("a", 1), Item("b", 1), Item("a", 2), Item("c", 1), Item("a", 3))

@@ -1,0 +1,76 @@
+"""Where bets are handed in: what every server of bets does with a request, from its bytes to the bytes of the answer.
+
+A server reads the body, within `Capacity` and the call's limit, and sends the answer as it is; the rest is here, so
+that no two servers can differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.answers import Answer
+from gateway.auth.entrance import Entrance, ValuesOf
+from gateway.bodies import require_json
+from gateway.failing import answer_to
+from gateway.placing import Asked, BetCall
+from gateway.problems import ProblemError
+from keno.bets.service import BetService
+from keno.errors import KenoError
+
+REQUESTS_MAX: Final = 2_000
+BODY_BYTES_MAX: Final = 128 * 1024 * 1024
+
+
+class Capacity:
+    """How many requests and bytes of bodies may be under way in a process; more are refused at once as overloaded."""
+
+    def __init__(self, requests_max: int = REQUESTS_MAX, bytes_max: int = BODY_BYTES_MAX) -> None:
+        self._requests = requests_max
+        self._bytes = bytes_max
+
+    def take(self, body_bytes: int) -> None:
+        """Counts a request in before its body is read. Raises ProblemError `overloaded`."""
+        if self._requests < 1 or self._bytes < body_bytes:
+            raise ProblemError("overloaded", "too many requests are under way")
+        self._requests -= 1
+        self._bytes -= body_bytes
+
+    def give_back(self, body_bytes: int) -> None:
+        """Counts it out."""
+        self._requests += 1
+        self._bytes += body_bytes
+
+
+class Desk:
+    """Answers bets."""
+
+    def __init__(self, entrance: Entrance, bets: BetService) -> None:
+        self._entrance = entrance
+        self._bets = bets
+        self.capacity = Capacity()
+
+    async def answer(self, call: BetCall, target: str, values_of: ValuesOf, body: bytes, peer: str) -> Answer:
+        """The answer to a POST of `call`, whatever happens. The arguments are those of `Entrance.verify`.
+
+        Bad requests of an operator cost like good ones, or they could be sent without end.
+        """
+        passage = self._entrance.passage()
+        try:
+            verified = await self._entrance.verify(passage, "POST", target, values_of, body, peer)
+            asked = _read(call, values_of("content-type"), body)
+            await self._entrance.admit(passage, 1 if isinstance(asked, KenoError) else len(asked))
+            if isinstance(asked, KenoError):
+                raise asked
+            answer = await call.place(self._bets, verified.operator.id, asked)
+        except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
+            answer = answer_to(error, "POST", call.path)
+        return passage.finish(answer)
+
+
+def _read(call: BetCall, content_types: Sequence[str], body: bytes) -> Asked | KenoError:
+    try:
+        require_json(content_types[0] if len(content_types) == 1 else None)
+        return call.read(body)
+    except KenoError as error:
+        return error
