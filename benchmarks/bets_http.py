@@ -20,7 +20,7 @@ from benchmarks.bets_house import House, house, ordered_id
 from benchmarks.http_load import Load
 from benchmarks.peers import pgbench
 from benchmarks.peers.pgbench import Pgbench
-from benchmarks.processes import free_port, running
+from benchmarks.processes import free_port, python, running
 from benchmarks.report import Row
 from benchmarks.servers import ServerCpu, Servers, process_cpu_seconds
 from keno.identity.service import IdentityService
@@ -29,6 +29,12 @@ from keno.infra.keyfiles import load_keys
 from keno.infra.postgres import create_pool
 from keno.risk.rates import PER_SECOND_MAX
 
+METHOD = (
+    "HTTP: `keno run lane` against FastAPI, each one process, requests signed before the clock starts; both check the"
+    " signature, spend the nonce, hold to a rate and sign the answer. The peer's batch is a transaction a bet. CPU of"
+    " a service is that of its process; Redis, which both ask once a request, is left out. Half load is half of what "
+    "the side did without a pause in the run before."
+)
 PEER = "FastAPI, SQLAlchemy"
 PLAYERS = 1_000
 BATCH = 1_000
@@ -181,8 +187,8 @@ async def _ours(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
             }
             port, other = free_port(), free_port()
             async with (
-                running("keno", ["run", "lane"], environment | _listening(port), port) as process,
-                running("benchmarks.stubbed_gateway", [], environment | _listening(other), other) as stub,
+                running(python("keno", "run", "lane"), port, environment | _listening(port)) as process,
+                running(python("benchmarks.stubbed_gateway"), other, environment | _listening(other)) as stub,
             ):
                 side = Side(books, (key_id, secret), books.room_id, port, process)
                 yield side, replace(side, port=other, process=stub, stores=False)
@@ -207,8 +213,8 @@ async def _peer(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
         }
         module = "benchmarks.peers.fastapi_bets"
         async with (
-            running(module, [str(port)], environment, port) as process,
-            running(module, [str(other)], environment | {"PEER_STUBBED": "1"}, other) as stub,
+            running(python(module, str(port)), port, environment) as process,
+            running(python(module, str(other)), other, environment | {"PEER_STUBBED": "1"}) as stub,
         ):
             side = Side(books, (key_id, HmacSecret(secret)), books.room, port, process)
             yield side, replace(side, port=other, process=stub, stores=False)

@@ -4,24 +4,30 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 _START_S = 60.0
 
 
+def python(module: str, *arguments: str) -> list[str]:
+    """The command of one of our modules."""
+    return [sys.executable, "-m", module, *arguments]
+
+
 @asynccontextmanager
 async def running(
-    module: str, arguments: Sequence[str], environment: dict[str, str], port: int
+    command: Sequence[str], port: int, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m MODULE` with arguments and `environment` beside ours, from when it listens on a port of loopback."""
-    command = [sys.executable, "-m", module, *arguments]
-    process = await asyncio.create_subprocess_exec(*command, env=os.environ | environment, stdout=sys.stderr)
+    """A process with `environment` beside ours, from when it listens on a port of loopback."""
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **(environment or {})}, stdout=sys.stderr
+    )
     try:
         async with asyncio.timeout(_START_S):
             while not await _listens(port):
                 if process.returncode is not None:
-                    raise SystemExit(f"{module} ended with status {process.returncode}")
+                    raise SystemExit(f"{command[0]} ended with status {process.returncode}")
                 await asyncio.sleep(0.05)
         yield process
     finally:

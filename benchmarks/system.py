@@ -10,39 +10,23 @@ must be settled and the full audit clean; the benchmark exits with 1 where it is
 import argparse
 import asyncio
 import os
-import secrets
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from fractions import Fraction
-from pathlib import Path
 from random import Random
-from uuid import UUID
-
-from redis.asyncio import Redis
 
 from benchmarks import http_load, report, servers
-from benchmarks.bets_house import DEPOSIT_MINOR, add_players, ordered_id
-from benchmarks.processes import free_port, running
-from benchmarks.servers import Database, ServerCpu, Servers, process_cpu_seconds
-from keno.game import rules
-from keno.game.profiles import shipped_paytable
-from keno.identity.service import IdentityService
-from keno.identity.signature import HmacSecret
-from keno.infra.keyfiles import load_keys
-from keno.infra.migrate import migrate
-from keno.infra.postgres import create_pool
-from keno.risk.rates import PER_SECOND_MAX
-from keno.rounds.service import GUARD_MS, RoomService, default_limits
+from benchmarks.bets_house import DEPOSIT_MINOR, ordered_id
+from benchmarks.floor import DRAIN_S, Floor
+from benchmarks.floor import floor as floor_of
+from benchmarks.processes import free_port, python, running
+from benchmarks.servers import ServerCpu, Servers, process_cpu_seconds
 
-AMQP_URL = os.environ.get("KENO_BENCH_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 BETS_A_SECOND = 12_000
 """More than a billion a day."""
 CONNECTIONS = 8
-DRAIN_S = 300.0
 METHOD = (
     "One lane process, one process with the gateway, the live stream and all workers, PostgreSQL, Redis, RabbitMQ and "
     "the load, all on this machine. A request is a signed batch of bets of many players on the round on sale in one "
@@ -52,13 +36,6 @@ METHOD = (
 )
 _WINDOW_S = 10.0
 _random = Random(23)
-_FINISHED = """
-    SELECT NOT EXISTS (SELECT FROM rounds WHERE phase IN ('locked', 'drawn') AND bets_count > 0)
-        AND NOT EXISTS (SELECT FROM outbox WHERE sent_ms IS NULL AND created_ms < $1)
-        AND NOT EXISTS (SELECT FROM rounds AS r JOIN bets AS b ON b.round_id = r.id WHERE r.phase = 'open')
-        AND NOT EXISTS (SELECT FROM payouts AS p WHERE payout_minor > 0
-            AND NOT EXISTS (SELECT FROM round_credits AS c WHERE c.round_id = p.round_id))
-"""
 
 
 @dataclass(frozen=True)
@@ -91,102 +68,42 @@ class Counts:
         return accepted
 
 
-@dataclass(frozen=True)
-class Floor:
-    """An operator with players and rooms, and what it signs with."""
-
-    database: Database
-    environment: dict[str, str]
-    key_id: str
-    secret: HmacSecret
-    rooms: list[UUID]
-    players: int
-
-    def requests(self, port: int, size: Size) -> Iterator[bytes]:
-        """Signed batches, each made when it is taken: a signature holds for a minute."""
-        picks = ["[" + ",".join(map(str, _random.sample(range(1, 81), 1 + n % 10))) + "]" for n in range(1_000)]
-        for n in range(int(size.seconds * size.rate / size.batch)):
-            room = self.rooms[n % len(self.rooms)]
-            bets = ",".join(
-                f'{{"transaction_id":"{ordered_id()}","player":"{_random.randint(1, self.players)}","room":"{room}",'
-                f'"picks":{_random.choice(picks)},"stake_minor":{100 * _random.randint(1, 100)},"currency":"EUR"}}'
-                for _ in range(size.batch)
-            )
-            yield http_load.signed(port, self.key_id, self.secret, "/v1/bets/batch", f'{{"bets":[{bets}]}}'.encode())
-
-
-@asynccontextmanager
-async def _floor(found: Servers, size: Size) -> AsyncIterator[Floor]:
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keno-bench-")))
-        database = await stack.enter_async_context(servers.database(found))
-        await migrate(database.owner_url)
-        keys = load_keys(folder, create=True)
-        pool = await stack.enter_async_context(await create_pool(database.app_url, connections_max=2))
-        redis = await stack.enter_async_context(Redis.from_url(found.redis_url))
-        identity = IdentityService(pool, redis, keys.platform)
-        operator = await identity.add_operator("casino", ["EUR"], actor="benchmark")
-        await identity.limit_rate(operator.id, PER_SECOND_MAX, actor="benchmark")
-        key_id = f"bench-{secrets.token_hex(4)}"
-        secret = HmacSecret(await identity.add_hmac_key(operator.id, key_id, actor="benchmark"))
-        await add_players(database.owner, operator.id, size.players)
-        environment = {
-            "KENO_DATABASE_URL": database.app_url,
-            "KENO_VAULT_DATABASE_URL": database.url_as("keno_vault"),
-            "KENO_OWNER_DATABASE_URL": database.owner_url,
-            "KENO_REDIS_URL": found.redis_url,
-            "KENO_AMQP_URL": AMQP_URL,
-            "KENO_AMQP_NAMESPACE": f"keno-bench-{secrets.token_hex(4)}",
-            "KENO_KEYS_DIR": str(folder),
-        }
-        rooms = [await _add_room(RoomService(pool), n) for n in range(size.rooms)]
-        await database.owner.execute("VACUUM ANALYZE")
-        yield Floor(database, environment, key_id, secret, rooms, size.players)
-
-
-async def _add_room(rooms: RoomService, n: int) -> UUID:
-    paytable = shipped_paytable("94")
-    room_rules = rules.build(
-        profile="S",
-        guard_ms=GUARD_MS,
-        beacon_chain=None,
-        rtp_bounds=(Fraction(935, 1000), Fraction(945, 1000)),
-        paytables=[paytable.hash],
-        currencies={"EUR": default_limits("EUR")},
-    )
-    room = await rooms.add(
-        f"hall {n}", period_ms=5_000, lock_lead_ms=200, room_rules=room_rules, paytables=[paytable], actor="benchmark"
-    )
-    return room.id
+def requests(floor: Floor, port: int, size: Size) -> Iterator[bytes]:
+    """Signed batches, each made when it is taken: a signature holds for a minute."""
+    picks = ["[" + ",".join(map(str, _random.sample(range(1, 81), 1 + n % 10))) + "]" for n in range(1_000)]
+    for n in range(int(size.seconds * size.rate / size.batch)):
+        room = floor.rooms[n % len(floor.rooms)]
+        bets = ",".join(
+            f'{{"transaction_id":"{ordered_id()}","player":"{_random.randint(1, floor.players)}","room":"{room}",'
+            f'"picks":{_random.choice(picks)},"stake_minor":{100 * _random.randint(1, 100)},"currency":"EUR"}}'
+            for _ in range(size.batch)
+        )
+        yield http_load.signed(port, floor.key_id, floor.secret, "/v1/bets/batch", f'{{"bets":[{bets}]}}'.encode())
 
 
 async def _run(found: Servers, size: Size) -> tuple[list[report.Row], list[str]]:
-    async with _floor(found, size) as floor, AsyncExitStack() as stack:
+    async with floor_of(found, rooms=size.rooms, players=size.players) as floor, AsyncExitStack() as stack:
         lane_port, port, live_port = free_port(), free_port(), free_port()
-        origins = {"KENO_PUBLIC_ORIGINS": f"http://127.0.0.1:{lane_port}"}
-        ports = {"KENO_PORT": str(port), "KENO_LIVE_PORT": str(live_port)}
-        lane = await stack.enter_async_context(
-            running(
-                "keno", ["run", "lane"], floor.environment | origins | {"KENO_LANE_PORT": str(lane_port)}, lane_port
-            )
-        )
-        rest = await stack.enter_async_context(running("keno", ["up"], floor.environment | origins | ports, port))
-        await _first_rounds(floor)
+        shared = floor.environment | {"KENO_PUBLIC_ORIGINS": f"http://127.0.0.1:{lane_port}"}
+        of_lane = shared | {"KENO_LANE_PORT": str(lane_port)}
+        of_rest = shared | {"KENO_PORT": str(port), "KENO_LIVE_PORT": str(live_port)}
+        lane = await stack.enter_async_context(running(python("keno", "run", "lane"), lane_port, of_lane))
+        rest = await stack.enter_async_context(running(python("keno", "up"), port, of_rest))
+        await floor.rooms_sell()
         pids, counts = {"lane": lane.pid, "workers": rest.pid, "the load": os.getpid()}, Counts()
         before = {name: process_cpu_seconds(pid) for name, pid in pids.items()}
         async with ServerCpu(floor.database.owner) as cpu:
             load = await http_load.run(
                 lane_port,
-                floor.requests(lane_port, size),
+                requests(floor, lane_port, size),
                 lambda head, body: counts.count(head, body, size.batch),
                 connections=CONNECTIONS,
                 rate=size.rate / size.batch,
                 timeout_s=size.seconds + DRAIN_S,
             )
-        spent = {name: process_cpu_seconds(pid) - before[name] for name, pid in pids.items()} | {
-            "PostgreSQL": cpu.seconds
-        }
-        drained_s = await _drained(floor)
+        spent = {name: process_cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+        spent["PostgreSQL"] = cpu.seconds
+        drained_s = await floor.drained()
         objections = await _objections(floor, load.accepted)
         rounds = await floor.database.owner.fetchval("SELECT count(*) FROM rounds WHERE phase = 'settled'")
     full = [counts.accepted[window] for window in sorted(counts.accepted)[:-1]] or [load.accepted]
@@ -201,25 +118,6 @@ async def _run(found: Servers, size: Size) -> tuple[list[report.Row], list[str]]
     print("us of CPU a bet: " + ", ".join(f"{name} {each:.1f}" for name, each in us.items()))
     print(f"settled, credited and told {drained_s:.1f} s after the last bet; audit {'NOT ' if objections else ''}clean")
     return table, objections
-
-
-async def _first_rounds(floor: Floor) -> None:
-    """Returns once every room has sold a round."""
-    there = "SELECT count(DISTINCT room_id) = $1 FROM rounds"
-    await _wait_for(floor, there, len(floor.rooms))
-
-
-async def _drained(floor: Floor) -> float:
-    """Seconds until no bet waits for anything."""
-    started_s = time.perf_counter()
-    await _wait_for(floor, _FINISHED, time.time_ns() // 1_000_000)
-    return time.perf_counter() - started_s
-
-
-async def _wait_for(floor: Floor, question: str, *arguments: object) -> None:
-    async with asyncio.timeout(DRAIN_S):
-        while not await floor.database.owner.fetchval(question, *arguments):  # noqa: ASYNC110 - the answer is elsewhere
-            await asyncio.sleep(0.2)
 
 
 async def _objections(floor: Floor, acknowledged: int) -> list[str]:
