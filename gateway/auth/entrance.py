@@ -42,7 +42,7 @@ class Passage:
         if verified is None:
             return answer
         if self.standing is not None:
-            answer.headers.update(rates.headers(verified.operator.rate, self.standing))
+            answer.headers.update(rates.headers(("bets", verified.operator.rate, self.standing)))
         now_s = time.time_ns() // 1_000_000_000
         answer.headers.update(
             self._response_key.sign(answer.status, answer.body, verified.signed.field, verified.key, now_s)
