@@ -8,6 +8,10 @@ FAULTS ?= 100
 KILLS ?= 200
 SEED ?= $(shell date +%s)
 FULL ?=
+SCENARIO ?= mixed
+WS_PEER := benchmarks/peers/ws_fanout/node_modules/.package-lock.json
+USERS ?=
+SECONDS ?=
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
@@ -17,7 +21,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders model bench-core bench-events bench-settlement bench-bets bench-rounds \
-	bench-live lock clean
+	bench-live bench-gateway bench-system load lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -69,8 +73,21 @@ bench-rounds: setup  ## whole rounds beside a transaction a step, and how late l
 bench-bets: setup $(VENV)/.requirements-bench  ## bets beside pgbench and FastAPI: make bench-bets [FULL=1]
 	$(BIN)/python -m benchmarks.bets $(if $(FULL),--full)
 
-bench-live: setup  ## fan-out of the live stream, on the Redis of the tests
+bench-live: setup $(WS_PEER)  ## fan-out of the live stream beside a node ws server; needs node and npm
 	$(BIN)/python -m benchmarks.live
+
+bench-gateway: setup $(VENV)/.requirements-bench $(WS_PEER)  ## signed bets over HTTP beside FastAPI, and bench-live
+	$(BIN)/python -m benchmarks.gateway
+
+bench-system: setup  ## the whole system under load: make bench-system [SECONDS=n]; needs a RabbitMQ on this machine
+	$(BIN)/python -m benchmarks.system $(if $(SECONDS),--seconds $(SECONDS))
+
+load: setup  ## locust on an installation of its own: make load [SCENARIO=single|batch|players|mixed] [USERS=n] [SECONDS=n]
+	$(BIN)/python -m benchmarks.load $(SCENARIO) $(if $(USERS),--users $(USERS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+$(WS_PEER): benchmarks/peers/ws_fanout/package-lock.json
+	npm ci --prefix benchmarks/peers/ws_fanout --no-audit --no-fund --silent
+	@touch $@
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
 lock: $(VENV)/.python  ## compile both lock files from pyproject.toml

@@ -25,11 +25,7 @@ METHOD = (
     "Acceptance: place_bets of keno.bets.store in one Python process, a call a batch, against pgbench with prepared "
     "statements at the best of its client counts, found first. Bets are made before the clock starts; encoding and "
     "decoding belong to the call. Server CPU is that of the database's backends and of the server's writers in the "
-    "background. Ids are UUIDv7 on our side, growing integers on the peer's; with random ids both have random ones. "
-    "HTTP: `keno run lane` against FastAPI, each one process, requests signed before the clock starts; both check the"
-    " signature, spend the nonce, hold to a rate and sign the answer. The peer's batch is a transaction a bet. CPU of"
-    " a service is that of its process; Redis, which both ask once a request, is left out. Half load is half of what "
-    "the side did without a pause in the run before."
+    "background. Ids are UUIDv7 on our side, growing integers on the peer's; with random ids both have random ones."
 )
 
 
@@ -84,7 +80,7 @@ async def _main(size: Size) -> int:
         check(objections)
         rows += over_http
     versions = {"postgresql": f"{server_version.major}.{server_version.minor}"}
-    print(report.publish("bets", METHOD, rows, packages=PACKAGES, versions=versions))
+    print(report.publish("bets", f"{METHOD} {bets_http.METHOD}", rows, packages=PACKAGES, versions=versions))
     return 0
 
 

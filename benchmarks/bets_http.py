@@ -2,13 +2,9 @@
 
 import asyncio
 import json
-import os
 import random
 import secrets
-import socket
-import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,18 +20,24 @@ from benchmarks.bets_house import House, house, ordered_id
 from benchmarks.http_load import Load
 from benchmarks.peers import pgbench
 from benchmarks.peers.pgbench import Pgbench
+from benchmarks.processes import free_port, python, running
 from benchmarks.report import Row
 from benchmarks.servers import ServerCpu, Servers, process_cpu_seconds
 from keno.identity.service import IdentityService
-from keno.identity.signature import HmacSecret, sign
+from keno.identity.signature import HmacSecret
 from keno.infra.keyfiles import load_keys
 from keno.infra.postgres import create_pool
 from keno.risk.rates import PER_SECOND_MAX
 
+METHOD = (
+    "HTTP: `keno run lane` against FastAPI, each one process, requests signed before the clock starts; both check the"
+    " signature, spend the nonce, hold to a rate and sign the answer. The peer's batch is a transaction a bet. CPU of"
+    " a service is that of its process; Redis, which both ask once a request, is left out. Half load is half of what "
+    "the side did without a pause in the run before."
+)
 PEER = "FastAPI, SQLAlchemy"
 PLAYERS = 1_000
 BATCH = 1_000
-_START_S = 60.0
 _random = random.Random(11)
 
 
@@ -53,22 +55,7 @@ class Side:
 
     def request(self, path: str, body: bytes) -> bytes:
         """A signed request as it goes over the wire."""
-        headers = sign(
-            self.operator_key[1],
-            self.operator_key[0],
-            method="POST",
-            target_uri=f"http://127.0.0.1:{self.port}{path}",
-            body=body,
-            created_s=int(time.time()),
-            nonce=secrets.token_urlsafe(16),
-        )
-        fields = {
-            "Host": f"127.0.0.1:{self.port}",
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-        }
-        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in (fields | headers).items()), "", ""]
-        return "\r\n".join(lines).encode() + body
+        return http_load.signed(self.port, *self.operator_key, path, body)
 
     def bet(self) -> dict[str, object]:
         """A new bet."""
@@ -198,10 +185,10 @@ async def _ours(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
                 "KENO_REDIS_URL": found.redis_url,
                 "KENO_KEYS_DIR": folder,
             }
-            port, other = _free_port(), _free_port()
+            port, other = free_port(), free_port()
             async with (
-                _process("keno", ["run", "lane"], environment | _listening(port), port) as process,
-                _process("benchmarks.stubbed_gateway", [], environment | _listening(other), other) as stub,
+                running(python("keno", "run", "lane"), port, environment | _listening(port)) as process,
+                running(python("benchmarks.stubbed_gateway"), other, environment | _listening(other)) as stub,
             ):
                 side = Side(books, (key_id, secret), books.room_id, port, process)
                 yield side, replace(side, port=other, process=stub, stores=False)
@@ -216,7 +203,7 @@ async def _peer(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
     """The peer, and one without a database."""
     key_id, secret = f"bench-{secrets.token_hex(4)}", secrets.token_bytes(32)
     async with pgbench.peer(found, PLAYERS) as books:
-        port, other = _free_port(), _free_port()
+        port, other = free_port(), free_port()
         environment = {
             "PEER_DATABASE_URL": books.database.owner_url,
             "PEER_REDIS_URL": found.redis_url,
@@ -226,44 +213,8 @@ async def _peer(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
         }
         module = "benchmarks.peers.fastapi_bets"
         async with (
-            _process(module, [str(port)], environment, port) as process,
-            _process(module, [str(other)], environment | {"PEER_STUBBED": "1"}, other) as stub,
+            running(python(module, str(port)), port, environment) as process,
+            running(python(module, str(other)), other, environment | {"PEER_STUBBED": "1"}) as stub,
         ):
             side = Side(books, (key_id, HmacSecret(secret)), books.room, port, process)
             yield side, replace(side, port=other, process=stub, stores=False)
-
-
-@asynccontextmanager
-async def _process(
-    module: str, arguments: list[str], environment: dict[str, str], port: int
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A service for the length of the block, from when it listens."""
-    command = [sys.executable, "-m", module, *arguments]
-    process = await asyncio.create_subprocess_exec(*command, env=os.environ | environment, stdout=sys.stderr)
-    try:
-        async with asyncio.timeout(_START_S):
-            while not await _listens(port):
-                if process.returncode is not None:
-                    raise SystemExit(f"{module} ended with status {process.returncode}")
-                await asyncio.sleep(0.05)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,14 +1,16 @@
-"""Load over HTTP/1.1 on loopback: requests that were written and signed before, on a few connections kept alive.
+"""Load over HTTP/1.1 on loopback: requests that are written and signed already, on a few connections kept alive.
 
 A bare asyncio protocol, so that most of the machine is left to what is measured. It reads the status, the length and
 the body of an answer and understands nothing else.
 """
 
 import asyncio
+import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+from keno.identity.signature import SigningKey, sign
 
 CONNECTIONS = 32
 
@@ -80,8 +82,8 @@ class _Client(asyncio.Protocol):
 
 
 class _Run:
-    def __init__(self, requests: Sequence[bytes], rate: float | None, accepted: Callable[[bytes, bytes], int]) -> None:
-        self._requests = deque(requests)
+    def __init__(self, requests: Iterable[bytes], rate: float | None, accepted: Callable[[bytes, bytes], int]) -> None:
+        self._requests = iter(requests)
         self._rate = rate
         self._accepted = accepted
         self._sent = 0
@@ -90,11 +92,12 @@ class _Run:
 
     def take(self) -> tuple[bytes, float] | None:
         """The next request and the instant that it is due: now, or at a fixed rate the instant it should be sent."""
-        if not self._requests:
+        request = next(self._requests, None)
+        if request is None:
             return None
         due = time.perf_counter() if self._rate is None else self._started + self._sent / self._rate
         self._sent += 1
-        return self._requests.popleft(), due
+        return request, due
 
     def answered(self, head: bytes, body: bytes, due: float) -> None:
         """Records an answer. A request that waited for a connection is counted from when it was due."""
@@ -104,9 +107,26 @@ class _Run:
         self.load.seconds = now - self._started
 
 
+def signed(port: int, key_id: str, key: SigningKey, path: str, body: bytes) -> bytes:
+    """A POST of JSON to a server on loopback as it goes over the wire, signed now."""
+    host = f"127.0.0.1:{port}"
+    headers = sign(
+        key,
+        key_id,
+        method="POST",
+        target_uri=f"http://{host}{path}",
+        body=body,
+        created_s=int(time.time()),
+        nonce=secrets.token_urlsafe(12),
+    )
+    headers |= {"Host": host, "Content-Type": "application/json", "Content-Length": str(len(body))}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
 async def run(
     port: int,
-    requests: Sequence[bytes],
+    requests: Iterable[bytes],
     accepted: Callable[[bytes, bytes], int],
     *,
     connections: int = CONNECTIONS,

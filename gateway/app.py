@@ -18,6 +18,7 @@ from gateway.answers import Answer
 from gateway.auth import exchange, staff
 from gateway.auth.entrance import Entrance, Passage
 from gateway.auth.guard import operator_signature
+from gateway.auth.limits import limited_by_address, limited_by_player, tell_limits
 from gateway.auth.origins import Origins
 from gateway.auth.player import of_our_pages, player_session
 from gateway.desk import Desk
@@ -57,26 +58,32 @@ def create_app(platform: Platform) -> Litestar:
             *sessions.routes(platform.sessions, platform.rooms, platform.wallet, platform.bets, config.launch_url),
         ],
     )
-    auth = Router(path="/v1", guards=[our_pages], route_handlers=[*exchange.routes(platform.sessions)])
+    by_address = limited_by_address(platform.limits, config.proxies_count)
+    auth = Router(path="/v1", guards=[by_address, our_pages], route_handlers=[*exchange.routes(platform.sessions)])
     players = Router(
         path="/v1/player",
-        guards=[our_pages, player_session(platform.sessions)],
+        guards=[by_address, our_pages, player_session(platform.sessions), limited_by_player(platform.limits)],
         route_handlers=[*player.routes(platform.bets, platform.wallet)],
+    )
+    public = Router(
+        path="/",
+        guards=[by_address],
+        route_handlers=[*documents.routes(platform.rooms), *fairness.routes(platform.evidence)],
     )
     return Litestar(
         route_handlers=[
             signed,
             auth,
             players,
-            staff.router(platform.staff, of_our_pages(origins, ()), config.proxies_count),
+            staff.router(platform.staff, [by_address, of_our_pages(origins, ())], config.proxies_count),
             *bets.placing_routes(Desk(entrance, platform.bets)),
-            *documents.routes(platform.rooms),
-            *fairness.routes(platform.evidence),
+            public,
             *keys.routes(platform.identity.response_key, platform.signing_keys),
             *health.routes(Health(platform.pool, platform.redis)),
         ],
         exception_handlers=_exception_handlers(),
         request_max_body_size=BODY_BYTES_MAX,
+        before_send=[tell_limits],
         cors_config=_cors(config.player_origins),
         openapi_config=None,
         logging_config=None,
@@ -90,7 +97,7 @@ def _cors(player_origins: tuple[str, ...]) -> CORSConfig | None:
         allow_origins=list(player_origins),
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type"],
-        expose_headers=["Idempotent-Replayed", "Retry-After"],
+        expose_headers=["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After"],
     )
 
 

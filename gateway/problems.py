@@ -26,6 +26,7 @@ from keno.identity.signature import SignatureError
 from keno.identity.staff_service import LoginError, StaffSessionError, StaffStoreError
 from keno.identity.tokens import TokenError
 from keno.requests import RequestError
+from keno.risk.service import LimitError
 
 PROBLEM_JSON: Final = "application/problem+json"
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -240,9 +241,9 @@ def problem_of(error: KenoError) -> Answer:
             answer = problem(code, str(error), field)
         case LockedError():
             answer, retry_after_s = problem("login_locked"), -(-error.wait_ms // 1000)
-        case AdmissionError(overloaded=True):
+        case AdmissionError(overloaded=True) | LimitError(overloaded=True):
             answer = problem("overloaded", "requests cannot be authenticated at the moment")
-        case AdmissionError() | StaffStoreError() | LockoutStoreError() | SessionStoreError():
+        case AdmissionError() | LimitError() | StaffStoreError() | LockoutStoreError() | SessionStoreError():
             answer = problem("unavailable", "requests cannot be authenticated at the moment")
         case _:
             answer = problem("internal")

@@ -41,6 +41,7 @@ from keno.notify.service import Notifier
 from keno.notify.streams import Streams
 from keno.reporting.audit import Audit
 from keno.reporting.service import ReportingService
+from keno.risk.service import Limits
 from keno.rounds.election import RedisElection
 from keno.rounds.lease import RENEW_S, TTL_S
 from keno.rounds.scheduler import Scheduler
@@ -66,6 +67,7 @@ class Platform:
     dead_letters: DeadLetters
     keys: Keys
     identity: IdentityService
+    limits: Limits
     access: AccessService
     signing_keys: SigningKeys
     sessions: SessionService
@@ -146,6 +148,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
         identity = IdentityService(pool, redis, keys.platform)
         stack.push_async_callback(identity.close)
+        limits = Limits(redis)
+        stack.push_async_callback(limits.close)
         streams = Streams(redis)
         yield Platform(
             config=config,
@@ -155,6 +159,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             dead_letters=dead_letters,
             keys=keys,
             identity=identity,
+            limits=limits,
             access=AccessService(pool, identity),
             signing_keys=signing_keys,
             sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0]),

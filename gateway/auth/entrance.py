@@ -42,7 +42,7 @@ class Passage:
         if verified is None:
             return answer
         if self.standing is not None:
-            answer.headers.update(rates.headers(verified.operator.rate, self.standing))
+            answer.headers.update(rates.headers(("bets", verified.operator.rate, self.standing)))
         now_s = time.time_ns() // 1_000_000_000
         answer.headers.update(
             self._response_key.sign(answer.status, answer.body, verified.signed.field, verified.key, now_s)
@@ -73,7 +73,7 @@ class Entrance:
         """
         now_ms = time.time_ns() // 1_000_000
         address = self.address(peer, values_of)
-        sender = sender_of(address)
+        sender = sender_of(address, peer)
         if wait_ms := self._failures.wait_ms(sender, now_ms):
             detail = "too many requests of this address were not signed as they must be"
             raise ProblemError("too_many_failures", detail, retry_after_s=-(-wait_ms // 1_000))
@@ -83,6 +83,7 @@ class Entrance:
         except (SignatureError, AuthenticationError):
             self._failures.failed(sender, now_ms)
             raise
+        # After the signature: before it, anybody could ask from where an operator calls.
         require_allowed(passage.verified.operator, address)
         return passage.verified
 
@@ -114,7 +115,12 @@ def require_allowed(operator: Operator, address: Address | None) -> None:
         raise AddressNotAllowedError(f"{operator.name} does not call from {address or 'an unknown address'}")
 
 
-def sender_of(address: Address | None) -> str:
-    """Whom failures of a request count for: an address, or a network where each sender has one."""
+def sender_of(address: Address | None, peer: str) -> str:
+    """Whom failures of a request count for: an address, or a network where each sender has one.
+
+    Where the address cannot be told, it is the other end of the connection, `peer`.
+    """
+    if address is None:
+        return peer
     # Whoever has one address of IPv6 has a network of 2^64 of them.
-    return str(IPv6Network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)
+    return str(IPv6Network((int(address), 64), strict=False)) if isinstance(address, IPv6Address) else str(address)

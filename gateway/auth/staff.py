@@ -6,6 +6,7 @@ The token of a session is a bearer token. Where the pages of the portal will kee
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from litestar import Request, Response, Router, get, post
@@ -52,7 +53,7 @@ def only(*roles: Role) -> Guard:
     return guard
 
 
-def router(staff: StaffService, our_pages: Guard, proxies_count: int) -> Router:
+def router(staff: StaffService, guards: Sequence[Guard], proxies_count: int) -> Router:
     """The handlers."""
 
     @post("/login", status_code=200)
@@ -75,7 +76,7 @@ def router(staff: StaffService, our_pages: Guard, proxies_count: int) -> Router:
     async def me(request: StaffRequest) -> Response[bytes]:
         return response(json_answer(_staff(request.user)))
 
-    return Router(path="/v1/staff", guards=[our_pages], route_handlers=[log_in, log_out, me])
+    return Router(path="/v1/staff", guards=[*guards], route_handlers=[log_in, log_out, me])
 
 
 def _staff(staff: Staff) -> dict[str, Any]:

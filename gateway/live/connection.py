@@ -19,6 +19,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from gateway.answers import Answer
 from gateway.auth.exchange import session_answer
+from gateway.auth.limits import require_within
 from gateway.live.wire import PING, PONG, Close, encoded
 from gateway.placing import place_player_bet
 from gateway.problems import ProblemError, problem, problem_of
@@ -29,6 +30,7 @@ from keno.infra.transient import is_transient
 from keno.notify import frames
 from keno.notify.players import player_channel
 from keno.requests import decode_as
+from keno.risk import rates
 
 if TYPE_CHECKING:
     from gateway.live.server import LiveServer
@@ -299,6 +301,8 @@ class Connection(WSListener):
         session = await self.server.sessions.living(
             self.session.id, self.session.player_id, time.time_ns() // 1_000_000
         )
+        buckets = rates.of_session(session.player_id, session.id)
+        require_within(buckets, await self.server.limits.take(buckets))
         answer = await place_player_bet(self.server.bets, session, bytes(asked.bet))
         if answer.status != 201:
             self._refuse(asked.id, answer)

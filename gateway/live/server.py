@@ -59,6 +59,7 @@ class LiveServer:
         self.hub = Hub(platform.streams, platform.rooms, platform.player_news)
         self.sessions = platform.sessions
         self.bets = platform.bets
+        self.limits = platform.limits
         self.connections: set[Connection] = set()
         self._config = platform.config
         self._streams = platform.streams

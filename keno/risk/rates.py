@@ -1,14 +1,14 @@
-"""Rates: how many bets a second an operator may send, and what its requests are told about that. Pure.
+"""Rates: how many bets a second an operator may send, how often others may call, and what requests are told. Pure.
 
-A bucket holds `burst` bets and refills evenly with `per_second` of them; a request takes what it costs or is refused.
-That is the generic cell rate algorithm (GCRA): all it remembers is the instant at which the bucket will be full again.
-Where the buckets are kept, and against which clock, is the business of `keno.identity.admission`.
+A bucket holds `burst` and refills evenly with `per_second`; a request takes what it costs or is refused. That is the
+generic cell rate algorithm (GCRA): all it remembers is the instant at which the bucket will be full again. Where the
+buckets are kept, and against which clock, is the business of `keno.identity.admission` and `keno.risk.service`.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 BURST_MIN = 1_000
 """A bucket holds a second's worth, and never less than the largest batch: what can never fit could never be sent."""
@@ -17,14 +17,15 @@ PER_SECOND_MAX = 1_000_000
 
 
 class Rate(NamedTuple):
-    """A limit of an operator: `per_second` is 1 to PER_SECOND_MAX."""
+    """A limit: `per_second` is 1 to PER_SECOND_MAX."""
 
     per_second: int
+    burst_min: int = BURST_MIN
 
     @property
     def burst(self) -> int:
         """How much a full bucket holds."""
-        return max(self.per_second, BURST_MIN)
+        return max(self.per_second, self.burst_min)
 
     @property
     def interval_us(self) -> float:
@@ -48,20 +49,44 @@ class Standing(NamedTuple):
     wait_us: int
 
 
-def headers(rate: Rate, standing: Standing) -> dict[str, str]:
-    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), and Retry-After for one that must wait."""
+class Bucket(NamedTuple):
+    """A limit of somebody: `kind` is what clients are told, `name` tells those of a kind apart."""
+
+    kind: str
+    name: str
+    rate: Rate
+
+
+ADDRESS: Final = Rate(200, 2_000)
+"""Of an address, or a network of IPv6: a whole town can have one."""
+PLAYER: Final = Rate(30, 120)
+DEVICE: Final = Rate(20, 80)
+"""Of a session: each launch of a player is one, on one device."""
+
+
+def of_session(player_id: int, session_id: str) -> tuple[Bucket, Bucket]:
+    """The buckets of a player in a session."""
+    return Bucket("player", str(player_id), PLAYER), Bucket("device", session_id, DEVICE)
+
+
+def headers(*standings: tuple[str, Rate, Standing]) -> dict[str, str]:
+    """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), and Retry-After for one that must wait.
+
+    `standings` are each the kind of a bucket, its rate, and how it stands.
+    """
     fields = {
-        "RateLimit-Policy": _policy(rate),
-        "RateLimit": f'"bets";r={standing.remaining};t={_seconds(standing.full_us)}',
+        "RateLimit-Policy": ", ".join(_policy(kind, rate) for kind, rate, _ in standings),
+        "RateLimit": ", ".join(f'"{kind}";r={now.remaining};t={_seconds(now.full_us)}' for kind, _, now in standings),
     }
-    if standing.wait_us:
-        fields["Retry-After"] = str(_seconds(standing.wait_us))
+    wait_us = max(standing.wait_us for _, _, standing in standings)
+    if wait_us:
+        fields["Retry-After"] = str(_seconds(wait_us))
     return fields
 
 
 @lru_cache(4_096)
-def _policy(rate: Rate) -> str:
-    return f'"bets";q={rate.burst};w={_seconds(int(rate.window_us))}'
+def _policy(kind: str, rate: Rate) -> str:
+    return f'"{kind}";q={rate.burst};w={_seconds(int(rate.window_us))}'
 
 
 def _seconds(us: int) -> int:

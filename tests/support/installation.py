@@ -105,10 +105,11 @@ def installed(**more: str) -> Iterator[Installation]:
     """An empty installation, with `more` in its environment; whatever of it still runs at the end is ended."""
     # Not tmp_path: pytest closes its folders to other accounts, and as root the embedded servers run under one.
     with tempfile.TemporaryDirectory(prefix="keno-kill-") as folder:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        made = Installation(Path(folder) / "data", port, more)
+        with socket.socket() as probe, socket.socket() as live_probe:
+            for each in (probe, live_probe):
+                each.bind(("127.0.0.1", 0))
+            port, live_port = (each.getsockname()[1] for each in (probe, live_probe))
+        made = Installation(Path(folder) / "data", port, {"KENO_LIVE_PORT": str(live_port)} | more)
         made.data_dir.mkdir()
         try:
             yield made
