@@ -16,9 +16,12 @@ TTL_S = 3.0
 RENEW_S = TTL_S / 3
 TRUST_MARGIN_S = 1.0
 """A leader trusts its vote for so much less than others honour it: the clocks of two machines drift, and steps end."""
-STALE_S = 3 * TTL_S
-"""A leader that was silent for as long may be replaced whatever Redis says: its clock may have been set back."""
+STALE_S = TTL_S + 0.5
+"""A leader that was silent for as long may be replaced whatever Redis says: its clock may have been set back, or the
+vote is of a candidate who died before PostgreSQL heard of it. Longer than a vote lasts, so that where Redis is well
+candidates part by their votes."""
 LAPSE_MARGIN_S = 0.02
+assert STALE_S > TTL_S  # noqa: S101 - a vote runs out by itself before it is passed over
 assert RENEW_S < TTL_S - TRUST_MARGIN_S  # noqa: S101 - a leader that renews in time is trusted throughout
 
 
@@ -88,6 +91,13 @@ def excess(leading: Collection[int], share: int) -> Sequence[int]:
 
 
 def rest_s(silences_s: Collection[float | None]) -> float:
-    """How long until the next roll call: time to renew, or the instant at which another's silence becomes too long."""
-    lapses = (TTL_S - each + LAPSE_MARGIN_S for each in silences_s if each is not None and 0 <= each < TTL_S)
+    """How long until the next roll call: time to renew, or the instant at which another's silence becomes too long for
+    its votes, or for any.
+    """
+    lapses = (
+        limit_s - each + LAPSE_MARGIN_S
+        for each in silences_s
+        for limit_s in (TTL_S, STALE_S)
+        if each is not None and 0 <= each <= limit_s
+    )
     return min(RENEW_S, *lapses, RENEW_S)
