@@ -65,14 +65,18 @@ def still_ours(vote: Vote, lease: Seen, holder: str, epoch: int) -> bool:
     return vote is not Vote.THEIRS and lease.holder == holder and lease.epoch == epoch
 
 
-def may_take(vote: Vote, lease: Seen) -> bool:
-    """Whether a candidate may ask PostgreSQL for the lease of a shard that it does not lead."""
-    if vote is Vote.OURS:
+def may_take(vote: Vote, lease: Seen, watched: bool) -> bool:
+    """Whether a candidate may ask PostgreSQL for the lease of a shard that it does not lead.
+
+    `watched`: it has called the roll shortly before. Where it has not, PostgreSQL may have been away for all: then the
+    leader is no less alive than the candidate, and gets the time to say so.
+    """
+    if vote is Vote.OURS or lease.silent_s is None:
         return True
     if vote is Vote.UNKNOWN:
-        return lease.holder is None or not lives(lease.silent_s)
+        return lease.holder is None or (watched and not lives(lease.silent_s))
     # A vote that does not run out keeps neither a dead leader nor a shard that nobody leads.
-    return lease.silent_s is None or abs(lease.silent_s) > STALE_S
+    return watched and abs(lease.silent_s) > STALE_S
 
 
 def in_order(shards: Collection[int], holder: str) -> list[int]:
