@@ -1,6 +1,7 @@
 """Rooms and their rounds in a simulated database: the statements of the migrations, over the real table of phases.
 
-Every statement is handed the time of the database; whatever must not be raises BrokenError. Rounds that have ended are forgotten, and counted.
+Every statement is handed the time of the database; whatever must not be raises BrokenError. Rounds that have ended are
+forgotten, and counted.
 """
 
 import random

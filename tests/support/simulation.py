@@ -8,6 +8,8 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
+from operator import itemgetter
 from typing import cast
 
 import asyncpg
@@ -15,6 +17,7 @@ import asyncpg
 from keno.rounds.engine import LeaseLostError
 from keno.rounds.leadership import Leadership, Lease
 from keno.rounds.lease import TTL_S
+from keno.rounds.phases import Phase
 from keno.rounds.schedule import Schedule
 from support.simulated_rounds import BrokenError, Room, Rounds, Rules
 from support.simulated_servers import Database, Redis
@@ -42,7 +45,7 @@ class Scheduler:
             _NO_POOL, redis.election(), name, lambda: offset_s + clock.now_s * drift, book=database
         )
         self._working: set[Lease] = set()
-        self.leaving = False
+        self.leaving = self.replaced = False
         clock.start(self.process, self._lead())
 
     async def _lead(self) -> None:
@@ -91,7 +94,7 @@ class Scheduler:
 
 @dataclass(eq=False)
 class Simulation:
-    """Rooms over SHARDS shards for some days; `margin_matters` also counts two that believe to lead as broken."""
+    """Rooms over SHARDS shards for some days, by a seed."""
 
     seed: int
     rooms: int = 2
@@ -101,6 +104,7 @@ class Simulation:
     faults: Counter[str] = field(default_factory=Counter)
     failovers_s: list[float] = field(default_factory=list)
     _ends_s: list[float] = field(default_factory=list)
+    _mail: list[tuple[float, Rounds, Room, int]] = field(default_factory=list)
     _orphans: list[tuple[int, int, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -124,13 +128,18 @@ class Simulation:
         while self.database.now_ms < end_ms:
             self._trouble()
             self._be_quiet(min(round(self._taste.expovariate(1 / self.quiet_s) * 1000), end_ms - self.database.now_ms))
-        return sum((rounds.counts for rounds in self.database.shards.values()), Counter())
+        self._deliver(inf)
+        counts = sum((rounds.counts for rounds in self.database.shards.values()), Counter[str]())
+        if counts["paid"] != counts[Phase.SETTLED]:
+            raise BrokenError(f"{counts[Phase.SETTLED]} rounds are settled and {counts['paid']} paid")
+        return counts
 
     # ---- quiet ----
 
     def _be_quiet(self, for_ms: int) -> None:
         """Lets the rounds go on, by the leaders there are."""
         until_ms = self.database.now_ms + for_ms
+        self._deliver(inf)
         for rounds in self.database.shards.values():
             rounds.settle()
             while (due_ms := rounds.next_due_ms()) is not None and due_ms <= until_ms:
@@ -138,8 +147,8 @@ class Simulation:
                 rounds.open(due_ms)
                 rounds.draw(due_ms)
                 rounds.settle()
-                for room, _ in rounds.messages:
-                    rounds.counts["paid"] += 1
+                for room, number in rounds.messages:
+                    rounds.pay(room, number)
                     room.paid.clear()
                 rounds.messages.clear()
         self.database.skipped_ms += max(for_ms, 0)
@@ -153,8 +162,11 @@ class Simulation:
             self.faults[name] += 1
             lasts_s = FAULTS[name](self, self._taste)
             self._clock.run(self._clock.now_s + self._taste.choice([self._taste.uniform(0, 0.1), lasts_s, 5.0]))
-        self._clock.run(max([self._clock.now_s, *self._ends_s]))
-        self._ends_s.clear()
+        for each in self._schedulers:
+            each.process.trap = None
+        while self._ends_s:
+            ends_s, self._ends_s = max(self._ends_s), []
+            self._clock.run(max(self._clock.now_s, ends_s))
         self.database.slow = 0.0
         self._clock.run(self._clock.now_s + FAILOVER_S)
         self._check_led()
@@ -208,8 +220,15 @@ class Simulation:
                 rounds.settle()
                 for room, number in rounds.messages:
                     for _ in range(self._taste.randint(1, 2)):
-                        self._later(self._taste.uniform(0, 3), lambda r=rounds, m=room, n=number: r.pay(m, n))
+                        self._mail.append((self._clock.now_s + self._taste.uniform(0, 3), rounds, room, number))
                 rounds.messages.clear()
+            self._deliver(self._clock.now_s)
+
+    def _deliver(self, until_s: float) -> None:
+        due = [each for each in self._mail if each[0] <= until_s]
+        self._mail = [each for each in self._mail if each[0] > until_s]
+        for _, rounds, room, number in sorted(due, key=itemgetter(0)):
+            rounds.pay(room, number)
 
     def _later(self, in_s: float, call: Callable[[], None]) -> None:
         self._clock.at(self._clock.now_s + in_s, call)
@@ -225,13 +244,19 @@ class Simulation:
 
     def _one(self) -> Scheduler | None:
         """A scheduler that is well, a leader rather, if another is."""
-        well = [each for each in self._schedulers if each.process.alive and not each.process.paused]
+        well = [
+            each for each in self._schedulers if each.process.alive and not each.process.paused and not each.leaving
+        ]
         leading = [each for each in well if each.leadership.leases]
         return self._taste.choice(leading or well) if len(well) > 1 else None
 
     def _replace(self, scheduler: Scheduler) -> None:
+        if scheduler.replaced:
+            return
+        scheduler.replaced = True
+
         def begin() -> None:
-            self._schedulers[self._schedulers.index(scheduler)] = self._scheduler()
+            self._schedulers = [each for each in self._schedulers if each.process.alive] + [self._scheduler()]
 
         self._later(self._taste.uniform(0.5, 3), begin)
 
