@@ -27,7 +27,10 @@ SLOWEST = 8
 
 
 async def check_slots(owner: asyncpg.Connection) -> dict[str, int]:
-    """Every slot up to now has one row, which was opened, locked and drawn no more than once; counts by phase."""
+    """Every slot up to now has one row, which was opened, locked and drawn no more than once; counts by phase.
+
+    To be called in a transaction of one snapshot: rounds go on meanwhile.
+    """
     assert await owner.fetch("SELECT * FROM stale_writes") == [], "nobody writes who does not lead"
     rooms = await owner.fetch("SELECT id, slot_epoch_ms, period_ms, lock_lead_ms, now_ms() AS now_ms FROM rooms")
     for room in rooms:
@@ -117,7 +120,7 @@ async def test_no_slot_is_drawn_twice_or_lost_whatever_happens_to_its_leader() -
                 print(f"{len(arena.faults)} faults in {time.monotonic() - began_s:.0f} s")  # noqa: T201 - a long run
         await arena.finish()
         await asyncio.sleep(SETTLING_S)
-        async with arena.owner() as owner:
+        async with arena.owner() as owner, owner.transaction(isolation="repeatable_read"):
             phases = await check_slots(owner)
         print(await report(arena, began_s, phases))  # noqa: T201
 
@@ -132,6 +135,6 @@ async def test_a_rolling_restart_skips_no_slot() -> None:
             arena.start(scheduler)
             await arena.until_ready(scheduler)
         await asyncio.sleep(3)
-        async with arena.owner() as owner:
+        async with arena.owner() as owner, owner.transaction(isolation="repeatable_read"):
             phases = await check_slots(owner)
         assert phases.get("skipped", 0) == skipped_before

@@ -16,7 +16,7 @@ import asyncpg
 
 from keno.rounds.engine import LeaseLostError
 from keno.rounds.leadership import Leadership, Lease
-from keno.rounds.lease import TTL_S
+from keno.rounds.lease import RENEW_S, STALE_S
 from keno.rounds.phases import Phase
 from keno.rounds.schedule import Schedule
 from support.simulated_rounds import BrokenError, Room, Rounds, Rules
@@ -190,7 +190,8 @@ class Simulation:
 
     def _check_led(self) -> None:
         for shard, (epoch, holder, since_s) in self.database.leases.items():
-            given_up = holder is None and self._clock.now_s - since_s < TTL_S / 2
+            # Given up to be shared out, after the last fault: a vote that is left over holds it for STALE_S at most.
+            given_up = holder is None and self._clock.now_s - since_s < STALE_S + RENEW_S
             if not given_up and not any(lease.epoch == epoch for lease in self._believed(shard)):
                 raise BrokenError(f"nobody leads shard {shard} {FAILOVER_S} s after the last fault: {epoch}, {holder}")
 
