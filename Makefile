@@ -20,8 +20,8 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders model bench-core bench-events bench-settlement bench-bets bench-rounds \
-	bench-live bench-gateway bench-system load lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate model bench-core bench-events \
+	bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -54,6 +54,10 @@ chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet:
 
 chaos-leaders: setup  ## the same to the leaders among three schedulers: make chaos-leaders [KILLS=n] [SEED=n]
 	KENO_CHAOS_KILLS=$(KILLS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/chaos/test_leaders.py
+
+simulate: setup  ## a year of rounds on a fake clock under faults: make simulate [ROOMS=n] [DAYS=n] [SEED=n]
+	KENO_SIMULATED_ROOMS=$(ROOMS) KENO_SIMULATED_DAYS=$(or $(DAYS),365) KENO_SIMULATED_SEED=$(SEED) \
+		$(BIN)/python -m pytest -s tests/property/test_simulated_year.py
 
 model:  ## check the model of leases, rounds and events with Spin, and that it finds what is taken away
 	@docs/model/check

@@ -8,6 +8,7 @@ PostgreSQL does alone. Whatever this process believes, it writes nothing once it
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import asyncpg
 import structlog
@@ -21,6 +22,20 @@ from keno.rounds.election import Election
 from keno.rounds.lease import Seen, Vote
 
 log = structlog.get_logger()
+
+
+class Book(Protocol):
+    """The leases in PostgreSQL: what Leadership asks of `keno.rounds.store`, which says what each does."""
+
+    async def call_roll(self, conn: Any, holder: str) -> store.RollCall: ...
+
+    async def take_lease(self, conn: Any, shard: int, holder: str, seen_epoch: int) -> int | None: ...
+
+    async def give_up_lease(self, conn: Any, shard: int, lease_epoch: int) -> None: ...
+
+    async def start_to_leave(self, conn: Any, holder: str) -> None: ...
+
+    async def leave(self, conn: Any, holder: str) -> None: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -39,12 +54,21 @@ class Lease:
 
 
 class Leadership:
-    """The leases of one scheduler. `holder` names this process and no other, before or after it."""
+    """The leases of one scheduler. `holder` names this process and no other, before or after it.
+
+    `book` is another for who has no database.
+    """
 
     def __init__(
-        self, pool: asyncpg.Pool, election: Election, holder: str, clock: Callable[[], float] = elapsed_s
+        self,
+        pool: asyncpg.Pool,
+        election: Election,
+        holder: str,
+        clock: Callable[[], float] = elapsed_s,
+        book: Book = store,
     ) -> None:
         self._pool = pool
+        self._book = book
         self._election = election
         self._holder = holder
         self._clock = clock
@@ -79,7 +103,8 @@ class Leadership:
                 lease.trusted_until_s = rules.trusted_until_s(asked_at_s)
             elif vote is Vote.THEIRS:
                 self.lost(lease)
-        roll = await store.call_roll(conn, self._holder)
+        roll = await self._book.call_roll(conn, self._holder)
+        watched = asked_at_s - self._called_at_s < rules.TTL_S
         self._called_at_s = asked_at_s
         seen = {each.shard: each for each in roll.leases}
         for (lease, epoch), vote in zip(held, votes, strict=True):
@@ -91,15 +116,15 @@ class Leadership:
                 self.lost(lease)
         for each in roll.leases:
             if each.holder == self._holder and each.shard not in self._leases:
-                await store.give_up_lease(conn, each.shard, each.epoch)
+                await self._book.give_up_lease(conn, each.shard, each.epoch)
         alive = 1 + sum(rules.lives(silent_s) for silent_s in roll.silences_s)
-        await self._take_part(seen, rules.fair_share(len(seen), alive))
+        await self._take_part(seen, rules.fair_share(len(seen), alive), watched)
         return rules.rest_s(roll.silences_s)
 
     async def take(self, lease: Lease) -> bool:
         """Asks PostgreSQL for a lease that this process stands for; waits for the transition under way in its shard."""
         asked_at_s = self._clock()
-        lease.epoch = await store.take_lease(self._pool, lease.shard, self._holder, lease.seen_epoch)
+        lease.epoch = await self._book.take_lease(self._pool, lease.shard, self._holder, lease.seen_epoch)
         if lease.epoch is None:
             self.lost(lease)
             return False
@@ -124,20 +149,20 @@ class Leadership:
         lease.over.set()
         await self._election.release([lease.shard], self._holder)
         if lease.epoch is not None:
-            await self._say(store.give_up_lease(self._pool, lease.shard, lease.epoch))
+            await self._say(self._book.give_up_lease(self._pool, lease.shard, lease.epoch))
             metrics.LEADING.remove(lease.shard)
             metrics.LEASE_EPOCH.remove(lease.shard)
         del self._leases[lease.shard]
 
     async def start_to_leave(self) -> None:
         """Ends all leases, for others to share. The last thing before the roll is not called any more."""
-        await self._say(store.start_to_leave(self._pool, self._holder))
+        await self._say(self._book.start_to_leave(self._pool, self._holder))
         for lease in self.leases:
             lease.over.set()
 
     async def leave(self) -> None:
         """Says that this process is gone; its leases have been released."""
-        await self._say(store.leave(self._pool, self._holder))
+        await self._say(self._book.leave(self._pool, self._holder))
 
     async def _say(self, word: Awaitable[None]) -> None:
         """Tells PostgreSQL what others would find out later, and does not insist."""
@@ -148,7 +173,7 @@ class Leadership:
                 raise
             log.warning("lease.farewell_failed", exc_info=failure)
 
-    async def _take_part(self, seen: dict[int, Seen], share: int) -> None:
+    async def _take_part(self, seen: dict[int, Seen], share: int, watched: bool) -> None:
         ours = [lease.shard for lease in self.leases if not lease.over.is_set()]
         for shard in rules.excess(ours, share):
             log.info("lease.shared_out", shard=shard)
@@ -160,6 +185,6 @@ class Leadership:
         asked_at_s = self._clock()
         votes = await self._election.stand(others, self._holder, wanted)
         for shard, vote in zip(others, votes, strict=True):
-            if wanted > 0 and rules.may_take(vote, seen[shard]):
+            if wanted > 0 and rules.may_take(vote, seen[shard], watched):
                 wanted -= 1
                 self._leases[shard] = Lease(shard, seen[shard].epoch, vote, rules.trusted_until_s(asked_at_s))

@@ -16,9 +16,12 @@ TTL_S = 3.0
 RENEW_S = TTL_S / 3
 TRUST_MARGIN_S = 1.0
 """A leader trusts its vote for so much less than others honour it: the clocks of two machines drift, and steps end."""
-STALE_S = 3 * TTL_S
-"""A leader that was silent for as long may be replaced whatever Redis says: its clock may have been set back."""
+STALE_S = TTL_S + 0.5
+"""A leader that was silent for as long may be replaced whatever Redis says: its clock may have been set back, or the
+vote is of a candidate who died before PostgreSQL heard of it. Longer than a vote lasts, so that where Redis is well
+candidates part by their votes."""
 LAPSE_MARGIN_S = 0.02
+assert STALE_S > TTL_S  # noqa: S101 - a vote runs out by itself before it is passed over
 assert RENEW_S < TTL_S - TRUST_MARGIN_S  # noqa: S101 - a leader that renews in time is trusted throughout
 
 
@@ -62,14 +65,18 @@ def still_ours(vote: Vote, lease: Seen, holder: str, epoch: int) -> bool:
     return vote is not Vote.THEIRS and lease.holder == holder and lease.epoch == epoch
 
 
-def may_take(vote: Vote, lease: Seen) -> bool:
-    """Whether a candidate may ask PostgreSQL for the lease of a shard that it does not lead."""
-    if vote is Vote.OURS:
+def may_take(vote: Vote, lease: Seen, watched: bool) -> bool:
+    """Whether a candidate may ask PostgreSQL for the lease of a shard that it does not lead.
+
+    `watched`: it has called the roll shortly before. Where it has not, PostgreSQL may have been away for all: then the
+    leader is no less alive than the candidate, and gets the time to say so.
+    """
+    if vote is Vote.OURS or lease.silent_s is None:
         return True
     if vote is Vote.UNKNOWN:
-        return lease.holder is None or not lives(lease.silent_s)
+        return lease.holder is None or (watched and not lives(lease.silent_s))
     # A vote that does not run out keeps neither a dead leader nor a shard that nobody leads.
-    return lease.silent_s is None or abs(lease.silent_s) > STALE_S
+    return watched and abs(lease.silent_s) > STALE_S
 
 
 def in_order(shards: Collection[int], holder: str) -> list[int]:
@@ -88,6 +95,13 @@ def excess(leading: Collection[int], share: int) -> Sequence[int]:
 
 
 def rest_s(silences_s: Collection[float | None]) -> float:
-    """How long until the next roll call: time to renew, or the instant at which another's silence becomes too long."""
-    lapses = (TTL_S - each + LAPSE_MARGIN_S for each in silences_s if each is not None and 0 <= each < TTL_S)
+    """How long until the next roll call: time to renew, or the instant at which another's silence becomes too long for
+    its votes, or for any.
+    """
+    lapses = (
+        limit_s - each + LAPSE_MARGIN_S
+        for each in silences_s
+        for limit_s in (TTL_S, STALE_S)
+        if each is not None and 0 <= each <= limit_s
+    )
     return min(RENEW_S, *lapses, RENEW_S)

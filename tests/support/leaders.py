@@ -6,7 +6,6 @@ import random
 import signal
 import socket
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,17 +32,19 @@ PAUSE_S = (3.5, 6.0)
 """Beyond a lease, so that one that is paused wakes up replaced."""
 _START_S = 20
 """The most that a process needs to start."""
+_BEFORE = 3
 _WITNESS = Path(__file__).with_name("witness.sql")
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """A shard whose leader was ended or stopped at `at_s`, Unix time."""
+    """A shard whose leader was ended or stopped at `at_s`, Unix time; `after` are the faults right before."""
 
     fault: str
     shard: int
     epoch: int
     at_s: float
+    after: tuple[str, ...]
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Arena:
     processes: dict[str, Nursling] = field(default_factory=dict)
     health_ports: dict[str, int] = field(default_factory=lambda: dict(zip(SCHEDULERS, free_ports(), strict=True)))
     orphans: list[Orphan] = field(default_factory=list)
-    faults: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
     database_outages_s: list[tuple[float, float]] = field(default_factory=list)
     down: set[str] = field(default_factory=set)
     _pauses: set[asyncio.Task[None]] = field(default_factory=set)
@@ -136,7 +137,9 @@ class Arena:
         """Notes what a scheduler leads, right before it does not any more."""
         led = await self.leaders()
         self.orphans += [
-            Orphan(fault, shard, epoch, time.time()) for shard, (epoch, holder) in led.items() if holder == scheduler
+            Orphan(fault, shard, epoch, time.time(), tuple(self.faults[-_BEFORE:]))
+            for shard, (epoch, holder) in led.items()
+            if holder == scheduler
         ]
 
     # ---- faults ----
@@ -252,19 +255,16 @@ class Arena:
 
     # ---- what came of it ----
 
-    async def failovers_s(self) -> tuple[dict[str, list[float]], list[float]]:
-        """How long shards had no leader, by fault; and those whose time PostgreSQL was down in a part of."""
+    async def failovers(self) -> list[tuple[float, Orphan, bool]]:
+        """How many seconds each orphan had no leader, and whether PostgreSQL was down in a part of them."""
         async with self.owner() as owner:
             taken = await owner.fetch("SELECT shard, epoch, extract(epoch FROM at)::float8 AS at_s FROM taken_leases")
-        by_fault: dict[str, list[float]] = {}
-        during_outages = []
+        found = []
         for orphan in self.orphans:
             until_s = min(row["at_s"] for row in taken if row["shard"] == orphan.shard and row["epoch"] > orphan.epoch)
-            if any(orphan.at_s < end and until_s > begin for begin, end in self.database_outages_s):
-                during_outages.append(until_s - orphan.at_s)
-            else:
-                by_fault.setdefault(orphan.fault, []).append(until_s - orphan.at_s)
-        return by_fault, during_outages
+            outage = any(orphan.at_s < end and until_s > begin for begin, end in self.database_outages_s)
+            found.append((until_s - orphan.at_s, orphan, outage))
+        return found
 
 
 FAULTS: dict[str, tuple[int, Callable[[Arena], Awaitable[None]]]] = {
