@@ -18,6 +18,9 @@ from keno.bets.service import BetService
 from keno.bets.settler import Settler
 from keno.config import Config
 from keno.errors import ConfigError
+from keno.fairness.log.sequencer import LogKeys, Sequencer
+from keno.fairness.log.service import LogService
+from keno.fairness.log.witnesses import Witnesses, parse_witnesses
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
 from keno.identity.access import AccessService
@@ -77,6 +80,8 @@ class Platform:
     wallet: WalletService
     reporting: ReportingService
     evidence: EvidenceService
+    log_keys: LogKeys
+    log: LogService
     streams: Streams
     notifier: Notifier
     player_news: PlayerNews
@@ -108,6 +113,10 @@ class Platform:
     def relay(self) -> Relay:
         """A relay of the outbox to the bus."""
         return Relay(self.pool, self.bus, self.config.outbox_retention_h * 3_600_000)
+
+    def log_sequencer(self) -> Sequencer:
+        """What puts entries into the public log. Raises ConfigError for witnesses that cannot be read."""
+        return Sequencer(self.pool, self.log_keys, Witnesses(parse_witnesses(self.config.log_witnesses)))
 
     def storage(self) -> Storage:
         """Keeps the tables in bounds."""
@@ -142,6 +151,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         bus, dead_letters = _bus(config, pool)
         stack.push_async_callback(bus.close)
         evidence = EvidenceService(pool, keys.privacy)
+        log_keys = LogKeys(pool, keys.platform, config.log_origin)
         bets = BetService(pool, keys.privacy)
         stack.push_async_callback(bets.close)
         signing_keys = SigningKeys(pool, keys.platform)
@@ -169,6 +179,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             wallet=WalletService(pool),
             reporting=ReportingService(pool),
             evidence=evidence,
+            log_keys=log_keys,
+            log=LogService(pool, log_keys),
             streams=streams,
             notifier=Notifier(streams),
             player_news=PlayerNews(pool),

@@ -84,7 +84,7 @@ async def run_the_live_stream() -> int:
 
 @run.command(name="worker")
 async def run_a_worker(name: str) -> int:
-    """Run one worker: vault, scheduler, settler, relay, storage, wallet, reporting or notifier."""
+    """Run one worker: vault, scheduler, settler, relay, storage, log, wallet, reporting or notifier."""
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2

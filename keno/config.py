@@ -25,6 +25,10 @@ KENO_SHARDS              Parts into which rooms are divided for the schedulers. 
 KENO_HEALTH_PORT         Where a worker answers /healthz, /readyz and /metrics, on KENO_HOST. Without it: nowhere.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 KENO_OUTBOX_RETENTION_H  Hours for which events that were sent, and receipts of them, are kept. Without it: 168, a week.
+KENO_LOG_ORIGIN          The name of the public log, which it keeps from its first start on. Without it: the first public
+                         origin without its scheme, and /log.
+KENO_LOG_WITNESSES       Who cosigns checkpoints of the log: URL and key with a space between, separated by commas.
+                         Without it: nobody.
 KENO_BETS_RETENTION_D    Days, at least 7, after which bets and payouts may be archived. Without it: they never are.
 """
 
@@ -71,6 +75,8 @@ class Config:
     live_port: int = 8081
     live_connections_max: int = 20_000
     live_address_connections_max: int = 200
+    log_origin: str = "keno.example/log"
+    log_witnesses: str = ""
 
     @property
     def embedded_database(self) -> bool:
@@ -122,6 +128,8 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         live_port=_integer(env, "KENO_LIVE_PORT", port + 1 if port < 65_535 else port - 1, 1, 65_535),
         live_connections_max=_integer(env, "KENO_LIVE_CONNECTIONS_MAX", 20_000, 1, 1_000_000),
         live_address_connections_max=_integer(env, "KENO_LIVE_ADDRESS_CONNECTIONS_MAX", 200, 1, 1_000_000),
+        log_origin=env.get("KENO_LOG_ORIGIN", f"{origins[0].partition('://')[2]}/log"),
+        log_witnesses=env.get("KENO_LOG_WITNESSES", ""),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

@@ -17,6 +17,9 @@ NAMES = frozenset(
         "rounds.drawn",
         "seeds.released",
         "settlement.committed",
+        "log.appended",  # entries are on disk, and nothing is signed
+        "log.signed",  # a checkpoint is signed and witnessed, and not published
+        "log.published",
         "relay.published",  # the broker has the events, and they are not marked as sent
         "wallet.committed",  # credited or refunded, and the event is not acknowledged
         "reporting.committed",

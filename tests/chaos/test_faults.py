@@ -23,10 +23,10 @@ FAULTS = int(os.environ.get("KENO_CHAOS_FAULTS", "6"))
 SEED = int(os.environ.get("KENO_CHAOS_SEED", "2026"))
 
 GATEWAY = "run gateway"
-VAULT, SCHEDULER, SETTLER, RELAY, STORAGE, WALLET, REPORTING = (
-    f"run worker {name}" for name in ("vault", "scheduler", "settler", "relay", "storage", "wallet", "reporting")
+VAULT, SCHEDULER, SETTLER, RELAY, STORAGE, LOG, WALLET, REPORTING = (
+    f"run worker {name}" for name in ("vault", "scheduler", "settler", "relay", "storage", "log", "wallet", "reporting")
 )
-PROCESSES = (GATEWAY, VAULT, SCHEDULER, SETTLER, RELAY, STORAGE, WALLET, REPORTING)
+PROCESSES = (GATEWAY, VAULT, SCHEDULER, SETTLER, RELAY, STORAGE, LOG, WALLET, REPORTING)
 FAILPOINTS = {
     "bets.committed": GATEWAY,
     "rounds.locked": SCHEDULER,
@@ -34,6 +34,9 @@ FAILPOINTS = {
     "rounds.drawn": SCHEDULER,
     "seeds.released": VAULT,
     "settlement.committed": SETTLER,
+    "log.appended": LOG,
+    "log.signed": LOG,
+    "log.published": LOG,
     "relay.published": RELAY,
     "wallet.committed": WALLET,
     "reporting.committed": REPORTING,
