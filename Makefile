@@ -17,7 +17,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders model bench-core bench-events bench-settlement bench-bets bench-rounds \
-	bench-live lock clean
+	bench-live bench-verify lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -71,6 +71,9 @@ bench-bets: setup $(VENV)/.requirements-bench  ## bets beside pgbench and FastAP
 
 bench-live: setup  ## fan-out of the live stream, on the Redis of the tests
 	$(BIN)/python -m benchmarks.live
+
+bench-verify: setup  ## how long keno-verify takes for the evidence of 10,000 rounds
+	$(BIN)/python -m benchmarks.verify
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
 lock: $(VENV)/.python  ## compile both lock files from pyproject.toml
