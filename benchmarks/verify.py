@@ -18,8 +18,7 @@ from keno import verifier
 METHOD = (
     "Wall time of `python -I -S verifier.py --quiet FILE` as its own process, start and reading included: median of 5 "
     "runs after one that is not counted. One file of 10,000 consecutive rounds of profile S in epochs of 1,024, each "
-    "round with its copy of the documents and of the epoch. Rounds of profiles E and B cost the same: their beacons are "
-    "compared with the auditor's copy."
+    "round with its copy of the documents and of the epoch."
 )
 ROUNDS, RUNS, LIMIT_S = 10_000, 5, 2.0
 # Auditor's bundles unless it says public; the demo's rounds have a few bets each.
