@@ -8,6 +8,7 @@ FAULTS ?= 100
 KILLS ?= 200
 SEED ?= $(shell date +%s)
 FULL ?=
+CASES ?= 5000
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
@@ -17,7 +18,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders model bench-core bench-events bench-settlement bench-bets bench-rounds \
-	bench-live bench-verify lock clean
+	bench-live bench-verify agree lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -50,6 +51,9 @@ chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet:
 
 chaos-leaders: setup  ## the same to the leaders among three schedulers: make chaos-leaders [KILLS=n] [SEED=n]
 	KENO_CHAOS_KILLS=$(KILLS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/chaos/test_leaders.py
+
+agree: setup  ## both verifiers on generated and tampered evidence: make agree [CASES=n]
+	KENO_AGREE_CASES=$(CASES) $(BIN)/python -m pytest -s tests/property/test_verifiers_agree.py
 
 model:  ## check the model of leases, rounds and events with Spin, and that it finds what is taken away
 	@docs/model/check

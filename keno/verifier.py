@@ -1212,10 +1212,11 @@ def try_read_file(path: str) -> bytes | MalformedError:
 def read_file(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+            too_long = os.fstat(file.fileno()).st_size > FILE_BYTES_MAX
+            data = b"" if too_long else file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         raise MalformedError(f"cannot be read: {error}") from None
-    if len(data) > FILE_BYTES_MAX:
+    if too_long or len(data) > FILE_BYTES_MAX:
         raise MalformedError(f"cannot be read: longer than {FILE_BYTES_MAX} bytes")
     return data
 

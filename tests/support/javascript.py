@@ -79,7 +79,9 @@ def essence_of_javascript(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": report["status"],
         "malformed": report["malformed"] is not None,
-        "rounds": [r | {"checks": sorted({(name, verdict) for name, verdict in r["checks"]})} for r in report["rounds"]],
+        "rounds": [
+            r | {"checks": sorted({(name, verdict) for name, verdict in r["checks"]})} for r in report["rounds"]
+        ],
     }
 
 

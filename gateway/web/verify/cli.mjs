@@ -68,6 +68,7 @@ async function readFile(path) {
   let file;
   try {
     file = await open(path);
+    if ((await file.stat()).size > FILE_BYTES_MAX) return { name: path, unreadable: `longer than ${FILE_BYTES_MAX} bytes` };
     const chunks = [];
     let size = 0;
     for await (const chunk of file.createReadStream({ end: FILE_BYTES_MAX, highWaterMark: 2 ** 20 })) {
