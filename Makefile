@@ -12,6 +12,7 @@ SCENARIO ?= mixed
 WS_PEER := benchmarks/peers/ws_fanout/node_modules/.package-lock.json
 USERS ?=
 SECONDS ?=
+CASES ?= 5000
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
@@ -20,8 +21,8 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate model bench-core bench-events \
-	bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate agree model bench-core bench-events \
+	bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load bench-verify lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -59,6 +60,9 @@ simulate: setup  ## a year of rounds on a fake clock under faults: make simulate
 	KENO_SIMULATED_ROOMS=$(ROOMS) KENO_SIMULATED_DAYS=$(or $(DAYS),365) KENO_SIMULATED_SEED=$(SEED) \
 		$(BIN)/python -m pytest -s tests/property/test_simulated_year.py
 
+agree: setup  ## both verifiers on generated and tampered evidence: make agree [CASES=n]
+	KENO_AGREE_CASES=$(CASES) $(BIN)/python -m pytest -s tests/property/test_verifiers_agree.py
+
 model:  ## check the model of leases, rounds and events with Spin, and that it finds what is taken away
 	@docs/model/check
 
@@ -92,6 +96,9 @@ load: setup  ## locust on an installation of its own: make load [SCENARIO=single
 $(WS_PEER): benchmarks/peers/ws_fanout/package-lock.json
 	npm ci --prefix benchmarks/peers/ws_fanout --no-audit --no-fund --silent
 	@touch $@
+
+bench-verify: setup  ## how long keno-verify takes for the evidence of 10,000 rounds
+	$(BIN)/python -m benchmarks.verify
 
 # Universal (every platform and Python), hashed, and naming no package host. uv is only needed here.
 lock: $(VENV)/.python  ## compile both lock files from pyproject.toml

@@ -1,15 +1,17 @@
-"""Runs the verifier on bundles that stand in memory, for its tests."""
+"""Runs both verifiers on bundles that stand in memory, for their tests: they must agree on each."""
 
 from collections.abc import Mapping
 
 from keno import verifier
 from keno.verifier import VIOLATION
 from support.bundles import DRAND, Line, dump
+from support.javascript import assert_agreement
 
 
 def verify(*files: bytes, drand: Mapping[int, bytes] | None = None) -> tuple[int, list[verifier.FileReport]]:
-    """As the command does: without `drand`, no beacon is compared."""
+    """As the commands do: without `drand`, no beacon is compared."""
     reports = verifier.verify_bundles({f"file {n}": data for n, data in enumerate(files)}, drand)
+    assert_agreement(files, drand, reports)
     return verifier.worst(report.status for report in reports), reports
 
 
