@@ -25,7 +25,20 @@ from gateway.failing import answer_to
 from gateway.http import response
 from gateway.lane.app import Lane
 from gateway.problems import BODY_BYTES_MAX, problem
-from gateway.rest import access, bets, documents, fairness, health, keys, player, rooms, sessions, statement, wallet
+from gateway.rest import (
+    access,
+    bets,
+    documents,
+    fairness,
+    guides,
+    health,
+    keys,
+    player,
+    rooms,
+    sessions,
+    statement,
+    wallet,
+)
 from gateway.rest.health import Health
 from keno.bootstrap import Platform
 
@@ -71,6 +84,7 @@ def create_app(platform: Platform) -> Litestar:
             staff.router(platform.staff, of_our_pages(origins, ()), config.proxies_count),
             *bets.placing_routes(Desk(entrance, platform.bets)),
             *documents.routes(platform.rooms),
+            *guides.routes(),
             *fairness.routes(platform.evidence),
             *keys.routes(platform.identity.response_key, platform.signing_keys),
             *health.routes(Health(platform.pool, platform.redis)),
