@@ -26,7 +26,20 @@ from gateway.failing import answer_to
 from gateway.http import response
 from gateway.lane.app import Lane
 from gateway.problems import BODY_BYTES_MAX, problem
-from gateway.rest import access, bets, documents, fairness, health, keys, player, rooms, sessions, statement, wallet
+from gateway.rest import (
+    access,
+    bets,
+    documents,
+    fairness,
+    guides,
+    health,
+    keys,
+    player,
+    rooms,
+    sessions,
+    statement,
+    wallet,
+)
 from gateway.rest.health import Health
 from keno.bootstrap import Platform
 
@@ -68,7 +81,7 @@ def create_app(platform: Platform) -> Litestar:
     public = Router(
         path="/",
         guards=[by_address],
-        route_handlers=[*documents.routes(platform.rooms), *fairness.routes(platform.evidence)],
+        route_handlers=[*documents.routes(platform.rooms), *guides.routes(), *fairness.routes(platform.evidence)],
     )
     return Litestar(
         route_handlers=[

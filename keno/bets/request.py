@@ -56,8 +56,8 @@ class BetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fal
         return request_fingerprints([(self, mask)])[0]
 
 
-class _StrictBet(BetRequest, frozen=True, forbid_unknown_fields=True, gc=False):
-    """What decodes a bet alone, with all that can be said about its texts, and an error that names the field."""
+class StrictBet(BetRequest, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A bet with all that can be said about its texts: decodes a bet alone, with an error that names the field."""
 
     transaction_id: TransactionId
     player: PlayerReference
@@ -81,7 +81,7 @@ class _RawBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bets: Annotated[list[msgspec.Raw], _BatchSize]
 
 
-_decoder = msgspec.json.Decoder(_StrictBet)
+_decoder = msgspec.json.Decoder(StrictBet)
 _plain_decoder = msgspec.json.Decoder(BetRequest)
 _batch_decoder = msgspec.json.Decoder(_Batch)
 _raw_batch_decoder = msgspec.json.Decoder(_RawBatch)

@@ -1,0 +1,180 @@
+"""Every call that is answered over HTTP: who may call it, what it takes, what it gives, and what can be wrong.
+
+A test holds this table against the routes of the servers, and a fuzzer against what they answer.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from msgspec import Meta
+
+from gateway.answers import JSON, JSON_LINES
+from gateway.openapi import shapes
+from gateway.rest.rooms import PAGE_ROUNDS, PAGE_ROUNDS_MAX
+from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX
+from keno.bets.limits import PlayerLimits
+from keno.bets.player_request import PlayerBetRequest
+from keno.bets.request import BATCH_BETS_MAX, StrictBet
+from keno.identity.access import KeyRequest, NetworksRequest
+from keno.identity.launch import ExchangeRequest, LaunchRequest, RefreshRequest
+from keno.identity.staff import LoginRequest
+from keno.requests import ID_MAX, CurrencyCode, PlayerReference
+from keno.wallet.request import MovementRequest, RollbackRequest
+
+Access = Literal["signed", "player", "staff", "pages", "open"]
+"""`pages` is open to everyone, but to no page of an origin that may not call."""
+HTML: Final = "text/html"
+
+
+class BetBatch(shapes.Shape):
+    """Bets, each answered for itself: what is not a bet is refused in its result and changes nothing for the others."""
+
+    bets: Annotated[list[StrictBet], Meta(min_length=1, max_length=BATCH_BETS_MAX)]
+
+
+class BetResults(shapes.Shape):
+    """A result for each bet of the batch, in their order: accepted, or (added by `forms`) refused."""
+
+    results: list[shapes.AcceptedBet]
+
+
+class Query(NamedTuple):
+    """A parameter of a query; `form` is a type that msgspec knows."""
+
+    name: str
+    form: Any
+    does: str
+    required: bool = False
+    default: int | None = None
+    format: str | None = None
+
+
+class Call(NamedTuple):
+    """A call. `codes` are those that neither its access nor its body brings with it."""
+
+    method: str
+    path: str
+    name: str
+    tag: str
+    does: str
+    access: Access
+    answer: Any = None
+    status: int = 200
+    body: Any = None
+    query: tuple[Query, ...] = ()
+    codes: tuple[str, ...] = ()
+    replayed: bool = False
+    media_type: str = JSON
+
+
+_BET_CODES: Final = (
+    "transaction_conflict", "round_not_found", "room_not_found", "round_not_open", "room_closed",
+    "currency_not_offered", "paytable_not_offered", "player_blocked", "limit_reached", "insufficient_funds",
+    "overloaded",
+)  # fmt: skip
+_MOVE_CODES: Final = ("transaction_conflict", "currency_not_offered", "player_not_found")
+_ROUNDS_PAGE: Final = (
+    Query("before", Annotated[int, Meta(ge=1, le=ID_MAX)], "The `next_before` of the page before."),
+    Query("limit", Annotated[int, Meta(ge=1, le=PAGE_ROUNDS_MAX)], "Rounds of a page at most.", default=PAGE_ROUNDS),
+)
+_ENTRIES_PAGE: Final = (
+    Query("before", str, "The `next_before` of the page before; never made by yourself.", format="page-place"),
+    Query("limit", Annotated[int, Meta(ge=1, le=PAGE_ENTRIES_MAX)], "Entries of a page at most.", default=PAGE_ENTRIES),
+)
+
+_OPERATOR: Final = (
+    Call("POST", "/v1/bets", "place_bet", "Bets", "Place a bet", "signed", shapes.PlacedBet, 201,
+         StrictBet, codes=_BET_CODES, replayed=True),
+    Call("POST", "/v1/bets/batch", "place_bets", "Bets", "Place up to 1,000 bets", "signed", BetResults, 200,
+         BetBatch, codes=("overloaded",)),
+    Call("GET", "/v1/bets/{bet_id}", "bet", "Bets", "A bet, and its result once its round is settled", "signed",
+         shapes.StoredBet, codes=("bet_not_found",)),
+    Call("PUT", "/v1/players/{player}/limits", "limit_player", "Bets", "What a player may bet in a round", "signed",
+         shapes.PlayerLimitsSet, 200, PlayerLimits, codes=("player_not_found",)),
+    Call("GET", "/v1/rooms", "rooms", "Rooms and rounds", "The shared rooms and your own", "signed", shapes.Rooms),
+    Call("GET", "/v1/rooms/{room}", "room", "Rooms and rounds", "A room", "signed", shapes.Room,
+         codes=("room_not_found",)),
+    Call("GET", "/v1/rooms/{room}/rounds", "rounds", "Rooms and rounds", "A room's rounds, newest first", "signed",
+         shapes.Rounds, query=_ROUNDS_PAGE, codes=("room_not_found",)),
+    Call("GET", "/v1/rounds/{round_id}", "round", "Rooms and rounds", "A round", "signed", shapes.Round,
+         codes=("round_not_found",)),
+    Call("POST", "/v1/wallets/{player}/deposits", "deposit", "Wallets", "Money for a player", "signed",
+         shapes.MovedMoney, 201, MovementRequest, codes=(*_MOVE_CODES, "balance_limit"), replayed=True),
+    Call("POST", "/v1/wallets/{player}/withdrawals", "withdraw", "Wallets", "Money from a player", "signed",
+         shapes.MovedMoney, 201, MovementRequest, codes=(*_MOVE_CODES, "insufficient_funds"), replayed=True),
+    Call("POST", "/v1/wallet-transactions/{transaction_id}/rollback", "roll_back", "Wallets",
+         "Undo a deposit or withdrawal, or spend an id that names nothing", "signed", shapes.RolledBack, 201,
+         RollbackRequest, replayed=True,
+         codes=("transaction_conflict", "insufficient_funds", "balance_limit", "already_rolled_back", "bet_stands",
+                "rollback_stands")),
+    Call("GET", "/v1/wallets/{player}", "balances", "Wallets", "What a player holds", "signed", shapes.Balances,
+         codes=("player_not_found",)),
+    Call("GET", "/v1/wallet-transactions", "statement", "Wallets", "A player's statement, newest first", "signed",
+         shapes.Statement, codes=("player_not_found",), query=(
+             Query("player", PlayerReference, "The player.", required=True),
+             Query("currency", CurrencyCode, "Only what moved this currency."), *_ENTRIES_PAGE)),
+    Call("POST", "/v1/sessions", "launch", "Sessions", "Launch a player", "signed", shapes.Launched, 201, LaunchRequest,
+         codes=("room_not_found", "room_closed", "player_blocked", "currency_not_offered")),
+    Call("DELETE", "/v1/sessions/{session_id}", "end_session", "Sessions", "End a session or launch", "signed",
+         shapes.SessionEnded, codes=("session_not_found",)),
+    Call("DELETE", "/v1/players/{player}/sessions", "end_sessions", "Sessions", "End all sessions of a player",
+         "signed", shapes.PlayerSessionsEnded, codes=("player_not_found",)),
+    Call("GET", "/v1/keys", "keys", "Keys and networks", "Your keys", "signed", shapes.Keys),
+    Call("POST", "/v1/keys", "add_key", "Keys and networks", "Add a key", "signed", shapes.AddedKey, 201, KeyRequest,
+         codes=("key_exists", "key_limit"), replayed=True),
+    Call("DELETE", "/v1/keys/{key_id}", "revoke_key", "Keys and networks", "Revoke a key for good", "signed",
+         shapes.Key, codes=("key_not_found", "last_key")),
+    Call("GET", "/v1/networks", "networks", "Keys and networks", "From where you call", "signed", shapes.Networks),
+    Call("PUT", "/v1/networks", "set_networks", "Keys and networks", "Set from where you call", "signed",
+         shapes.Networks, 200, NetworksRequest, codes=("own_address_left_out",)),
+)  # fmt: skip
+
+_PLAYER: Final = (
+    Call("POST", "/v1/auth/exchange", "exchange", "Players", "A ticket for tokens", "pages", shapes.Tokens, 200,
+         ExchangeRequest, codes=("ticket_invalid", "session_ended")),
+    Call("POST", "/v1/auth/refresh", "refresh", "Players", "A refresh token for the next tokens", "pages",
+         shapes.Tokens, 200, RefreshRequest,
+         codes=("refresh_token_invalid", "refresh_token_reused", "session_ended")),
+    Call("POST", "/v1/auth/logout", "log_out", "Players", "End the session", "pages", shapes.Ended, 200, RefreshRequest,
+         codes=("refresh_token_invalid",)),
+    Call("GET", "/v1/player/me", "me", "Players", "The session, and its balance", "player", shapes.PlayerState),
+    Call("POST", "/v1/player/bets", "place_own_bet", "Players", "Place a bet", "player", shapes.PlacedBet, 201,
+         PlayerBetRequest, codes=_BET_CODES, replayed=True),
+    Call("GET", "/v1/player/bets/{bet_id}", "own_bet", "Players", "A bet of the player", "player", shapes.StoredBet,
+         codes=("bet_not_found",)),
+    Call("GET", "/v1/player/history", "history", "Players", "What moved the balance, newest first", "player",
+         shapes.History, query=_ENTRIES_PAGE),
+    Call("GET", "/v1/live", "live", "Players", "The live stream: a WebSocket, see the AsyncAPI document", "pages",
+         None, 101),
+)  # fmt: skip
+
+_STAFF: Final = (
+    Call("POST", "/v1/staff/login", "staff_log_in", "Staff", "Log in to the portal", "pages", shapes.StaffToken, 200,
+         LoginRequest, codes=("login_failed", "login_locked")),
+    Call("POST", "/v1/staff/logout", "staff_log_out", "Staff", "Log out", "staff", shapes.Ended),
+    Call("GET", "/v1/staff/me", "staff_me", "Staff", "Who is logged in", "staff", shapes.StaffState),
+)  # fmt: skip
+
+_OPEN: Final = (
+    Call("GET", "/v1/paytables/{digest}", "paytable", "For everyone", "A published paytable, byte for byte", "open",
+         dict, codes=("document_not_found",)),
+    Call("GET", "/v1/rules/{digest}", "rules", "For everyone", "Published rules of a room, byte for byte", "open",
+         dict, codes=("document_not_found",)),
+    Call("GET", "/v1/rounds/{round_id}/evidence", "evidence", "For everyone", "What a round is verified from", "open",
+         str, codes=("evidence_not_found", "evidence_archived"), media_type=JSON_LINES),
+    Call("GET", "/.well-known/jwks.json", "jwks", "For everyone", "Our public keys", "open", shapes.JsonWebKeys),
+    Call("GET", "/healthz", "healthz", "For everyone", "Whether the process lives", "open", shapes.Lives),
+    Call("GET", "/readyz", "readyz", "For everyone", "Whether the process can serve", "open", shapes.Ready),
+    Call("GET", "/openapi.json", "openapi", "For everyone", "This document", "open", dict),
+    Call("GET", "/asyncapi-live.json", "asyncapi_live", "For everyone", "The AsyncAPI document of the live stream",
+         "open", dict),
+    Call("GET", "/asyncapi-events.json", "asyncapi_events", "For everyone", "The AsyncAPI document of the broker",
+         "open", dict),
+    Call("GET", "/docs", "docs", "For everyone", "This document as a page", "open", str, media_type=HTML),
+    Call("GET", "/docs/live", "docs_live", "For everyone", "The live stream as a page", "open", str, media_type=HTML),
+    Call("GET", "/docs/events", "docs_events", "For everyone", "The events of the broker as a page", "open", str,
+         media_type=HTML),
+)  # fmt: skip
+
+CALLS: Final = (*_OPERATOR, *_PLAYER, *_STAFF, *_OPEN)

@@ -1,0 +1,385 @@
+"""The forms of answers, for the document alone: handlers write them, and tests hold what they write against these.
+
+As in `gateway.answers`: ids are decimal strings or UUIDs, hashes lower-case hex, money integers of minor units.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from keno.identity.staff import Role
+from keno.money import MINOR_MAX
+from keno.requests import AmountMinor, CurrencyCode, DecimalId, HashHex, PlayerReference, TransactionId
+
+Ms = Annotated[int, Meta(ge=0, description="UTC in milliseconds")]
+Count = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=1, le=80)]
+BalanceMinor = Annotated[int, Meta(ge=0)]
+SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Picks = Annotated[list[Number], Meta(min_length=1, max_length=10)]
+Phase = Literal["open", "locked", "drawn", "settled", "skipped", "void"]
+
+
+class Shape(msgspec.Struct, forbid_unknown_fields=True):
+    """An object of an answer; it has no other members than these."""
+
+
+class ProblemDetails(Shape):
+    """RFC 9457. `status`, `title` and `remedy` belong to the `code`; decide by `code`, which is stable."""
+
+    type: Annotated[str, Meta(pattern=r"^/problems/[a-z_]+\Z")]
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    code: Annotated[str, Meta(pattern=r"^[a-z_]+\Z")]
+    detail: str
+    remedy: str
+    field: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RoundName(Shape):
+    """A round: its id, and its number in its room."""
+
+    id: DecimalId
+    number: Count
+
+
+class RoundState(RoundName):
+    """A round and how far it is."""
+
+    phase: Phase
+
+
+class Receipt(Shape):
+    """What the round's lock commits to: the bet as bytes, and their hash."""
+
+    leaf: Annotated[str, Meta(pattern=r"^[0-9a-f]+\Z")]
+    leaf_hash: HashHex
+
+
+class PlacedBet(Shape):
+    """A bet that stands."""
+
+    bet_id: DecimalId
+    transaction_id: TransactionId
+    round: RoundName
+    room: UUID
+    player: PlayerReference
+    picks: Picks
+    stake_minor: AmountMinor
+    currency: CurrencyCode
+    paytable: HashHex
+    accepted_ms: Ms
+    receipt: Receipt
+
+
+class AcceptedBet(Shape):
+    """The result of a bet of a batch that stands."""
+
+    status: Literal[201]
+    bet: PlacedBet
+
+
+class RefusedBet(Shape):
+    """The result of a bet of a batch that was refused; its neighbours don't change for it."""
+
+    status: Annotated[int, Meta(ge=400, le=599)]
+    problem: ProblemDetails
+
+
+class BetResult(Shape):
+    """What a settled bet won; `credited_ms` is when the balance got it."""
+
+    payout_minor: Annotated[int, Meta(ge=0)]
+    cut_minor: Annotated[int, Meta(ge=0)]
+    credited_ms: Ms | None
+
+
+class StoredBet(Shape):
+    """A bet as it stands. `transaction_id` is null for a player whose operator placed it."""
+
+    bet_id: DecimalId
+    transaction_id: TransactionId | None
+    round: RoundState
+    room: UUID
+    player: PlayerReference
+    picks: Picks
+    stake_minor: AmountMinor
+    currency: CurrencyCode
+    paytable: HashHex
+    accepted_ms: Ms
+    receipt: Receipt
+    result: BetResult | None
+
+
+class PlayerLimitsSet(Shape):
+    """What a player may bet in a round from now on; null is no limit."""
+
+    player: PlayerReference
+    currency: CurrencyCode
+    round_bets_max: Annotated[int, Meta(ge=0)] | None
+    round_stake_max_minor: Annotated[int, Meta(ge=0, le=MINOR_MAX)] | None
+
+
+class Room(Shape):
+    """One endless series of rounds."""
+
+    room: UUID
+    name: str
+    status: Literal["open", "closed"]
+    private: bool
+    profile: str
+    period_ms: Annotated[int, Meta(ge=1)]
+    lock_lead_ms: Count
+    slot_epoch_ms: int
+    rules: HashHex
+
+
+class Rooms(Shape):
+    """The shared rooms and the operator's own."""
+
+    rooms: list[Room]
+
+
+class Round(Shape):
+    """A round as anyone may see it; what is not public yet is null."""
+
+    round: RoundState
+    room: UUID
+    rules: HashHex | None
+    commit: HashHex | None
+    opened_ms: Ms | None
+    lock_due_ms: Ms | None
+    draw_due_ms: Ms | None
+    locked_ms: Ms | None
+    bets_count: Count | None
+    bets_root: HashHex | None
+    lock: HashHex | None
+    drawn_ms: Ms | None
+    numbers: Annotated[list[Number], Meta(min_length=20, max_length=20)] | None
+    result: HashHex | None
+    seed: HashHex | None
+    ended_ms: Ms | None
+    void_reason: int | None
+
+
+class Rounds(Shape):
+    """A page of a room's rounds, newest first."""
+
+    rounds: list[Round]
+    next_before: Count | None
+
+
+class MovedMoney(Shape):
+    """A deposit or withdrawal, and the balance after it."""
+
+    wallet_transaction_id: DecimalId
+    transaction_id: TransactionId
+    player: PlayerReference
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    created_ms: Ms
+    balance_minor: BalanceMinor
+
+
+class Undone(Shape):
+    """The movement that a rollback undid."""
+
+    wallet_transaction_id: DecimalId
+    player: PlayerReference
+    currency: CurrencyCode
+    change_minor: int
+    balance_minor: BalanceMinor
+
+
+class RolledBack(Shape):
+    """A rollback; `undone` is null where its id named nothing, which is spent now."""
+
+    transaction_id: TransactionId
+    rolled_back: TransactionId
+    created_ms: Ms
+    undone: Undone | None
+
+
+class Balance(Shape):
+    """What a player holds in a currency."""
+
+    currency: CurrencyCode
+    balance_minor: BalanceMinor
+
+
+class Balances(Shape):
+    """What a player holds."""
+
+    player: PlayerReference
+    balances: list[Balance]
+
+
+EntryKind = Literal["deposit", "withdrawal", "bet", "win", "refund", "rollback"]
+
+
+class StatementEntry(Shape):
+    """What changed a balance."""
+
+    kind: EntryKind
+    currency: CurrencyCode
+    change_minor: int
+    created_ms: Ms
+    transaction_id: TransactionId | None
+    wallet_transaction_id: DecimalId | None
+    bet_id: DecimalId | None
+
+
+class Statement(Shape):
+    """A page of a player's statement, newest first. The end is where `next_before` is null."""
+
+    player: PlayerReference
+    entries: list[StatementEntry]
+    next_before: str | None
+
+
+class SessionState(Shape):
+    """A session of a player."""
+
+    session_id: SessionId
+    player: PlayerReference
+    currency: CurrencyCode
+    room: UUID | None
+    locale: str
+
+
+class PlayerState(SessionState):
+    """The session that asks, and the balance in its currency."""
+
+    balance_minor: BalanceMinor
+
+
+class Launched(SessionState):
+    """A session that waits for its player."""
+
+    ticket: str
+    ticket_expires_ms: Ms
+    launch_url: str
+
+
+class SessionEnded(Shape):
+    """A session that is over."""
+
+    session_id: SessionId
+    ended: Literal[True]
+
+
+class PlayerSessionsEnded(Shape):
+    """A player whose sessions are all over."""
+
+    player: PlayerReference
+    ended: Literal[True]
+
+
+class Ended(Shape):
+    """The session is over."""
+
+    ended: Literal[True]
+
+
+class Tokens(Shape):
+    """Tokens of a session."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in_s: Count
+    refresh_token: str
+    session: SessionState
+
+
+class PlayerEntry(Shape):
+    """What changed the player's balance."""
+
+    kind: EntryKind
+    change_minor: int
+    created_ms: Ms
+    transaction_id: TransactionId | None
+    bet_id: DecimalId | None
+
+
+class History(Shape):
+    """A page of what moved the player's balance, newest first. The end is where `next_before` is null."""
+
+    entries: list[PlayerEntry]
+    next_before: str | None
+
+
+class Key(Shape):
+    """A key, without what is secret of it."""
+
+    key_id: str
+    algorithm: Literal["ed25519", "hmac-sha256"]
+    created_ms: Ms
+    revoked_ms: Ms | None
+
+
+class AddedKey(Key):
+    """A key; `secret` is the shared secret in hex, shown this once."""
+
+    secret: Annotated[str, Meta(pattern=r"^[0-9a-f]+\Z")] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Keys(Shape):
+    """All keys of the operator."""
+
+    keys: list[Key]
+
+
+class Networks(Shape):
+    """From where the operator calls; from anywhere where there are none."""
+
+    networks: list[str]
+
+
+class StaffState(Shape):
+    """Somebody who works with the portal."""
+
+    name: str
+    role: Role
+    operator: UUID | None
+
+
+class StaffToken(Shape):
+    """A session of staff."""
+
+    token: str
+    token_type: Literal["Bearer"]
+    idle_s: Count
+    staff: StaffState
+
+
+class JsonWebKey(msgspec.Struct):
+    """RFC 7517, RFC 8037."""
+
+    kty: str
+    crv: str
+    kid: str
+    x: str
+    use: str
+    alg: str
+
+
+class JsonWebKeys(Shape):
+    """Our public keys."""
+
+    keys: list[JsonWebKey]
+
+
+class Lives(Shape):
+    """The process lives."""
+
+    status: Literal["ok"]
+
+
+class Ready(Shape):
+    """The process can serve."""
+
+    status: Literal["ready"]
