@@ -3,6 +3,7 @@
 import asyncio
 
 from gateway.app import create_app
+from gateway.beacon import serve_beacon
 from gateway.live.server import serve_live
 from gateway.server import serve
 from keno.bootstrap import Platform
@@ -14,6 +15,8 @@ async def run_all(platform: Platform, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(run_gateway(platform, stop), name="gateway")
         group.create_task(run_live(platform, stop), name="live")
+        if platform.config.beacon == "local":
+            group.create_task(run_beacon(platform, stop), name="local beacon")
         group.create_task(run_workers(platform, WORKERS, stop), name="workers")
 
 
@@ -29,5 +32,13 @@ async def run_live(platform: Platform, stop: asyncio.Event) -> None:
     """Serves the live stream until `stop`."""
     try:
         await serve_live(platform, stop)
+    finally:
+        stop.set()
+
+
+async def run_beacon(platform: Platform, stop: asyncio.Event) -> None:
+    """Serves the local beacon, which is not public, until `stop`."""
+    try:
+        await serve_beacon(platform.local_beacon, platform.config.host, platform.config.beacon_port, stop)
     finally:
         stop.set()
