@@ -1,8 +1,7 @@
 """The compiled core: keno1 hashes, the draw, Merkle trees over evidence, and the settlement kernel.
 
 For `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no clock, no randomness,
-no keys kept; only a `SettlementStream` has state, that of its own bytes. `docs/fairness.md` defines the bytes. Beacon
-signatures are not verified here.
+no keys kept; only a `SettlementStream` has state, that of its own bytes. `docs/fairness.md` defines the bytes.
 
 Arguments of type `Buffer` are contiguous bytes: `bytes` are read in place, any other buffer (`bytearray`, `array`, a
 numpy array) is copied once. A wrong length or range raises `CoreError`; a wrong type raises `TypeError`. Hashes, seeds
@@ -20,6 +19,9 @@ __all__ = [
     "SettlementStream",
     "Terms",
     "account_hash",
+    "beacon_public_key",
+    "beacon_sign",
+    "beacon_verify",
     "bet_leaves",
     "commit",
     "commit_path",
@@ -114,6 +116,20 @@ def draw_many(seeds: Buffer, xs: Buffer, beacons: Buffer) -> bytes:
 
 def draw_block(seed: Buffer, x: Buffer, beacon: Buffer, j: int) -> bytes:
     """Block j of a draw's stream: `HMAC(seed, "keno1:draw" x beacon u32 j)`."""
+
+# Beacons (drand's scheme bls-unchained-g1-rfc9380).
+
+def beacon_verify(public_key: Buffer, round_number: int, signature: Buffer) -> bool:
+    """Whether `signature` (48 bytes, a compressed point of G1) is that of a round under a key (96 bytes, of G2).
+
+    Whatever is no such point, of other lengths as well, is False. It takes about a millisecond, without the GIL.
+    """
+
+def beacon_public_key(secret: Buffer) -> bytes:
+    """The public key, 96 bytes, of 32 bytes of secret key material. For the local beacon."""
+
+def beacon_sign(secret: Buffer, round_number: int) -> bytes:
+    """The signature, 48 bytes, of a round under a secret. For the local beacon."""
 
 # Leaves and trees (RFC 9162).
 

@@ -18,6 +18,10 @@ from keno.bets.service import BetService
 from keno.bets.settler import Settler
 from keno.config import Config
 from keno.errors import ConfigError
+from keno.fairness.beacon import QUICKNET, Chain
+from keno.fairness.beacons.drand import DrandClient
+from keno.fairness.beacons.keeper import BeaconKeeper
+from keno.fairness.beacons.local import LocalBeacon
 from keno.fairness.log.sequencer import LogKeys, Sequencer
 from keno.fairness.log.service import LogService
 from keno.fairness.log.witnesses import Witnesses, parse_witnesses
@@ -57,6 +61,7 @@ assert 2 * _ELECTION_TIMEOUT_S <= RENEW_S  # noqa: S101 - a Redis that hangs mus
 _SCHEDULER_IDLE_TIMEOUT_MS = 2_000
 assert _SCHEDULER_IDLE_TIMEOUT_MS < TTL_S * 1000  # noqa: S101 - a paused leader's locks end before its lease does
 _ROLL_CONNECTIONS = 2
+_LOCAL_BEACON = b"keno:local-beacon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class Platform:
     notifier: Notifier
     player_news: PlayerNews
     audit: Audit
+    beacon_chain: Chain
 
     @asynccontextmanager
     async def scheduler(self) -> AsyncIterator[Scheduler]:
@@ -105,6 +111,17 @@ class Platform:
             scheduler = Scheduler(pool, RedisElection(redis), holder, self.keys.privacy)
             yield scheduler
             await scheduler.close()
+
+    @property
+    def local_beacon(self) -> LocalBeacon:
+        """The local beacon, whose key follows from the platform's."""
+        return LocalBeacon(keywrap.derive(self.keys.platform, _LOCAL_BEACON))
+
+    @asynccontextmanager
+    async def beacon_keeper(self) -> AsyncIterator[BeaconKeeper]:
+        """A keeper of the beacons of the configured chain."""
+        async with DrandClient(self.beacon_chain, self.config.beacon_urls) as client:
+            yield BeaconKeeper(self.pool, {self.beacon_chain.hash: client})
 
     def settler(self) -> Settler:
         """A settler."""
@@ -161,6 +178,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         limits = Limits(redis)
         stack.push_async_callback(limits.close)
         streams = Streams(redis)
+        local_secret = keywrap.derive(keys.platform, _LOCAL_BEACON)
+        beacon_chain = QUICKNET if config.beacon == "quicknet" else LocalBeacon(local_secret).chain
         yield Platform(
             config=config,
             pool=pool,
@@ -174,7 +193,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             signing_keys=signing_keys,
             sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0]),
             staff=StaffService(pool, redis, keys.platform),
-            rooms=RoomService(pool, config.shards),
+            rooms=RoomService(pool, config.shards, beacon_chain),
             bets=bets,
             wallet=WalletService(pool),
             reporting=ReportingService(pool),
@@ -185,6 +204,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             notifier=Notifier(streams),
             player_news=PlayerNews(pool),
             audit=Audit(pool, evidence, dead_letters),
+            beacon_chain=beacon_chain,
         )
 
 

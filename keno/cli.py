@@ -28,8 +28,8 @@ from keno.infra.telemetry import configure_logging
 from keno.reporting.audit import Report
 from keno.reporting.store import log_action
 from keno.rounds.board import show_rooms
-from keno.rounds.service import GUARD_MS, Offer, default_limits
-from keno.up import run_all, run_gateway, run_lane, run_live
+from keno.rounds.service import GUARD_MS, Fairness, Offer, default_limits
+from keno.up import run_all, run_beacon, run_gateway, run_lane, run_live
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
@@ -82,9 +82,18 @@ async def run_the_live_stream() -> int:
     return 0
 
 
+@run.command(name="beacon")
+async def run_the_beacon() -> int:
+    """Run the local beacon, which speaks drand's HTTP and is not public: for demonstrations and tests."""
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load()) as services:
+        await run_beacon(services, stop)
+    return 0
+
+
 @run.command(name="worker")
 async def run_a_worker(name: str) -> int:
-    """Run one worker: vault, scheduler, settler, relay, storage, log, wallet, reporting or notifier."""
+    """Run one worker: vault, scheduler, beacons, settler, relay, storage, log, wallet, reporting or notifier."""
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
@@ -183,24 +192,34 @@ async def add_room(
         dict[str, int] | None, Parameter(help="--round-win-max-minor.EUR 6000000: what a player can win in a round")
     ] = None,
     operator: str | None = None,
+    profile: rules.FairnessProfile = "S",
+    guard_ms: int = GUARD_MS,
 ) -> int:
-    """Open a room with the shipped paytable of an RTP profile and default limits, and print its id."""
+    """Open a room with the shipped paytable of an RTP profile and default limits, and print its id.
+
+    Parameters
+    ----------
+    profile
+        S: seed only. E: a beacon an epoch. B: a beacon after each lock, for a period of 3 s or more.
+    guard_ms
+        How long after the lock, in E after the epoch's opening, the beacon's round comes at least.
+    """
     limits, round_maxima = {code: default_limits(code) for code in currency}, round_win_max_minor or {}
     if not round_maxima.keys() <= limits.keys():
         raise KenoError(f"the room does not offer {', '.join(sorted(round_maxima.keys() - limits.keys()))}")
-    profile, offered = rtp_profile(rtp), shipped_paytable(rtp)
-    room_rules = rules.build(
-        profile="S",
-        guard_ms=GUARD_MS,
-        beacon_chain=None,
-        rtp_bounds=profile.rtp_bounds,
-        paytables=[offered.hash],
-        currencies={
-            code: msgspec.structs.replace(usual, round_win_max_minor=round_maxima.get(code))
-            for code, usual in limits.items()
-        },
-    )
+    offered = shipped_paytable(rtp)
     async with platform(config.load()) as services:
+        room_rules = rules.build(
+            profile=profile,
+            guard_ms=guard_ms,
+            beacon_chain=None if profile == "S" else services.beacon_chain.hash.hex(),
+            rtp_bounds=rtp_profile(rtp).rtp_bounds,
+            paytables=[offered.hash],
+            currencies={
+                code: msgspec.structs.replace(usual, round_win_max_minor=round_maxima.get(code))
+                for code, usual in limits.items()
+            },
+        )
         owner = await services.identity.operator(operator) if operator else None
         if operator and owner is None:
             raise KenoError(f"there is no operator named {operator}")
@@ -225,15 +244,23 @@ async def set_room(
     lock_lead_ms: int | None = None,
     rtp: Literal["92", "94", "96"] | None = None,
     currency: list[str] | None = None,
+    profile: rules.FairnessProfile | None = None,
+    guard_ms: int | None = None,
 ) -> int:
     """Change a room from its next slot on, all but what is not given; the round on sale keeps its terms."""
-    if period_ms is None and lock_lead_ms is None and rtp is None and currency is None:
-        _complain("say what to change: --period-ms, --lock-lead-ms, --rtp or --currency")
+    if all(each is None for each in (period_ms, lock_lead_ms, rtp, currency, profile, guard_ms)):
+        _complain("say what to change: --period-ms, --lock-lead-ms, --rtp, --currency, --profile or --guard-ms")
         return 2
     offer = None if rtp is None else Offer(rtp_profile(rtp).rtp_bounds, [shipped_paytable(rtp)])
     async with platform(config.load()) as services:
         terms = await services.rooms.set(
-            name, period_ms=period_ms, lock_lead_ms=lock_lead_ms, offer=offer, currencies=currency, actor=_ACTOR
+            name,
+            period_ms=period_ms,
+            lock_lead_ms=lock_lead_ms,
+            offer=offer,
+            currencies=currency,
+            fairness=Fairness(profile, guard_ms),
+            actor=_ACTOR,
         )
     print(f"from its next slot on: period {terms.period_ms} ms, lock lead {terms.lock_lead_ms} ms")  # noqa: T201
     return 0

@@ -19,6 +19,11 @@ KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by 
 KENO_LAUNCH_URL          The page that a launched player is sent to. Without it: /play of the first public origin.
 KENO_PLAYER_ORIGINS      Other origins whose pages may call for players, separated by commas. Without it: none.
 KENO_PROXIES_COUNT       How many proxies stand in front of every server and append to X-Forwarded-For. Without it: 0.
+KENO_BEACON              The beacon of rooms in profiles E and B: quicknet, which is drand's, or local, which is not
+                         public. Without it: local for the embedded database, else quicknet.
+KENO_BEACON_URLS         Its endpoints, the preferred first, separated by commas. Without it: drand's own, or the local
+                         beacon's.
+KENO_BEACON_PORT         Where the local beacon listens, on KENO_HOST. Without it: the third port after KENO_PORT.
 KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without it: 256.
 KENO_SHARDS              Parts into which rooms are divided for the schedulers. A room keeps the one it was opened in.
                          Without it: 16.
@@ -42,6 +47,7 @@ from keno.errors import ConfigError
 from keno.infra import failpoints
 
 # No wildcard, no path, as browsers spell it.
+_DRAND_URLS = "https://api.drand.sh,https://api2.drand.sh,https://api3.drand.sh,https://drand.cloudflare.com"
 _ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 
 
@@ -77,6 +83,9 @@ class Config:
     live_address_connections_max: int = 200
     log_origin: str = "keno.example/log"
     log_witnesses: str = ""
+    beacon: str = "local"
+    beacon_urls: tuple[str, ...] = ()
+    beacon_port: int = 8083
 
     @property
     def embedded_database(self) -> bool:
@@ -101,6 +110,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
             raise ConfigError(f"KENO_PLAYER_ORIGINS: {origin!r} is not an origin such as https://games.example")
     if "#" in launch_url:
         raise ConfigError("KENO_LAUNCH_URL has no fragment: the ticket goes there")
+    beacon, beacon_port, beacon_urls = _beacon(env, host, port)
     config = Config(
         database_url=env.get("KENO_DATABASE_URL"),
         vault_database_url=env.get("KENO_VAULT_DATABASE_URL"),
@@ -130,12 +140,28 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         live_address_connections_max=_integer(env, "KENO_LIVE_ADDRESS_CONNECTIONS_MAX", 200, 1, 1_000_000),
         log_origin=env.get("KENO_LOG_ORIGIN", f"{origins[0].partition('://')[2]}/log"),
         log_witnesses=env.get("KENO_LOG_WITNESSES", ""),
+        beacon=beacon,
+        beacon_urls=beacon_urls,
+        beacon_port=beacon_port,
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")
     if config.embedded_database and (config.vault_database_url or config.owner_database_url):
         raise ConfigError("KENO_VAULT_DATABASE_URL and KENO_OWNER_DATABASE_URL need KENO_DATABASE_URL beside them")
     return config
+
+
+def _beacon(env: Mapping[str, str], host: str, port: int) -> tuple[str, int, tuple[str, ...]]:
+    beacon = env.get("KENO_BEACON", "quicknet" if "KENO_DATABASE_URL" in env else "local")
+    if beacon not in ("quicknet", "local"):
+        raise ConfigError(f"KENO_BEACON is quicknet or local, not {beacon!r}")
+    beacon_port = _integer(env, "KENO_BEACON_PORT", port + 3 if port < 65_533 else port - 3, 1, 65_535)
+    default_urls = _DRAND_URLS if beacon == "quicknet" else f"http://{host}:{beacon_port}"
+    urls = tuple(url.rstrip("/") for url in env.get("KENO_BEACON_URLS", default_urls).split(","))
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"KENO_BEACON_URLS: {url!r} does not begin as https://api.drand.sh")
+    return beacon, beacon_port, urls
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 
 from gateway.app import create_app, create_lane
+from gateway.beacon import serve_beacon
 from gateway.live.server import serve_live
 from gateway.server import serve
 from keno.bootstrap import Platform
@@ -16,6 +17,8 @@ async def run_all(platform: Platform, stop: asyncio.Event) -> None:
         group.create_task(run_live(platform, stop), name="live")
         if platform.config.lane_port is not None:
             group.create_task(run_lane(platform, stop), name="lane")
+        if platform.config.beacon == "local":
+            group.create_task(run_beacon(platform, stop), name="local beacon")
         group.create_task(run_workers(platform, WORKERS, stop), name="workers")
 
 
@@ -40,5 +43,13 @@ async def run_lane(platform: Platform, stop: asyncio.Event) -> None:
     config = platform.config
     try:
         await serve(create_lane(platform), config.host, config.lane_port or config.port + 2, stop)
+    finally:
+        stop.set()
+
+
+async def run_beacon(platform: Platform, stop: asyncio.Event) -> None:
+    """Serves the local beacon, which is not public, until `stop`."""
+    try:
+        await serve_beacon(platform.local_beacon, platform.config.host, platform.config.beacon_port, stop)
     finally:
         stop.set()

@@ -1,5 +1,5 @@
 -- The public append-only log: its key, its entries in order, the upper hashes of its Merkle tree, and its signed checkpoints.
--- depends: 0022_sessions
+-- depends: 0026_beacons
 
 -- migrate: apply
 CREATE TABLE log_keys (

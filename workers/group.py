@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from keno.bootstrap import Platform
 from keno.infra.bus import Bus
-from workers import health, log, notifier, relay, reporting, runner, scheduler, settler, storage, vault, wallet
+from workers import beacons, health, log, notifier, relay, reporting, runner, scheduler, settler, storage, vault, wallet
 
 STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
@@ -15,6 +15,7 @@ STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "relay": relay.run,
     "storage": storage.run,
     "log": log.run,
+    "beacons": beacons.run,
 }
 """Workers that look for work themselves."""
 

@@ -1,9 +1,10 @@
 //! The pure core of Keno: the keno1 hashes, the draw, Merkle trees over evidence, and the settlement kernel.
 //!
 //! Everything here is a function of its arguments. The crate reads no clock, no randomness, no file and no
-//! environment and logs nothing; it does not verify beacon signatures and does not store keys. Only a settlement stream
-//! has state, that of its own bytes. `python.rs` and `python/` (feature `python`) are the only files that know Python.
+//! environment and logs nothing; it does not store keys. Only a settlement stream has state, that of its own bytes.
+//! `python.rs` and `python/` (feature `python`) are the only files that know Python.
 
+pub mod beacon;
 pub mod copy;
 pub mod draw;
 pub mod error;

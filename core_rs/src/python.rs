@@ -16,7 +16,7 @@ use crate::error::{CoreError, exact_rows, fixed, rows};
 use crate::keno1::{self, Lock, RoundId, RoundRange};
 use crate::leaves::{self, Leaves};
 use crate::picks::NumberSet;
-use crate::{Hash, draw as draws, merkle, paytable, settle as kernel};
+use crate::{Hash, beacon as beacons, draw as draws, merkle, paytable, settle as kernel};
 
 mod stream;
 
@@ -335,6 +335,28 @@ mod _core {
     #[pyfunction]
     fn picks_mask(py: Python<'_>, picks: Vec<Int<u8>>) -> Digest<'_> {
         digest(py, &NumberSet::from_numbers(picks.into_iter().map(|pick| pick.0))?.to_mask())
+    }
+
+    #[pyfunction]
+    fn beacon_verify<'py>(
+        py: Python<'py>,
+        public_key: Octets<'py>,
+        round_number: Int<u64>,
+        signature: Octets<'py>,
+    ) -> bool {
+        let (public_key, signature) = (&*public_key, &*signature);
+        py.detach(|| beacons::verify(public_key, round_number.0, signature))
+    }
+
+    #[pyfunction]
+    fn beacon_public_key<'py>(py: Python<'py>, secret: Octets<'py>) -> Digest<'py> {
+        digest(py, &beacons::public_key(fixed("secret", &secret)?))
+    }
+
+    #[pyfunction]
+    fn beacon_sign<'py>(py: Python<'py>, secret: Octets<'py>, round_number: Int<u64>) -> Digest<'py> {
+        let secret: &Hash = fixed("secret", &secret)?;
+        digest(py, &py.detach(|| beacons::sign(secret, round_number.0)))
     }
 
     #[pyfunction]

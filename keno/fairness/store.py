@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from keno.fairness.beacon import EPOCH_LEAD_MS
 from keno.fairness.evidence import EndedRound, EvidenceBet, EvidencePayout
 from keno.fairness.keno1 import Lock
 from keno.infra.postgres import Connection, Executor
@@ -57,13 +58,21 @@ class NewEpoch:
 
 @dataclass(frozen=True, slots=True)
 class SealedRound:
-    """A sealed round whose seed has not been released, with its epoch's wrapped key."""
+    """A sealed round whose seed has not been released, with its epoch's wrapped key.
+
+    `beacon_sig` is what was kept for its beacon round, null where nothing was; `is_missed` says that it was given up;
+    `at_ms` is now, by the database clock.
+    """
 
     round_id: int
     epoch_id: int
     lock: Lock
     lock_hash: bytes
     wrapped_key: bytes
+    epoch_opened_ms: int
+    beacon_sig: bytes | None
+    is_missed: bool
+    at_ms: int
 
 
 async def one_vault_at_a_time(conn: Connection) -> int:
@@ -76,13 +85,24 @@ async def one_vault_at_a_time(conn: Connection) -> int:
 
 
 async def rooms_short_of_epochs(conn: Executor, rounds_ahead: int) -> list[ShortRoom]:
-    """The open rooms that have fewer than `rounds_ahead` commitments published beyond the slot on sale."""
+    """The open rooms that have fewer than `rounds_ahead` commitments published beyond the slot on sale.
+
+    Where the profile is E, or will be, that is the slot on sale when the beacon of an epoch opened now is out.
+    """
     rows = await conn.fetch(
         """
         SELECT room.id, greatest(slot.number, coverage.until) AS first_round
         FROM rooms AS room
         CROSS JOIN LATERAL (
-            SELECT greatest((now_ms() + room.lock_lead_ms - room.slot_epoch_ms) / room.period_ms + 1, 1) AS number
+            SELECT CASE WHEN room.profile = 'E' OR EXISTS (
+                SELECT FROM room_changes AS c JOIN rules_beacons AS b ON b.rules_hash = c.rules_hash
+                WHERE c.room_id = room.id AND c.waiting AND b.profile = 'E'
+            ) THEN $2::bigint ELSE 0 END AS lead_ms
+        ) AS beacon
+        CROSS JOIN LATERAL (
+            SELECT greatest(
+                (now_ms() + beacon.lead_ms + room.lock_lead_ms - room.slot_epoch_ms) / room.period_ms + 1, 1
+            ) AS number
         ) AS slot
         CROSS JOIN LATERAL (
             SELECT coalesce((
@@ -93,6 +113,7 @@ async def rooms_short_of_epochs(conn: Executor, rounds_ahead: int) -> list[Short
         WHERE room.status = 'open' AND coverage.until < slot.number + $1
         """,
         rounds_ahead,
+        EPOCH_LEAD_MS,
     )
     return [ShortRoom(room_id=row["id"], first_round=row["first_round"]) for row in rows]
 
@@ -122,10 +143,23 @@ async def keep_key(conn: Connection, epoch_id: int, wrapped_key: bytes) -> None:
 
 
 async def sealed_rounds(conn: Executor, limit: int) -> list[SealedRound]:
-    """Rounds whose lock has been fixed and whose seed has not been released yet, the first to be drawn first."""
-    rows = await conn.fetch("SELECT * FROM rounds_to_release($1)", limit)
+    """Rounds whose lock has been fixed and whose seed has not been released yet, the first to be drawn first; of those
+    that wait for a beacon only the ones for which it is there, or that were given up.
+    """
+    rows = await conn.fetch("SELECT * FROM rounds_awaiting_release($1)", limit)
     return [
-        SealedRound(row["id"], row["epoch_id"], lock_from(row), row["lock_hash"], row["wrapped_key"]) for row in rows
+        SealedRound(
+            row["id"],
+            row["epoch_id"],
+            lock_from(row),
+            row["lock_hash"],
+            row["wrapped_key"],
+            row["epoch_opened_ms"],
+            row["beacon_sig"],
+            row["is_missed"],
+            row["at_ms"],
+        )
+        for row in rows
     ]
 
 
@@ -173,12 +207,12 @@ async def ended_round(conn: Executor, round_id: int) -> EndedRound | None:
     """The round with everything published about it; None while it has not ended, and for a skipped slot."""
     row = await conn.fetchrow(
         f"""
-        SELECT {LOCK_COLUMNS}, room.profile, r.seed, r.beacon_sig, r.numbers, r.result, r.void_reason, e.first_round,
-            e.rounds_count, e.hash AS epoch_hash, e.opened_ms AS epoch_opened_ms, e.epoch_key, e.key_commit, e.commits,
+        SELECT {LOCK_COLUMNS}, coalesce(beacon.profile, 'S') AS profile, r.seed, r.beacon_sig, r.numbers, r.result,
+            r.void_reason, e.first_round, e.rounds_count, e.hash AS epoch_hash, e.opened_ms AS epoch_opened_ms, e.epoch_key, e.key_commit, e.commits,
             e.commits_root, rules.document
         FROM rounds AS r
-        JOIN rooms AS room ON room.id = r.room_id
         JOIN epochs AS e ON e.id = r.epoch_id
+        LEFT JOIN rules_beacons AS beacon ON beacon.rules_hash = r.rules_hash
         JOIN rules ON rules.hash = r.rules_hash
         WHERE r.id = $1 AND r.phase IN ('settled', 'void')
         """,  # noqa: S608 - a constant

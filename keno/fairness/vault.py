@@ -1,7 +1,8 @@
 """The vault: the only holder of epoch keys.
 
 It makes a room's seeds an epoch at a time and publishes the commitments before any of its rounds opens; it releases a
-seed only against the first lock of its round, recomputed here from what the lock commits to; it publishes an epoch's
+seed only against the first lock of its round, recomputed here from what the lock commits to, and in profiles E and B
+a beacon that verifies (`keno.fairness.beacons.guard`); it publishes an epoch's
 key when its last round has ended. It knows nothing of bets and runs under a database role of its own. It never chooses
 a seed twice: after a crash the wrapped key gives the same ones.
 """
@@ -13,6 +14,7 @@ import structlog
 
 from keno.errors import KenoError
 from keno.fairness import keno1, store
+from keno.fairness.beacons.guard import BeaconGuard
 from keno.infra import failpoints
 from keno.infra.keywrap import UnwrapError, unwrap, wrap
 from keno.infra.postgres import Connection
@@ -37,6 +39,7 @@ class Vault:
         self._wrapping_key = wrapping_key
         self._epoch_rounds = epoch_rounds
         self._rounds_ahead = rounds_ahead
+        self._beacons = BeaconGuard()
 
     async def step(self) -> float:
         """Does what is due; returns the seconds to wait before the next step."""
@@ -99,7 +102,11 @@ class Vault:
         refusals: list[KenoError] = []
         for row in sealed:
             try:
-                releases.append((row.round_id, row.lock_hash, self._seed(row)))
+                seed = self._seed(row)
+                objection = await self._beacons.objection(conn, row)
+                if objection is not None:
+                    raise VaultError(f"round {row.round_id}: {objection}")
+                releases.append((row.round_id, row.lock_hash, seed))
             except (VaultError, UnwrapError) as refusal:
                 refusals.append(refusal)
         if releases:

@@ -17,6 +17,7 @@ import asyncpg
 
 from keno.errors import KenoError
 from keno.fairness import keno1, leaves
+from keno.fairness.beacons.rounds import RoundBeacons
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.infra.transient import is_transient
@@ -53,8 +54,16 @@ class Tree:
 class Engine:
     """Moves rounds. `privacy_key` salts the leaves of bets; large rounds are read on connections of `pool`."""
 
-    def __init__(self, pool: asyncpg.Pool, privacy_key: bytes, *, large_bets: int = LARGE_BETS) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        privacy_key: bytes,
+        *,
+        large_bets: int = LARGE_BETS,
+        beacons: RoundBeacons | None = None,
+    ) -> None:
         """Rounds of more than `large_bets` bets are large."""
+        self._beacons = RoundBeacons() if beacons is None else beacons
         self._pool = pool
         self._privacy_key = privacy_key
         self._large_bets = large_bets
@@ -68,6 +77,7 @@ class Engine:
         moved = await self._lock_and_open(conn, shard, lease_epoch)
         moved += await self._seal(conn, shard, lease_epoch)
         moved += await self._draw(conn, shard, lease_epoch)
+        moved += await self._void_missed(conn, shard, lease_epoch)
         if moved >= _ROUNDS_MAX:
             return 0
         return _rest_s(*await store.next_due(conn, shard))
@@ -106,7 +116,8 @@ class Engine:
         if not unsealed:
             return 0
         trees = await self._trees(conn, unsealed)
-        sealed = chain_locks(unsealed, trees)
+        named = await self._beacons.named(conn, [(row.round_id, row.rules, row.lock_ms) for row in unsealed])
+        sealed = chain_locks(unsealed, trees, named)
         if not sealed:
             return 0
         moved = _still_leading(await store.seal_rounds(conn, shard, lease_epoch, sealed))
@@ -157,9 +168,15 @@ class Engine:
     async def _draw(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         drawn = []
         refusals: list[EngineError] = []
-        for row in await store.drawable_rounds(conn, shard, _ROUNDS_MAX):
+        rows = await store.drawable_rounds(conn, shard, _ROUNDS_MAX)
+        waiting = [row.round_id for row in rows if row.lock.beacon_round]
+        signatures = await self._beacons.signatures(conn, waiting)
+        for row in rows:
+            if row.lock.beacon_round and row.round_id not in signatures:
+                continue
+            terms = await self._beacons.terms(conn, row.lock.rules)
             try:
-                drawn.append(_drawn(row))
+                drawn.append(_drawn(row, terms.profile, signatures.get(row.round_id, b"")))
             except EngineError as refusal:
                 refusals.append(refusal)
         if drawn:
@@ -169,6 +186,12 @@ class Engine:
         if refusals:
             raise refusals[0]
         return len(drawn)
+
+    async def _void_missed(self, conn: Connection, shard: int, lease_epoch: int) -> int:
+        voided = await self._beacons.given_up(conn, shard, lease_epoch, _ROUNDS_MAX)
+        if voided is None:
+            raise LeaseLostError
+        return await self.void(conn, shard, lease_epoch, voided) if voided else 0
 
 
 def _rest_s(lock_in_ms: int | None, draw_in_ms: int | None) -> float:
@@ -180,11 +203,13 @@ def _rest_s(lock_in_ms: int | None, draw_in_ms: int | None) -> float:
     return max(rest_s, _REST_MIN_S)
 
 
-def chain_locks(unsealed: Sequence[store.UnsealedRound], trees: Mapping[int, Tree]) -> list[tuple[int, keno1.Lock]]:
+def chain_locks(
+    unsealed: Sequence[store.UnsealedRound], trees: Mapping[int, Tree], beacon_rounds: Mapping[int, int]
+) -> list[tuple[int, keno1.Lock]]:
     """The locks of rounds given by room and number, each chained to the lock before it in its room.
 
-    `trees` are by round id; without its tree a round has no lock, nor has any after it in its room. Profile S: no
-    beacon round.
+    `trees` are by round id; without its tree a round has no lock, nor has any after it in its room. `beacon_rounds`
+    are by round id too, 0 in profile S.
     """
     latest: dict[UUID, bytes] = {}
     waiting: set[UUID] = set()
@@ -202,7 +227,7 @@ def chain_locks(unsealed: Sequence[store.UnsealedRound], trees: Mapping[int, Tre
             bets_root=tree.root,
             bets_count=tree.bets_count,
             lock_ms=row.lock_ms,
-            beacon_round=0,
+            beacon_round=beacon_rounds[row.round_id],
             prev_lock=row.prev_lock or latest.get(row.room_id, keno1.ZERO32),
         )
         latest[row.room_id] = lock.hash
@@ -210,13 +235,15 @@ def chain_locks(unsealed: Sequence[store.UnsealedRound], trees: Mapping[int, Tre
     return sealed
 
 
-def _drawn(row: store.DrawableRound) -> tuple[int, bytes, bytes, bytes, bytes]:
+def _drawn(
+    row: store.DrawableRound, profile: keno1.Profile, beacon_sig: bytes
+) -> tuple[int, bytes, bytes, bytes, bytes]:
     if row.lock.hash != row.lock_hash or row.released_lock_hash != row.lock_hash:
         raise EngineError(f"round {row.round_id}: its seed was released against another lock")
     if keno1.commit(row.lock.room, row.lock.number, row.seed) != row.lock.commit:
         raise EngineError(f"round {row.round_id}: its seed does not open its commitment")
-    draw = keno1.draw(row.profile, row.lock, row.seed, b"")
-    return row.round_id, row.seed, b"", draw.numbers, draw.result
+    draw = keno1.draw(profile, row.lock, row.seed, beacon_sig)
+    return row.round_id, row.seed, beacon_sig, draw.numbers, draw.result
 
 
 def _still_leading(moved: int | None) -> int:

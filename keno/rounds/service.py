@@ -9,6 +9,8 @@ from uuid import UUID
 import asyncpg
 
 from keno.errors import KenoError
+from keno.fairness.beacon import EPOCH_LEAD_MS, Chain
+from keno.fairness.beacons import store as beacon_store
 from keno.game import paytable, rules
 from keno.game.paytable import Paytable
 from keno.game.rules import CurrencyRules, RoomRules
@@ -60,12 +62,24 @@ class Offer:
     paytables: Sequence[Paytable]
 
 
-class RoomService:
-    """Opens, changes and closes rooms, and reads rooms and rounds. New rooms are divided among `shards`."""
+@dataclass(frozen=True, slots=True)
+class Fairness:
+    """What a room's fairness profile is to be; None leaves it."""
 
-    def __init__(self, pool: asyncpg.Pool, shards: int = 1) -> None:
+    profile: rules.FairnessProfile | None = None
+    guard_ms: int | None = None
+
+
+class RoomService:
+    """Opens, changes and closes rooms, and reads rooms and rounds. New rooms are divided among `shards`.
+
+    Rooms of profiles E and B have beacons of the chain `beacon`; without it there are none.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, shards: int = 1, beacon: Chain | None = None) -> None:
         self._pool = pool
         self._shards = shards
+        self._beacon = beacon
 
     async def add(
         self,
@@ -78,7 +92,8 @@ class RoomService:
         operator_id: UUID | None = None,
         actor: str,
     ) -> store.Room:
-        """Opens a room whose round 1 goes on sale now, and publishes its rules and paytables.
+        """Opens a room whose round 1 goes on sale now, in profile E once the beacon of its first epoch must be out, and
+        publishes its rules and paytables.
 
         Raises RoomError, RulesError, ScheduleError, and then has changed nothing.
         """
@@ -86,10 +101,12 @@ class RoomService:
             raise RoomError(f"a room's name has 1 to {_NAME_CHARACTERS_MAX} printable characters")
         rules.check(room_rules, paytables)
         async with self._pool.acquire() as conn, conn.transaction():
-            schedule = Schedule.starting_at(await store.database_now_ms(conn), period_ms, lock_lead_ms)
+            starts_ms = await store.database_now_ms(conn)
+            if room_rules.profile == "E":
+                starts_ms += EPOCH_LEAD_MS
+            schedule = Schedule.starting_at(starts_ms, period_ms, lock_lead_ms)
             schedule.check_profile(room_rules.profile)
-            if room_rules.profile != "S":
-                raise RoomError(f"profile {room_rules.profile} needs a beacon, and none is connected: use profile S")
+            await self._connect(conn, room_rules)
             await _publish(conn, room_rules, paytables)
             room = store.Room(
                 id=uuid.uuid4(),
@@ -121,6 +138,7 @@ class RoomService:
         lock_lead_ms: int | None = None,
         offer: Offer | None = None,
         currencies: Sequence[str] | None = None,
+        fairness: Fairness | None = None,
         actor: str,
     ) -> store.Terms:
         """Changes a room from its next slot on, all but what is None; the round on sale keeps its terms.
@@ -139,11 +157,14 @@ class RoomService:
                 before.period_ms if period_ms is None else period_ms,
                 before.lock_lead_ms if lock_lead_ms is None else lock_lead_ms,
             )
-            schedule.check_profile(room.profile)
             rules_hash = before.rules_hash
-            if offer is not None or currencies is not None:
-                changed, offered = await _changed_rules(conn, rules_hash, offer, currencies)
+            changed, offered = await self._changed_rules(conn, rules_hash, offer, currencies, fairness)
+            schedule.check_profile(changed.profile)
+            if changed.hash != rules_hash:
                 rules.check(changed, offered)
+                await self._connect(conn, changed)
+                if changed.profile == "E" and room.profile != "E":
+                    await _check_epochs_are_old(conn, room.id)
                 await _publish(conn, changed, offered)
                 rules_hash = changed.hash
             terms = store.Terms(schedule.period_ms, schedule.lock_lead_ms, rules_hash)
@@ -159,6 +180,46 @@ class RoomService:
             await log_admin_action(conn, actor, "room.closed", str(room.id), {"status": "open"}, {"status": "closed"})
             await store.close_room(conn, room.id)
         return replace(room, status="closed")
+
+    async def _connect(self, conn: Connection, room_rules: RoomRules) -> None:
+        """Publishes the chain that rules name. Raises RoomError where it is not the one that is connected."""
+        if room_rules.profile == "S":
+            return
+        if self._beacon is None or room_rules.beacon_chain != self._beacon.hash.hex():
+            raise RoomError(f"profile {room_rules.profile} needs a beacon that is connected: use profile S")
+        await beacon_store.publish_chain(conn, self._beacon)
+
+    async def _changed_rules(
+        self,
+        conn: Connection,
+        rules_hash: bytes,
+        offer: Offer | None,
+        currencies: Sequence[str] | None,
+        fairness: Fairness | None,
+    ) -> tuple[RoomRules, Sequence[Paytable]]:
+        """Published rules with what is not None changed, and the paytables that they offer then."""
+        document = await store.published_rules(conn, rules_hash)
+        assert document is not None, "a room's rules are published"  # noqa: S101
+        before = rules.parse(document)
+        if offer is None:
+            documents = [await store.published_paytable(conn, digest) for digest in before.paytables]
+            offer = Offer(before.rtp_bounds, [paytable.parse(each) for each in documents if each is not None])
+        codes = before.currencies if currencies is None else currencies
+        profile, guard_ms, chain = before.profile, before.guard_ms, before.beacon_chain
+        if fairness is not None:
+            profile = fairness.profile or profile
+            guard_ms = guard_ms if fairness.guard_ms is None else fairness.guard_ms
+            if fairness.profile is not None:
+                chain = None if profile == "S" or self._beacon is None else self._beacon.hash.hex()
+        changed = rules.build(
+            profile=profile,
+            guard_ms=guard_ms,
+            beacon_chain=chain,
+            rtp_bounds=offer.rtp_bounds,
+            paytables=[each.hash for each in offer.paytables],
+            currencies={code: before.currencies.get(code) or default_limits(code) for code in codes},
+        )
+        return changed, offer.paytables
 
     async def rooms(self, operator_id: UUID | None = None) -> list[store.Room]:
         """The rooms that an operator may use, or all, by name."""
@@ -215,26 +276,13 @@ async def _hold_open_room(conn: Connection, name: str) -> store.Room:
     return room
 
 
-async def _changed_rules(
-    conn: Connection, rules_hash: bytes, offer: Offer | None, currencies: Sequence[str] | None
-) -> tuple[RoomRules, Sequence[Paytable]]:
-    """Published rules with another offer or other currencies, and the paytables that they offer then."""
-    document = await store.published_rules(conn, rules_hash)
-    assert document is not None, "a room's rules are published"  # noqa: S101
-    before = rules.parse(document)
-    if offer is None:
-        documents = [await store.published_paytable(conn, digest) for digest in before.paytables]
-        offer = Offer(before.rtp_bounds, [paytable.parse(each) for each in documents if each is not None])
-    codes = before.currencies if currencies is None else currencies
-    changed = rules.build(
-        profile=before.profile,
-        guard_ms=before.guard_ms,
-        beacon_chain=before.beacon_chain,
-        rtp_bounds=offer.rtp_bounds,
-        paytables=[each.hash for each in offer.paytables],
-        currencies={code: before.currencies.get(code) or default_limits(code) for code in codes},
-    )
-    return changed, offer.paytables
+async def _check_epochs_are_old(conn: Connection, room_id: UUID) -> None:
+    """Raises RoomError where commitments of the room are so new that their epoch's beacon may not be out yet."""
+    opened_ms = await beacon_store.newest_epoch_ms(conn, room_id)
+    now_ms = await store.database_now_ms(conn)
+    if opened_ms is not None and opened_ms + EPOCH_LEAD_MS > now_ms:
+        wait_s = (opened_ms + EPOCH_LEAD_MS - now_ms) // 1000 + 1
+        raise RoomError(f"profile E needs commitments that were published earlier: ask again in {wait_s} s")
 
 
 async def _publish(conn: Connection, room_rules: RoomRules, paytables: Sequence[Paytable]) -> None:

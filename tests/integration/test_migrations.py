@@ -193,6 +193,9 @@ async def test_the_services_are_refused(pool: asyncpg.Pool, statement: str) -> N
 _APPEND_ONLY = {
     "admin_actions": "actor",
     "audit_logs": "actor",
+    "beacon_chains": "period_s",
+    "beacon_misses": "missed_ms",
+    "beacons": "signature",
     "bets": "stake_minor",
     "log_checkpoints": "note",
     "log_entries": "entry",
@@ -205,6 +208,7 @@ _APPEND_ONLY = {
     "round_credits": "credits_count",
     "round_totals": "paid_minor",
     "rules": "document",
+    "rules_beacons": "profile",
     "rules_currencies": "stake_max_minor",
     "rules_paytables": "position",
     "seed_releases": "seed",
