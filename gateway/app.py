@@ -34,6 +34,7 @@ from gateway.rest import (
     guides,
     health,
     keys,
+    log,
     player,
     rooms,
     sessions,
@@ -81,7 +82,12 @@ def create_app(platform: Platform) -> Litestar:
     public = Router(
         path="/",
         guards=[by_address],
-        route_handlers=[*documents.routes(platform.rooms), *guides.routes(), *fairness.routes(platform.evidence)],
+        route_handlers=[
+            *documents.routes(platform.rooms),
+            *guides.routes(),
+            *fairness.routes(platform.evidence),
+            *log.routes(platform.log),
+        ],
     )
     return Litestar(
         route_handlers=[

@@ -113,6 +113,7 @@ KINDS: Final = MappingProxyType(
         "player_not_found": Kind(404, "No such player", "Deposit for the player first."),
         "key_not_found": Kind(404, "No such key", "Name a key of GET /v1/keys."),
         "session_not_found": Kind(404, "No such session", "Use a session_id that you were given."),
+        "log_not_found": Kind(404, "Not in the log", "Ask for what the newest checkpoint covers; see /log/checkpoint."),
         "document_not_found": Kind(404, "No such document", "Use a hash that a room, a round or a bet names."),
         "evidence_not_found": Kind(404, "No evidence", "Ask for the evidence of a settled or void round."),
         "evidence_archived": Kind(410, "Evidence archived", "Ask the platform for the archived evidence of the round."),

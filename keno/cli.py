@@ -14,7 +14,7 @@ from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
-from keno import cli_access, config
+from keno import cli_access, cli_log, config
 from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import Platform, platform
 from keno.demo.run import run_demo
@@ -40,6 +40,7 @@ room = app.command(App(name="room", help="Rooms."))
 tables = app.command(App(name="paytable", help="Paytables."))
 dead = app.command(App(name="dead", help="Events that a consumer could not take."))
 cli_access.register(app, operator)
+cli_log.register(app)
 
 _ACTOR = "command line"
 _GC_THRESHOLD = 50_000

@@ -30,8 +30,8 @@ KENO_SHARDS              Parts into which rooms are divided for the schedulers. 
 KENO_HEALTH_PORT         Where a worker answers /healthz, /readyz and /metrics, on KENO_HOST. Without it: nowhere.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 KENO_OUTBOX_RETENTION_H  Hours for which events that were sent, and receipts of them, are kept. Without it: 168, a week.
-KENO_LOG_ORIGIN          The name of the public log, which it keeps from its first start on. Without it: the first public
-                         origin without its scheme, and /log.
+KENO_LOG_ORIGIN          The name of the public log, which it keeps from its first start on. Without it: the first
+                         public origin without its scheme, and /log.
 KENO_LOG_WITNESSES       Who cosigns checkpoints of the log: URL and key with a space between, separated by commas.
                          Without it: nobody.
 KENO_BETS_RETENTION_D    Days, at least 7, after which bets and payouts may be archived. Without it: they never are.

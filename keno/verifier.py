@@ -4,7 +4,7 @@ This file is for auditors, players and regulators. It needs Python 3.11 and noth
 server, and nothing of the server imports it: it was written from the protocol alone (`docs/fairness.md`,
 `docs/evidence.md`), so the two agree only if both follow it. It stands in the order of the protocol.
 
-    python -I -S verifier.py [--quiet | --json] [--drand FILE] FILE...
+    python -I -S verifier.py [--quiet | --json] [--drand FILE] [--log-key KEY] [--witness-key KEY]... FILE...
 
 Exit status: 0 all that had to be checked is right; 1 a violation; 2 malformed input or wrong use; 3 nothing is wrong,
 but necessary evidence is missing. Over several rounds the worst counts: 2, then 1, then 3.
@@ -16,6 +16,7 @@ incomplete (3) at best, because a house that invents the beacon chooses the draw
 """
 
 import argparse
+import binascii
 import gc
 import hashlib
 import hmac
@@ -32,7 +33,7 @@ from fractions import Fraction
 from functools import cache, lru_cache
 from itertools import pairwise
 from math import comb, gcd
-from typing import Annotated, Any, NamedTuple, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_origin, get_type_hints
 
 VERIFIED, VIOLATION, MALFORMED, INCOMPLETE = 0, 1, 2, 3
 PRECEDENCE = (VERIFIED, INCOMPLETE, VIOLATION, MALFORMED)
@@ -543,7 +544,7 @@ def read_leaf(data: bytes) -> Bet:
 # A file of bundles: what is in it, and whether each line belongs to a round.
 
 Key = tuple[str, *tuple[bytes | int, ...]]
-Line = Document | Epoch | Round | Payouts
+Line: TypeAlias = "Document | Epoch | Round | Payouts | Logged"
 
 
 def read_line(text: str) -> tuple[Key, Line]:
@@ -567,6 +568,9 @@ def read_new_line(text: str) -> tuple[Key, Line]:
     if kind == "payouts":
         payouts = Payouts(**record(line, readers(Payouts)))
         return ("payouts", payouts.room, payouts.round), payouts
+    if kind == "log":
+        logged = Logged(**record(line, readers(Logged)))
+        return ("log", logged.room, logged.round), logged
     raise MalformedError("not an object of a known type")
 
 
@@ -615,12 +619,17 @@ class Evidence:
         line = self.lines.get(("payouts", r.room, r.round))
         return line.payouts if isinstance(line, Payouts) else None
 
+    def logged(self, r: Round) -> "Logged | None":
+        line = self.lines.get(("log", r.room, r.round))
+        return line if isinstance(line, Logged) else None
+
     def _find_strangers(self) -> None:
         """Each line must belong to a round. Each bundle of a file may bring its own copy of a document or epoch."""
         owners: Counter[Key] = Counter()
         for r in self.rounds:
             owners[("round", r.room, r.round)] += 1
             owners[("payouts", r.room, r.round)] += 1
+            owners[("log", r.room, r.round)] += 1
             owners[("epoch", r.room, r.epoch_first, r.epoch_count)] += 1
             owners[("document", r.rules)] += 1
         rules_missing = False
@@ -763,7 +772,9 @@ class Report:
         return f"{self.round.name}: {verdict}"
 
 
-def verify_round(r: Round, evidence: Evidence, chain: Chain, drand: Mapping[int, bytes] | None) -> Report:
+def verify_round(
+    r: Round, evidence: Evidence, chain: Chain, drand: Mapping[int, bytes] | None, trust: "LogTrust"
+) -> Report:
     """All checks of one round. `drand` are beacon signatures the auditor fetched himself, by drand round."""
     report = Report(r)
     if evidence.faults:
@@ -785,6 +796,7 @@ def verify_round(r: Round, evidence: Evidence, chain: Chain, drand: Mapping[int,
         numbers = check_draw(r, r.outcome, report)
         due = check_payouts(r, rules, paytables, bets, report, numbers=numbers, paid=evidence.payouts(r))
         add_totals(report, bets, due, "payout_minor")
+    check_log(r, epoch, evidence.logged(r), trust, report)
     return report
 
 
@@ -1152,6 +1164,262 @@ def add_totals(report: Report, bets: list[Bet] | None, due: Mapping[bytes, Win] 
 
 
 # --------------------------------------------------------------------------------------------------------------------
+# The public log (docs/log.md): the round's epoch, lock and outcome are entries of a Merkle tree whose head the log has
+# signed and witnesses may have cosigned. The formats are those of c2sp.org: signed-note, tlog-checkpoint and
+# tlog-cosignature.
+
+LOG_SIGNATURE, COSIGNATURE = 1, 4
+LOG_EPOCH, LOG_LOCK, LOG_RESULT, LOG_VOID = 1, 2, 3, 4
+
+# Ed25519 (RFC 8032), verification only. Points are (x, y, z, t) with x = X/Z, y = Y/Z, xy = T/Z.
+FIELD = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+CURVE_D = -121665 * pow(121666, -1, FIELD) % FIELD
+Point = tuple[int, int, int, int]
+
+
+def point_sum(a: Point, b: Point) -> Point:
+    minus, plus = (a[1] - a[0]) * (b[1] - b[0]), (a[1] + a[0]) * (b[1] + b[0])
+    t, z = 2 * a[3] * b[3] * CURVE_D, 2 * a[2] * b[2]
+    e, f, g, h = plus - minus, z - t, z + t, plus + minus
+    return e * f % FIELD, g * h % FIELD, f * g % FIELD, e * h % FIELD
+
+
+def point_times(scalar: int, point: Point) -> Point:
+    total = (0, 1, 1, 0)
+    while scalar:
+        if scalar & 1:
+            total = point_sum(total, point)
+        point, scalar = point_sum(point, point), scalar >> 1
+    return total
+
+
+@lru_cache(maxsize=64)
+def read_point(data: bytes) -> Point | None:
+    """The point that 32 bytes stand for; None where they stand for none."""
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (1 << 255) - 1
+    if y >= FIELD:
+        return None
+    square = (y * y - 1) * pow(CURVE_D * y * y + 1, -1, FIELD) % FIELD
+    x = pow(square, (FIELD + 3) // 8, FIELD)
+    if (x * x - square) % FIELD:
+        x = x * pow(2, (FIELD - 1) // 4, FIELD) % FIELD
+    if (x * x - square) % FIELD or (x == 0 and sign):
+        return None
+    x = FIELD - x if x & 1 != sign else x
+    return x, y, 1, x * y % FIELD
+
+
+def ed25519_verifies(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    base = read_point((4 * pow(5, -1, FIELD) % FIELD).to_bytes(32, "little"))
+    a, r = read_point(public_key), read_point(signature[:32])
+    s = int.from_bytes(signature[32:], "little")
+    if base is None or a is None or r is None or len(signature) != 64 or s >= ORDER:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little") % ORDER
+    left, right = point_times(s, base), point_sum(r, point_times(h, a))
+    return all((left[i] * right[2] - right[i] * left[2]) % FIELD == 0 for i in (0, 1))
+
+
+def from_base64(text: str) -> bytes:
+    try:
+        raw = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise MalformedError("not base64") from None
+    return raw
+
+
+class LogKey(NamedTuple):
+    """A key of a log or of a witness, as C2SP writes it: name+id+base64 of kind and key."""
+
+    name: str
+    id: bytes
+    kind: int
+    public: bytes
+
+
+def read_log_key(text: str, kind: int) -> LogKey:
+    parts = text.split("+", 2)
+    raw = from_base64(parts[2]) if len(parts) == 3 else b""
+    if len(raw) != 33 or raw[0] != kind or not parts[0]:
+        raise MalformedError("a key reads name+id+base64, and is that of a log or that of a witness")
+    found = LogKey(parts[0], sha256(parts[0].encode() + b"\n" + raw)[:4], kind, raw[1:])
+    if found.id.hex() != parts[1]:
+        raise MalformedError("the id of this key does not belong to it")
+    return found
+
+
+class LogTrust(NamedTuple):
+    """The keys that the auditor brought: of the log, and of the witnesses that must have cosigned."""
+
+    log: LogKey | None = None
+    witnesses: tuple[LogKey, ...] = ()
+
+
+NO_TRUST = LogTrust()
+
+
+class LogHead(NamedTuple):
+    """A signed checkpoint: the note's text, its signatures (name, id of the key, signature), and what the text says."""
+
+    body: str
+    signatures: tuple[tuple[str, bytes, bytes], ...]
+    origin: str
+    size: int
+    root: bytes
+
+
+def read_log_head(value: Any) -> LogHead:
+    return parse_log_head(string(value))
+
+
+@lru_cache(maxsize=1024)
+def parse_log_head(text: str) -> LogHead:
+    body, blank, lines = text.rpartition("\n\n")
+    head = body.split("\n")
+    if not blank or len(head) < 3 or not all(head) or not lines.endswith("\n"):
+        raise MalformedError("not a signed note of origin, size and root")
+    signatures = []
+    for line in lines[:-1].split("\n"):
+        parts = line.split(" ")
+        raw = from_base64(parts[-1])
+        if len(parts) != 3 or parts[0] != "\N{EM DASH}" or len(raw) < 5:
+            raise MalformedError("a line of the note is no signature")
+        signatures.append((parts[1], raw[:4], raw[4:]))
+    if not re.fullmatch("0|[1-9][0-9]{0,18}", head[1], re.ASCII) or len(root := from_base64(head[2])) != 32:
+        raise MalformedError("not a size and a root")
+    return LogHead(body + "\n", tuple(signatures), head[0], int(head[1]), root)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry of the log with its path to the root of the checkpoint."""
+
+    index: U64
+    entry: Annotated[bytes, any_hex]
+    path: Hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The entries of a round's epoch, lock and outcome under one checkpoint."""
+
+    type: Text
+    room: Bytes16
+    round: U64
+    checkpoint: Annotated[LogHead, read_log_head]
+    entries: Annotated[list[LogEntry], list_of(lambda value: LogEntry(**record(value, readers(LogEntry))), 3)]
+
+
+@lru_cache(maxsize=1024)
+def log_key_signed(key: LogKey, head: LogHead) -> bool | None:
+    """Whether the checkpoint's signature of this key is right; None where there is none."""
+    mine = [raw for name, key_id, raw in head.signatures if (name, key_id) == (key.name, key.id)]
+    if not mine:
+        return None
+    if key.kind == LOG_SIGNATURE:
+        return all(ed25519_verifies(key.public, head.body.encode(), raw) for raw in mine)
+    times = [int.from_bytes(raw[:8]) for raw in mine]
+    messages = [f"cosignature/v1\ntime {at}\n{head.body}".encode() for at in times]
+    return all(ed25519_verifies(key.public, message, raw[8:]) for message, raw in zip(messages, mine, strict=True))
+
+
+def check_log(r: Round, epoch: Epoch | None, logged: Logged | None, trust: LogTrust, report: Report) -> None:
+    """The round is in the public log, as the bundle shows it; whose log that is, only the auditor's keys can tell."""
+    if logged is None:
+        unchecked = report.missing if trust.log or trust.witnesses else report.skip
+        unchecked("log", "the bundle does not show the round in the public log")
+        return
+    head = logged.checkpoint
+    if epoch is None:
+        report.missing("log entries", "the epoch line is missing")
+    else:
+        stated = log_statements(r, epoch)
+        kinds = ("epoch", "lock", "outcome")
+        wrong = [
+            f"entry {each.index} is not the {kind} that the bundle shows"
+            for kind, (start, size), each in zip(kinds, stated, logged.entries, strict=True)
+            if len(each.entry) != size or not each.entry.startswith(start)
+        ]
+        report.faultless("log entries", wrong)
+    astray = [
+        f"the path of entry {each.index} does not lead to the root of the checkpoint"
+        for each in logged.entries
+        if root_from_path(leaf_hash(each.entry), each.index, head.size, each.path) != head.root
+    ]
+    order = [each.index for each in logged.entries]
+    if order != sorted(set(order)):
+        astray.append("epoch, lock and outcome are not in this order")
+    report.faultless("log inclusion", astray)
+    check_log_signatures(head, trust, report)
+
+
+def check_log_signatures(head: LogHead, trust: LogTrust, report: Report) -> None:
+    if trust.log is None:
+        report.skip("log signature", "no key of the log is given (--log-key)")
+    elif trust.log.name != head.origin:
+        report.fail("log signature", f"the key is that of {trust.log.name}, the checkpoint that of {head.origin}")
+    else:
+        check_log_signature("log signature", trust.log, head, report)
+    if not trust.witnesses:
+        report.skip("log cosignatures", "no key of a witness is given (--witness-key)")
+    for key in trust.witnesses:
+        check_log_signature(f"log cosignature of {key.name}", key, head, report)
+
+
+def check_log_signature(name: str, key: LogKey, head: LogHead, report: Report) -> None:
+    signed = log_key_signed(key, head)
+    if signed is None:
+        report.missing(name, f"the checkpoint has no signature of the key {key.id.hex()}")
+    elif signed:
+        report.ok(name)
+    else:
+        report.fail(name, "it is not one of this checkpoint by this key")
+
+
+def log_statements(r: Round, epoch: Epoch) -> list[tuple[bytes, int]]:
+    """How the entries of epoch, lock and outcome must begin, and their sizes.
+
+    What follows is not in the bundle: of a lock, the number of the locked round before it; of an outcome, its instant.
+    """
+
+    def entry(kind: int, number: int, *parts: bytes) -> bytes:
+        return b"".join((b"keno1:log", u8(kind), r.room, u64(number), *parts))
+
+    span = epoch.epoch + u32(epoch.count)
+    of_epoch = entry(LOG_EPOCH, epoch.first, span, epoch.commits_root, epoch.key_commit, u64(epoch.opened_ms))
+    times = u64(r.bets_count) + u64(r.lock_ms) + u64(r.beacon_round)
+    of_lock = entry(LOG_LOCK, r.round, r.lock, r.commit, r.rules, r.bets_root, times, r.prev_lock)
+    if isinstance(r.outcome, Void):
+        reason = u8(r.outcome.void_reason)
+        outcome = entry(LOG_VOID, r.round, r.outcome.void, r.lock, r.seed, reason)
+    else:
+        # A number that is no byte is none of 80, and found out elsewhere.
+        numbers = bytes(number % 256 for number in r.outcome.numbers)
+        outcome = entry(LOG_RESULT, r.round, r.outcome.result, r.lock, r.seed, r.outcome.beacon, numbers)
+    return [(of_epoch, len(of_epoch)), (of_lock, len(of_lock) + 8), (outcome, len(outcome) + 8)]
+
+
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-key", metavar="KEY", help="the key of the public log; without it nobody's log is believed"
+    )
+    parser.add_argument(
+        "--witness-key",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a witness that must have cosigned; repeatable",
+    )
+
+
+def read_log_trust(options: argparse.Namespace) -> LogTrust:
+    log = None if options.log_key is None else read_log_key(options.log_key, LOG_SIGNATURE)
+    return LogTrust(log, tuple(read_log_key(text, COSIGNATURE) for text in options.witness_key))
+
+
+# --------------------------------------------------------------------------------------------------------------------
 # Files in, verdicts out.
 
 
@@ -1180,7 +1448,9 @@ def worst(statuses: Iterable[int]) -> int:
 
 
 def verify_bundles(
-    bundles: Mapping[str, bytes | MalformedError], drand: Mapping[int, bytes] | None = None
+    bundles: Mapping[str, bytes | MalformedError],
+    drand: Mapping[int, bytes] | None = None,
+    trust: LogTrust = NO_TRUST,
 ) -> list[FileReport]:
     """Verifies every round in the contents of some files, by name. The chain of locks goes across files."""
     read = {name: read_evidence(content) for name, content in bundles.items()}
@@ -1188,7 +1458,7 @@ def verify_bundles(
     reports = []
     for name, evidence in read.items():
         if isinstance(evidence, Evidence):
-            rounds = [verify_round(r, evidence, chain, drand) for r in evidence.rounds]
+            rounds = [verify_round(r, evidence, chain, drand, trust) for r in evidence.rounds]
             reports.append(FileReport(name, None, evidence.faults, rounds))
         else:
             reports.append(FileReport(name, str(evidence), (), ()))
@@ -1299,6 +1569,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="beacons you fetched from drand yourself, one JSON answer a line; "
         "without them a round drawn in profile E or B is incomplete (exit status 3)",
     )
+    add_log_options(parser)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="one JSON object for programs")
     output.add_argument("--quiet", action="store_true", help="only the verdict of each round")
@@ -1308,10 +1579,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MalformedError as error:
         print(ascii(options.drand), f"malformed: {error}", file=sys.stderr)
         return MALFORMED
+    try:
+        trust = read_log_trust(options)
+    except MalformedError as error:
+        print("malformed key:", error, file=sys.stderr)
+        return MALFORMED
     collecting = gc.isenabled()
     gc.disable()  # evidence holds no cycles, and looking for some takes a fifth of the time
     try:
-        files = verify_bundles({path: try_read_file(path) for path in options.files}, drand)
+        files = verify_bundles({path: try_read_file(path) for path in options.files}, drand, trust)
     finally:
         if collecting:
             gc.enable()

@@ -91,6 +91,12 @@ def auditor_bundle(
     return _lines(*lines)
 
 
+def log_line(room: bytes, number: int, checkpoint: str, entries: Iterable[tuple[int, bytes, Sequence[bytes]]]) -> bytes:
+    """The line that shows a round to be in the public log: (index, entry, path) of its entries under one checkpoint."""
+    shown = [{"index": index, "entry": data.hex(), "path": _hexes(path)} for index, data, path in entries]
+    return _lines({"type": "log", "room": room.hex(), "round": number, "checkpoint": checkpoint, "entries": shown})
+
+
 def _common(ended: EndedRound, paytables: Sequence[bytes]) -> list[dict[str, Any]]:
     return [
         _document("rules", ended.rules_document),

@@ -4,6 +4,9 @@ import asyncpg
 
 from keno.errors import KenoError
 from keno.fairness import evidence, store
+from keno.fairness.log.service import round_proof
+
+_ENTRIES_OF_ROUND = 3
 
 
 class ArchivedError(KenoError):
@@ -32,6 +35,16 @@ class EvidenceService:
             # Asked last: what was there before this answer was read whole.
             if await store.is_archived(conn, round_id):
                 raise ArchivedError(f"the bets of round {round_id} are archived")
-            if payouts is None:
-                return evidence.public_bundle(ended, paytables, leaves)
-            return evidence.auditor_bundle(ended, paytables, leaves, payouts)
+        if payouts is None:
+            made = evidence.public_bundle(ended, paytables, leaves)
+        else:
+            made = evidence.auditor_bundle(ended, paytables, leaves, payouts)
+        return made + await self._log_line(round_id, ended.lock.room, ended.lock.number)
+
+    async def _log_line(self, round_id: int, room: bytes, number: int) -> bytes:
+        """Nothing while the log does not show the round's epoch, lock and outcome under one checkpoint."""
+        proof = await round_proof(self._pool, round_id)
+        if proof is None or len(proof.entries) < _ENTRIES_OF_ROUND:
+            return b""
+        shown = [(each.index, each.data, each.path) for each in proof.entries]
+        return evidence.log_line(room, number, proof.checkpoint.note, shown)

@@ -1,8 +1,8 @@
 """Puts everything that belongs into the log into it, once and in order, and publishes checkpoints of it.
 
 Off the way of rounds and bets: it reads what was committed, in batches. Entries and the hashes above them are one
-transaction, which holds the log's end, so that two workers can't fork it and one that dies leaves nothing behind. Only what is
-on disk is signed, and only what is signed is published. Not here: who reads the log (`service.py`).
+transaction, which holds the log's end, so that two workers can't fork it and one that dies leaves nothing behind. Only
+what is on disk is signed, and only what is signed is published. Not here: who reads the log (`service.py`).
 """
 
 import asyncpg

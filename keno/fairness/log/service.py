@@ -1,4 +1,7 @@
-"""What anyone may read of the log: its checkpoint, its tiles, and proofs. Nothing that no published checkpoint covers is told."""
+"""What anyone may read of the log: its checkpoint, its tiles, and proofs.
+
+Nothing is told that no published checkpoint covers.
+"""
 
 import struct
 from dataclasses import dataclass

@@ -68,8 +68,9 @@ async def size(conn: Executor) -> int:
     return found
 
 
-# For each series the log itself says how far it has come in a room. A room's epochs and locks come to light in the order of
-# their numbers, because each is made from the one before it; outcomes may come in any order, so those are found by the open locks.
+# For each series the log itself says how far it has come in a room. A room's epochs and locks come to light in the
+# order of their numbers, because each is made from the one before it; outcomes come in any order, and are found by
+# their open locks.
 _LAST_OF_SERIES = """
     CROSS JOIN LATERAL (
         SELECT coalesce((
@@ -106,7 +107,8 @@ async def locks_to_log(conn: Executor, limit: int) -> list[Entry]:
         CROSS JOIN LATERAL (
             SELECT r.* FROM rounds AS r
             JOIN epochs AS of_it ON of_it.id = r.epoch_id
-            JOIN log_entries AS known ON known.room_id = r.room_id AND known.series = 1 AND known.number = of_it.first_round
+            JOIN log_entries AS known
+                ON known.room_id = r.room_id AND known.series = 1 AND known.number = of_it.first_round
             WHERE r.room_id = room.id AND r.number > logged.number AND r.lock_hash IS NOT NULL
             ORDER BY r.number LIMIT $1
         ) AS r
@@ -126,7 +128,8 @@ async def outcomes_to_log(conn: Executor, limit: int) -> list[Entry]:
     """Entries of draws and voids that the log does not have, of rounds whose lock it has."""
     rows = await conn.fetch(
         """
-        SELECT r.room_id, r.number, r.lock_hash, r.seed, r.beacon_sig, r.numbers, r.result, r.drawn_ms, r.void_reason, r.ended_ms
+        SELECT r.room_id, r.number, r.lock_hash, r.seed, r.beacon_sig, r.numbers, r.result, r.drawn_ms, r.void_reason,
+            r.ended_ms
         FROM log_open_locks AS o
         CROSS JOIN LATERAL (
             SELECT r.* FROM rounds AS r WHERE r.room_id = o.room_id AND r.number = o.number AND r.seed IS NOT NULL

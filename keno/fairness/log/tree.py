@@ -1,8 +1,8 @@
 """The Merkle tree of the log (RFC 9162, 2.1) over hashes that are stored as C2SP tiles.
 
 Pure. The hash of the full subtree over leaves [i * 256^L, (i + 1) * 256^L) is number i of level L; only these are
-stored, and everything between is hashed from at most 128 of them. Whoever needs hashes asks a `Read`; which ones it asks for
-depends on sizes and indexes alone, so `needed` can find them out beforehand and one query fetch them all.
+stored, and everything between is hashed from at most 128 of them. Whoever needs hashes asks a `Read`; which ones it
+asks for depends on sizes and indexes alone, so `needed` can find them out beforehand and one query fetch them all.
 """
 
 import hashlib

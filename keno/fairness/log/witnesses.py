@@ -1,7 +1,7 @@
 """Asks the configured witnesses to cosign a checkpoint, as c2sp.org/tlog-witness says.
 
-A witness that is away, slow or of another opinion costs its cosignature and nothing else. What it answers is believed only if
-its key, which the configuration names, has signed.
+A witness that is away, slow or of another opinion costs its cosignature and nothing else. What it answers is believed
+only if its key, which the configuration names, has signed.
 """
 
 import asyncio
