@@ -6,6 +6,7 @@ ROUNDS ?=
 JOBS ?= 2
 FAULTS ?= 100
 KILLS ?= 200
+EXAMPLES ?= 200
 SEED ?= $(shell date +%s)
 FULL ?=
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
@@ -16,7 +17,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders model bench-core bench-events bench-settlement bench-bets bench-rounds \
+.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders fuzz-api model bench-core bench-events bench-settlement bench-bets bench-rounds \
 	bench-live lock clean
 
 help:  ## list the targets
@@ -50,6 +51,9 @@ chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet:
 
 chaos-leaders: setup  ## the same to the leaders among three schedulers: make chaos-leaders [KILLS=n] [SEED=n]
 	KENO_CHAOS_KILLS=$(KILLS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s tests/chaos/test_leaders.py
+
+fuzz-api: setup  ## fuzz a gateway with what its OpenAPI document says: make fuzz-api [EXAMPLES=n] [SEED=n]
+	KENO_FUZZ_EXAMPLES=$(EXAMPLES) KENO_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_openapi_fuzz.py
 
 model:  ## check the model of leases, rounds and events with Spin, and that it finds what is taken away
 	@docs/model/check
