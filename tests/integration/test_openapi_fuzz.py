@@ -1,4 +1,4 @@
-"""The document against a real gateway: what it allows is read, what it forbids is refused, and answers are as it says."""
+"""The document against a real gateway: what it allows is read, what it forbids is not, and answers are as it says."""
 
 from __future__ import annotations
 
