@@ -6,6 +6,7 @@ ROUNDS ?=
 JOBS ?= 2
 FAULTS ?= 100
 KILLS ?= 200
+EXAMPLES ?= 200
 SEED ?= $(shell date +%s)
 FULL ?=
 SCENARIO ?= mixed
@@ -21,8 +22,9 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate agree model bench-core bench-events \
-	bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load bench-verify lock clean
+.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate agree fuzz-api model bench-core \
+	bench-events bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load bench-verify \
+	lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -62,6 +64,9 @@ simulate: setup  ## a year of rounds on a fake clock under faults: make simulate
 
 agree: setup  ## both verifiers on generated and tampered evidence: make agree [CASES=n]
 	KENO_AGREE_CASES=$(CASES) $(BIN)/python -m pytest -s tests/property/test_verifiers_agree.py
+
+fuzz-api: setup  ## fuzz a gateway with what its OpenAPI document says: make fuzz-api [EXAMPLES=n] [SEED=n]
+	KENO_FUZZ_EXAMPLES=$(EXAMPLES) KENO_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_openapi_fuzz.py
 
 model:  ## check the model of leases, rounds and events with Spin, and that it finds what is taken away
 	@docs/model/check

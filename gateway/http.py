@@ -8,7 +8,8 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response
+from litestar import Request, Response, route
+from litestar.handlers import HTTPRouteHandler
 
 from gateway.answers import Answer
 from gateway.problems import ProblemError
@@ -22,6 +23,20 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 def response(answer: Answer) -> Response[bytes]:
     """The answer as Litestar sends it, byte for byte."""
     return Response(answer.body, status_code=answer.status, media_type=answer.media_type, headers=dict(answer.headers))
+
+
+def options_of(path: str, *methods: str) -> HTTPRouteHandler:
+    """A handler that says which methods a path has; it stands before those that are its methods.
+
+    Litestar's own knows only the first of several handlers of a path.
+    """
+    allow = ", ".join(sorted({*methods, "OPTIONS"}))
+
+    @route(path, http_method=["OPTIONS"], status_code=204)
+    async def options() -> Response[None]:
+        return Response(None, status_code=204, headers={"Allow": allow})
+
+    return options
 
 
 def decimal_id(text: str, not_found: str) -> int:

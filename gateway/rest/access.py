@@ -12,6 +12,7 @@ from gateway.answers import json_answer
 from gateway.auth.guard import SignedRequest, signed_response
 from gateway.auth.networks import address_of
 from gateway.bodies import require_json
+from gateway.http import options_of
 from gateway.problems import ProblemError
 from keno.identity.access import AccessService, KeyRequest, NetworksRequest, decode_key, decode_networks
 from keno.identity.networks import NetworkError, checked_networks, is_allowed
@@ -67,7 +68,15 @@ def routes(access: AccessService, proxies_count: int) -> list[HTTPRouteHandler]:
         await access.set_networks(request.user.id, checked, actor=_actor(request))
         return signed_response(request, json_answer({"networks": [str(network) for network in checked]}))
 
-    return [all_keys, add, revoke, networks, set_networks]
+    return [
+        options_of("/keys", "GET", "POST"),
+        options_of("/networks", "GET", "PUT"),
+        all_keys,
+        add,
+        revoke,
+        networks,
+        set_networks,
+    ]
 
 
 def _actor(request: SignedRequest) -> str:

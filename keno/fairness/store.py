@@ -208,8 +208,8 @@ async def ended_round(conn: Executor, round_id: int) -> EndedRound | None:
     row = await conn.fetchrow(
         f"""
         SELECT {LOCK_COLUMNS}, coalesce(beacon.profile, 'S') AS profile, r.seed, r.beacon_sig, r.numbers, r.result,
-            r.void_reason, e.first_round, e.rounds_count, e.hash AS epoch_hash, e.opened_ms AS epoch_opened_ms, e.epoch_key, e.key_commit, e.commits,
-            e.commits_root, rules.document
+            r.void_reason, e.first_round, e.rounds_count, e.hash AS epoch_hash, e.opened_ms AS epoch_opened_ms,
+            e.epoch_key, e.key_commit, e.commits, e.commits_root, rules.document
         FROM rounds AS r
         JOIN epochs AS e ON e.id = r.epoch_id
         LEFT JOIN rules_beacons AS beacon ON beacon.rules_hash = r.rules_hash

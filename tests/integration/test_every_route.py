@@ -150,3 +150,11 @@ async def things_of(gateway: Gateway, owner: Casino) -> tuple[dict[str, str], di
         "key_id": owner.key_id,
     }
     return ids, bet
+
+
+async def test_a_path_says_all_of_its_methods(gateway: Gateway) -> None:
+    casino = await gateway.casino()
+    for path in {call.path for call in CALLS if call.access == "signed"}:
+        methods = {call.method for call in CALLS if call.path == path}
+        answer = await casino.send("OPTIONS", path_of(next(call for call in CALLS if call.path == path)))
+        assert set(answer.headers["allow"].split(", ")) == methods | {"OPTIONS"}, path
