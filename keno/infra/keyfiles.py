@@ -26,10 +26,11 @@ def load_keys(folder: Path, *, create: bool) -> Keys:
     """Reads vault.key, privacy.key and platform.key; with `create` makes those that are missing. Raises ConfigError."""
     if create:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Keys(*(_load(folder / f"{name}.key", create=create) for name in ("vault", "privacy", "platform")))
+    return Keys(*(load_key(folder / f"{name}.key", create=create) for name in ("vault", "privacy", "platform")))
 
 
-def _load(path: Path, *, create: bool) -> bytes:
+def load_key(path: Path, *, create: bool) -> bytes:
+    """Reads one key of 32 bytes; with `create` makes it if it is missing. Raises ConfigError."""
     if create and not path.exists():
         _create(path)
     try:

@@ -142,3 +142,27 @@ def _fold(hashes: Sequence[bytes]) -> bytes:
     while len(hashes) > 1:
         hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
     return hashes[0]
+
+
+def is_consistent(first: int, first_root: bytes, second: int, second_root: bytes, path: Sequence[bytes]) -> bool:
+    """Whether the path proves one tree to be the beginning of the other (RFC 9162, 2.1.4.2)."""
+    if first in (0, second):
+        return not path and (first == 0 or first_root == second_root)
+    if first > second:
+        return False
+    # From the top down, as the path was made.
+    steps, start, end = list[bool](), 0, second
+    while first != end:
+        split = start + _left_size(end - start)
+        steps.append(first <= split)
+        start, end = (start, split) if first <= split else (split, end)
+    rest = list(path)
+    if len(rest) != len(steps) + (start > 0):
+        return False
+    old = new = rest.pop(0) if start else first_root
+    for to_the_left, sibling in zip(reversed(steps), rest, strict=True):
+        if to_the_left:
+            new = node_hash(new, sibling)
+        else:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+    return (old, new) == (first_root, second_root)
