@@ -1,0 +1,81 @@
+"""The examples of the guide, run against a real gateway. Those for curl and Node run where their tools are."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from support.databases import Database
+from support.gateway import Casino, Gateway, open_gateway
+
+from gateway.app import create_app
+from gateway.server import serve
+from keno.identity.signature import HmacSecret
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
+DEPOSITS = {"deposit.sh": ("sh", "curl", "openssl"), "deposit.mjs": ("node",)}
+RUNNABLE = [name for name, tools in DEPOSITS.items() if all(map(shutil.which, tools))]
+
+
+@pytest.fixture
+async def gateway(
+    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
+) -> AsyncIterator[tuple[Gateway, str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    origin = f"http://127.0.0.1:{port}"
+    async with open_gateway(database, owner_pool, redis_url, tmp_path, origin) as opened:
+        stop = asyncio.Event()
+        serving = asyncio.create_task(serve(create_app(opened.platform), "127.0.0.1", port, stop))
+        async with httpx.AsyncClient(base_url=origin) as client:
+            while not serving.done():
+                try:
+                    await client.get("/healthz")
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.02)
+        yield opened, origin
+        stop.set()
+        await serving
+
+
+async def run(*command: str) -> str:
+    """What a command prints; it must end well."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, printed.decode()
+    return printed.decode()
+
+
+async def test_the_python_example_places_a_bet(gateway: tuple[Gateway, str]) -> None:
+    platform, origin = gateway
+    casino, room = await platform.casino(), await platform.room()
+    printed = await run(
+        sys.executable, str(EXAMPLES / "place_a_bet.py"), origin, casino.key_id, secret_of(casino), str(room.id)
+    )
+    assert "leaf" in printed
+    assert "deposit 5000 EUR" in printed
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+async def test_an_example_without_any_library_deposits(gateway: tuple[Gateway, str], name: str) -> None:
+    platform, origin = gateway
+    casino = await platform.casino()
+    printed = await run(DEPOSITS[name][0], str(EXAMPLES / name), origin, casino.key_id, secret_of(casino), "p-17")
+    assert '"balance_minor":5000' in printed
+
+
+def secret_of(casino: Casino) -> str:
+    assert isinstance(casino.key, HmacSecret)
+    return casino.key.secret.hex()
