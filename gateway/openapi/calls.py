@@ -25,6 +25,8 @@ from keno.wallet.request import MovementRequest, RollbackRequest
 Access = Literal["signed", "player", "staff", "pages", "open"]
 """`pages` is open to everyone, but to no page of an origin that may not call."""
 HTML: Final = "text/html"
+TEXT: Final = "text/plain"
+BYTES: Final = "application/octet-stream"
 
 
 class BetBatch(shapes.Shape):
@@ -163,6 +165,20 @@ _OPEN: Final = (
          dict, codes=("document_not_found",)),
     Call("GET", "/v1/rounds/{round_id}/evidence", "evidence", "For everyone", "What a round is verified from", "open",
          str, codes=("evidence_not_found", "evidence_archived"), media_type=JSON_LINES),
+    Call("GET", "/v1/fairness/log", "log", "The log", "The newest checkpoint of the public log, and its key", "open",
+         shapes.LogHead, codes=("log_not_found",)),
+    Call("GET", "/v1/fairness/log/rounds/{round_id}", "log_of_round", "The log", "That a round is in the log", "open",
+         shapes.LogProof, codes=("log_not_found",)),
+    Call("GET", "/v1/fairness/log/entries/{index}", "log_entry", "The log", "An entry, and that it is in the log",
+         "open", shapes.LogProof, codes=("log_not_found",)),
+    Call("GET", "/v1/fairness/log/consistency", "log_consistency", "The log", "That the log only grew", "open",
+         shapes.LogConsistency, codes=("log_not_found",), query=(
+             Query("first", Annotated[int, Meta(ge=1, le=ID_MAX)], "The smaller size.", required=True),
+             Query("second", Annotated[int, Meta(ge=1, le=ID_MAX)], "The larger size.", required=True))),
+    Call("GET", "/log/checkpoint", "log_checkpoint", "The log", "The newest checkpoint (c2sp.org/tlog-checkpoint)",
+         "open", str, codes=("log_not_found",), media_type=TEXT),
+    Call("GET", "/log/tile/{rest}", "log_tile", "The log", "A tile (c2sp.org/tlog-tiles)", "open", bytes,
+         codes=("log_not_found",), media_type=BYTES),
     Call("GET", "/.well-known/jwks.json", "jwks", "For everyone", "Our public keys", "open", shapes.JsonWebKeys),
     Call("GET", "/healthz", "healthz", "For everyone", "Whether the process lives", "open", shapes.Lives),
     Call("GET", "/readyz", "readyz", "For everyone", "Whether the process can serve", "open", shapes.Ready),

@@ -25,13 +25,16 @@ _ACCESS_CODES: Final[dict[str, tuple[str, ...]]] = {
         "key_revoked", "nonce_replayed", "too_many_failures", "rate_limited", "operator_suspended",
         "address_not_allowed", "overloaded",
     ),
-    "pages": (*_READING_CODES, "unknown_origin", "origin_not_allowed"),
+    "pages": (*_READING_CODES, "rate_limited", "overloaded", "unknown_origin", "origin_not_allowed"),
     "player": (
-        *_READING_CODES, "unknown_origin", "origin_not_allowed", "token_missing", "token_invalid", "token_expired",
+        *_READING_CODES, "rate_limited", "overloaded", "unknown_origin", "origin_not_allowed", "token_missing",
+        "token_invalid", "token_expired", "session_ended",
+    ),
+    "staff": (
+        *_READING_CODES, "rate_limited", "overloaded", "unknown_origin", "origin_not_allowed", "token_missing",
         "session_ended",
     ),
-    "staff": (*_READING_CODES, "unknown_origin", "origin_not_allowed", "token_missing", "session_ended"),
-    "open": (),
+    "open": ("rate_limited",),
 }  # fmt: skip
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "signed": [{"contentDigest": [], "signatureInput": [], "signature": []}],

@@ -115,6 +115,14 @@ PATH_FORMS: Final = {
     ),
     "session_id": PathForm("Of the session.", {"type": "string", "pattern": "^[0-9a-f]{32}$"}),
     "key_id": PathForm("Of the key.", {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}),
+    "index": PathForm("Of the entry, from 0 on.", {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$"}),
+    "rest": PathForm(
+        "LEVEL/INDEX, LEVEL/INDEX.p/WIDTH, or with entries for the level, as c2sp.org/tlog-tiles says.",
+        {
+            "type": "string",
+            "pattern": r"^(entries|[0-9]|[1-5][0-9]|6[0-3])/(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[1-9][0-9]{0,2})?$",
+        },
+    ),
     "digest": PathForm("SHA-256 of the document, in hex.", plain_schema(HashHex)),
 }
 """The parameters of paths, by name."""

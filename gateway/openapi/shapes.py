@@ -383,3 +383,36 @@ class Ready(Shape):
     """The process can serve."""
 
     status: Literal["ready"]
+
+
+class LogHead(Shape):
+    """The newest checkpoint of the log, as it is signed and in parts; `key` is its verifier key."""
+
+    key: str
+    size: Count
+    root: HashHex
+    checkpoint: str
+
+
+class LogEntry(Shape):
+    """An entry with its inclusion proof (RFC 9162)."""
+
+    index: Count
+    kind: str
+    entry: Annotated[str, Meta(pattern=r"^[0-9a-f]+\Z")]
+    path: list[HashHex]
+
+
+class LogProof(Shape):
+    """Entries, and the checkpoint that their paths lead to."""
+
+    checkpoint: str
+    entries: list[LogEntry]
+
+
+class LogConsistency(Shape):
+    """The consistency proof between two sizes (RFC 9162)."""
+
+    first: Count
+    second: Count
+    path: list[HashHex]

@@ -89,7 +89,7 @@ def _sizes(request: Request[Any, Any, Any]) -> tuple[int, int]:
     if asked.keys() != {"first", "second"}:
         raise ProblemError("invalid_query", "first and second are the two sizes, from 1 on")
     if asked["first"] > asked["second"]:
-        raise ProblemError("invalid_query", "first is no larger than second", "first")
+        raise ProblemError("log_not_found", "a log only grows: first is no larger than second", "first")
     return asked["first"], asked["second"]
 
 

@@ -41,6 +41,8 @@ def path_of(call: Call, **ids: object) -> str:
     nobody = {
         "room": uuid.uuid4(),
         "digest": "0" * 64,
+        "index": 2**40,
+        "rest": "0/000",
         "session_id": "0" * 32,
         "bet_id": 1,
         "round_id": 1,
