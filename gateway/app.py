@@ -22,7 +22,19 @@ from gateway.auth.origins import Origins
 from gateway.auth.player import of_our_pages, player_session
 from gateway.http import response
 from gateway.problems import BODY_BYTES_MAX, problem, problem_of
-from gateway.rest import access, bets, documents, fairness, health, player, rooms, sessions, statement, wallet
+from gateway.rest import (
+    access,
+    bets,
+    documents,
+    fairness,
+    health,
+    player,
+    rooms,
+    sessions,
+    statement,
+    verifying,
+    wallet,
+)
 from keno.bootstrap import Platform
 from keno.errors import KenoError
 from keno.infra.transient import is_transient
@@ -72,6 +84,7 @@ def create_app(platform: Platform) -> Litestar:
             *exchange.key_set(platform.signing_keys),
             *documents.routes(platform.rooms),
             *fairness.routes(platform.evidence),
+            *verifying.routes(),
             *health.routes(platform.pool, platform.redis),
         ],
         exception_handlers=_exception_handlers(),
