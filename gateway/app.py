@@ -39,6 +39,7 @@ from gateway.rest import (
     rooms,
     sessions,
     statement,
+    verifying,
     wallet,
 )
 from gateway.rest.health import Health
@@ -85,6 +86,7 @@ def create_app(platform: Platform) -> Litestar:
         route_handlers=[
             *documents.routes(platform.rooms),
             *guides.routes(),
+            *verifying.routes(),
             *fairness.routes(platform.evidence),
             *log.routes(platform.log),
         ],

@@ -1,0 +1,131 @@
+// The page: takes files or fetches a round's evidence, has them verified, and shows the verdicts. All that evidence
+// contains is shown as text, never as markup.
+
+import { FILE_BYTES_MAX, readBeacons } from "./evidence.mjs";
+import { worst } from "./report.mjs";
+import { verifyFiles } from "./verify.mjs";
+
+const STATUS_WORDS = ["verified", "VIOLATION", "malformed", "incomplete"];
+const VERDICT_LABELS = { ok: "ok", FAIL: "FAIL", missing: "not checked", skipped: "not checked" };
+const ROUNDS_SHOWN_MAX = 50;
+
+const verdict = document.getElementById("verdict");
+const checks = document.getElementById("checks");
+let runs = 0;
+
+function element(name, text = "", className = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+function say(text, status) {
+  verdict.replaceChildren(element("p", text, status === undefined ? "" : `s${status}`));
+}
+
+/** Does something that ends in a verdict; whatever it meets, no older verdict stays to be taken for its own. */
+async function run(task) {
+  runs += 1;
+  const own = runs;
+  checks.replaceChildren();
+  say("Verifying …");
+  let show;
+  try {
+    if (globalThis.crypto?.subtle === undefined) throw new Error("a browser verifies only over https, or from a saved file");
+    show = await task();
+  } catch (error) {
+    show = () => say(`Nothing was verified: ${error.message}`, 3);
+  }
+  if (own === runs) show();
+}
+
+async function contentOf(file) {
+  if (file.size > FILE_BYTES_MAX) return { name: file.name, unreadable: `longer than ${FILE_BYTES_MAX} bytes` };
+  return { name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) };
+}
+
+async function beacons() {
+  const [file] = document.getElementById("beacons").files;
+  if (file === undefined) return null;
+  const { bytes, unreadable } = await contentOf(file);
+  if (unreadable !== undefined) throw new Error(`your beacons: ${unreadable}`);
+  return readBeacons(bytes);
+}
+
+async function verify(files) {
+  const reports = await verifyFiles(files, await beacons());
+  return () => showReports(reports);
+}
+
+function showReports(reports) {
+  const status = worst(reports.map((report) => report.status));
+  const rounds = reports.flatMap((report) => report.rounds);
+  const proved = [...new Set(rounds.map((round) => round.profileProved))].filter((profile) => profile !== null);
+  const what = status === 0 && proved.length > 0 ? `, profile ${proved.sort().join(", ")}` : "";
+  say(`${STATUS_WORDS[status]}${what}; rounds: ${rounds.length}`, status);
+  for (const report of reports) showFile(report);
+}
+
+function showFile(report) {
+  checks.append(element("h2", `${report.name}: ${STATUS_WORDS[report.status]}`, `s${report.status}`));
+  if (report.malformed !== null) checks.append(element("p", report.malformed));
+  else if (report.rounds.length === 0) checks.append(element("p", "no round line"));
+  for (const fault of report.faults.slice(0, ROUNDS_SHOWN_MAX)) checks.append(element("p", fault, "FAIL"));
+  // Rounds that are not as they should be come first, so that none is among those left out.
+  const ordered = [...report.rounds].sort((a, b) => (a.status === 0) - (b.status === 0));
+  for (const round of ordered.slice(0, ROUNDS_SHOWN_MAX)) showRound(round);
+  if (ordered.length > ROUNDS_SHOWN_MAX) {
+    checks.append(element("p", `and ${ordered.length - ROUNDS_SHOWN_MAX} more rounds, whose verdicts count above`));
+  }
+}
+
+function showRound(round) {
+  const details = document.createElement("details");
+  details.open = round.status !== 0 || checks.querySelectorAll("details").length === 0;
+  details.append(element("summary", `${round.name}: ${round.verdict}`, `s${round.status}`));
+  const table = document.createElement("table");
+  for (const { name, verdict: found, detail } of round.checks) {
+    const row = document.createElement("tr");
+    row.append(element("td", VERDICT_LABELS[found], found), element("td", name), element("td", detail));
+    table.append(row);
+  }
+  details.append(table);
+  checks.append(details);
+}
+
+async function fetched(id) {
+  const answer = await fetch(`/v1/rounds/${id}/evidence`);
+  if (answer.status === 404) throw new Error(`no ended round has the id ${id}`);
+  if (answer.status === 410) throw new Error(`the evidence of round ${id} was archived`);
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  return { name: `evidence of round ${id}`, bytes: new Uint8Array(await answer.arrayBuffer()) };
+}
+
+function verifyChosen(list) {
+  const files = [...list];
+  if (files.length > 0) run(async () => verify(await Promise.all(files.map(contentOf))));
+}
+
+const drop = document.getElementById("drop");
+const input = document.getElementById("files");
+input.addEventListener("change", () => {
+  verifyChosen(input.files);
+  input.value = "";
+});
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+// A file that misses the field must not replace the page.
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.toggle("over", drop.contains(event.target));
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  verifyChosen(event.dataTransfer.files);
+});
+document.getElementById("round")?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const id = new FormData(event.target).get("id");
+  run(async () => verify([await fetched(id)]));
+});
