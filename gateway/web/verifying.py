@@ -15,7 +15,17 @@ from typing import Final, NamedTuple
 FOLDER: Final = Path(__file__).parent / "verify"
 # Each after what it imports.
 MODULES: Final = (
-    *("bytes.mjs", "json.mjs", "shapes.mjs", "evidence.mjs", "report.mjs", "draw.mjs", "rules.mjs", "bets.mjs"),
+    *(
+        "bytes.mjs",
+        "json.mjs",
+        "log.mjs",
+        "shapes.mjs",
+        "evidence.mjs",
+        "report.mjs",
+        "draw.mjs",
+        "rules.mjs",
+        "bets.mjs",
+    ),
     *("verify.mjs", "page.mjs"),
 )
 OFFLINE_NAME: Final = "keno-verify.html"

@@ -30,6 +30,11 @@ export class Evidence {
     return this.find("epoch", round.room, round.epoch_first, round.epoch_count);
   }
 
+  /** What shows a round in the public log, if anything. */
+  loggedOf(round) {
+    return this.find("log", round.room, round.round);
+  }
+
   /** The payouts listed for a round, or null. */
   payoutsOf(round) {
     return this.find("payouts", round.room, round.round)?.payouts ?? null;
@@ -135,6 +140,7 @@ function findStrangers(evidence) {
   for (const round of evidence.rounds) {
     use(nameOf(round));
     use(`payouts ${round.room} ${round.round}`);
+    use(`log ${round.room} ${round.round}`);
     use(`epoch ${round.room} ${round.epoch_first} ${round.epoch_count}`);
     use(`document ${round.rules}`);
     const rules = evidence.document(round.rules);

@@ -2,6 +2,7 @@
 // bytes are hex text and whose integers are BigInt; anything else about them throws Malformed.
 
 import { Malformed } from "./json.mjs";
+import { checkpointOf } from "./log.mjs";
 
 const U8 = integer(8);
 const U32 = integer(32);
@@ -48,6 +49,14 @@ const EPOCH = {
 };
 const WIN = { bet: hex(16), hits: U64, payout_minor: U64, cut_minor: U64 };
 const PAYOUTS = { type: string, room: ROOM, round: U64, payouts: list(object(WIN)) };
+const LOG_ENTRY = { index: U64, entry: hex(null), path: list(HASH) };
+const LOG = {
+  type: string,
+  room: ROOM,
+  round: U64,
+  checkpoint: (value) => checkpointOf(string(value)),
+  entries: list(object(LOG_ENTRY), 3),
+};
 const ROUND = {
   type: string,
   profile: oneOf("S", "E", "B"),
@@ -79,6 +88,7 @@ export function lineOf(value) {
   if (type === "document") return object(DOCUMENT)(value);
   if (type === "epoch") return object(EPOCH)(value);
   if (type === "payouts") return object(PAYOUTS)(value);
+  if (type === "log") return object(LOG)(value);
   if (type === "round") return roundOf(value);
   throw new Malformed("not an object of a known type");
 }

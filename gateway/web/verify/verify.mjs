@@ -16,6 +16,7 @@ import {
 } from "./draw.mjs";
 import { readEvidence } from "./evidence.mjs";
 import { Malformed } from "./json.mjs";
+import { checkLog } from "./log.mjs";
 import { FileReport, Report } from "./report.mjs";
 import { checkPaytables, checkRules } from "./rules.mjs";
 
@@ -66,5 +67,6 @@ async function verifyRound(round, evidence, chain, drand) {
     const numbers = await checkDraw(round, report);
     checkPayouts(round, rules, paytables, bets, numbers, evidence.payoutsOf(round), report);
   }
+  await checkLog(round, epoch, evidence.loggedOf(round), report);
   return report;
 }
