@@ -123,6 +123,7 @@ PATH_FORMS: Final = {
             "pattern": r"^(entries|[0-9]|[1-5][0-9]|6[0-3])/(x[0-9]{3}/){0,5}[0-9]{3}(\.p/[1-9][0-9]{0,2})?$",
         },
     ),
+    "name": PathForm("Of the file, with its digest.", {"type": "string", "pattern": "^[a-z0-9.-]{1,64}$"}),
     "digest": PathForm("SHA-256 of the document, in hex.", plain_schema(HashHex)),
 }
 """The parameters of paths, by name."""
