@@ -117,7 +117,7 @@ async def beacons_of(conn: Executor, round_ids: Sequence[int]) -> list[KeptBeaco
 
 
 async def give_up(conn: Executor, shard: int, lease_epoch: int, wait_ms: int) -> int | None:
-    """Gives up the rounds that waited `wait_ms` for a beacon that was due; returns how many, None where the lease was lost."""
+    """Gives up the rounds that waited `wait_ms` for a beacon that was due; how many, None where the lease was lost."""
     missed: int | None = await conn.fetchval("SELECT give_up_beacons($1, $2, $3)", shard, lease_epoch, wait_ms)
     return missed
 
