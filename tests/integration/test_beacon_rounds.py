@@ -10,11 +10,12 @@ from support.rounds import START_MS, Hall, open_hall, room_rules, schedule
 
 from keno import verifier
 from keno.fairness import beacon
+from keno.fairness.beacons import copies, store
 from keno.fairness.beacons import rounds as round_beacons
-from keno.fairness.beacons import store
 from keno.fairness.beacons.drand import DrandClient
 from keno.fairness.beacons.keeper import BeaconKeeper
 from keno.fairness.vault import VaultError
+from keno.reporting import audit
 from keno.rounds.schedule import ScheduleError
 from keno.rounds.service import Fairness, RoomError, RoomService
 from keno.rounds.store import Room
@@ -241,3 +242,25 @@ async def test_what_a_room_cannot_have_is_refused(hall: Hall) -> None:
     with pytest.raises(RoomError, match="needs a beacon"):
         await hall.add_room(its_rules=room_rules(profile="B", beacon_chain="ab" * 32))
     assert await hall.owner_pool.fetchval("SELECT count(*) FROM rooms") == 0
+
+
+async def test_the_audit_verifies_rounds_with_copies_of_their_beacons_that_it_has_verified(hall: Hall) -> None:
+    room, row = await locked(hall)
+    plain = await hall.add_room("plain")
+    await store.keep(hall.app_pool, CHAIN.hash, row["beacon_round"], signature_of(row["beacon_round"]))
+    await hall.tick()
+    await hall.at_draw(room, 1)
+    await hall.tick()
+    await hall.play(plain, [1])
+    ids = [(await hall.row(each, 1))["id"] for each in (room, plain)]
+    async with hall.app_pool.acquire() as conn:
+        groups = await copies.by_chain(conn, ids)
+    assert [group.round_ids for group in groups] == [[ids[0]], [ids[1]]]
+    for group in groups:
+        bundles = [await hall.evidence.bundle(each, auditor=True) for each in group.round_ids]
+        whole = b"".join(each for each in bundles if each is not None)
+        assert await audit.verify(whole, group.answers) == []
+        assert bool(await audit.verify(whole)) == bool(group.signatures)
+    await hall.tamper("UPDATE beacons SET signature = $1", signature_of(row["beacon_round"] + 1))
+    async with hall.app_pool.acquire() as conn:
+        assert [group.signatures for group in await copies.by_chain(conn, ids)] == [{}, {}]
