@@ -5,14 +5,16 @@ server, and nothing of the server imports it: it was written from the protocol a
 `docs/evidence.md`), so the two agree only if both follow it. It stands in the order of the protocol.
 
     python -I -S verifier.py [--quiet | --json] [--drand FILE] [--log-key KEY] [--witness-key KEY]... FILE...
+    keno-verify --bls FILE...                         where py_ecc is installed
 
 Exit status: 0 all that had to be checked is right; 1 a violation; 2 malformed input or wrong use; 3 nothing is wrong,
 but necessary evidence is missing. Over several rounds the worst counts: 2, then 1, then 3.
 
 What it does not do: it has no network, so it cannot know *when* something was published (the transparency log and the
-signed receipts are for that); and the standard library has no BLS12-381, so it does not verify the signature of a
-beacon. Fetch the beacon from drand yourself, and `--drand` compares it; without, a round drawn in profile E or B is
-incomplete (3) at best, because a house that invents the beacon chooses the draw.
+signed receipts are for that); and the standard library has no BLS12-381, so by itself it does not verify the signature
+of a beacon. Either `--bls` does with py_ecc, or fetch the beacon from drand yourself, and `--drand` compares it;
+without both a round drawn in profile E or B is incomplete (3) at best, because a house that invents the beacon chooses
+the draw.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import binascii
 import gc
 import hashlib
 import hmac
+import importlib
 import json
 import os
 import re
@@ -44,6 +47,13 @@ ZERO_HASH = bytes(32)
 # drand quicknet: one beacon every 3 s, the signature a compressed point of G1.
 QUICKNET = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971"
 GENESIS_MS, PERIOD_MS, SIGNATURE_BYTES = 1_692_803_367_000, 3_000, 48
+QUICKNET_KEY = bytes.fromhex(
+    "83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e760183c8c4b450b6a0a6c3ac6a5776a2d106451"
+    "0d1fec758c921cc22b0e17e63aaf4bcb5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a"
+)
+SIGNATURE_TAG = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
+# A beacon of somebody's own, for demonstrations: quicknet's clock, another key, and this name in its hash.
+LOCAL_BEACON = "keno-local-not-public"
 GUARD_MS_MIN = 2_000
 EPOCH_BEACON_DELAY_MS = 30_000
 
@@ -500,6 +510,32 @@ def read_round(line: Any) -> Round:
     return Round(**members)
 
 
+@dataclass(frozen=True, slots=True)
+class BeaconChain:
+    """A chain of beacons as drand describes it: its hash covers all the rest."""
+
+    type: Text
+    hash: Hash
+    public_key: Annotated[bytes, hex_of(96)]
+    period: U32
+    genesis_time: U64
+    group_hash: Hash
+    beacon_id: Text
+
+    @property
+    def faults(self) -> list[str]:
+        """Why rules may not name it; quicknet needs no such line."""
+        clock = u32(self.period) + u64(self.genesis_time)
+        faults = []
+        if sha256(clock, self.public_key, self.group_hash, self.beacon_id.encode()) != self.hash:
+            faults.append("the beacon chain's line does not have its hash")
+        if (self.period * 1000, self.genesis_time * 1000) != (PERIOD_MS, GENESIS_MS):
+            faults.append("the beacon chain does not keep quicknet's clock")
+        if self.hash.hex() != QUICKNET and self.beacon_id != LOCAL_BEACON:
+            faults.append("the beacon chain is neither drand quicknet nor a local beacon that says so")
+        return faults
+
+
 class Win(NamedTuple):
     """What one bet is paid."""
 
@@ -544,7 +580,7 @@ def read_leaf(data: bytes) -> Bet:
 # A file of bundles: what is in it, and whether each line belongs to a round.
 
 Key = tuple[str, *tuple[bytes | int, ...]]
-Line: TypeAlias = "Document | Epoch | Round | Payouts | Logged"
+Line: TypeAlias = "Document | Epoch | BeaconChain | Round | Payouts | Logged"
 
 
 def read_line(text: str) -> tuple[Key, Line]:
@@ -562,6 +598,9 @@ def read_new_line(text: str) -> tuple[Key, Line]:
     if kind == "epoch":
         epoch = Epoch(**record(line, readers(Epoch)))
         return ("epoch", epoch.room, epoch.first, epoch.count), epoch
+    if kind == "chain":
+        beacon_chain = BeaconChain(**record(line, readers(BeaconChain)))
+        return ("chain", beacon_chain.hash), beacon_chain
     if kind == "round":
         r = read_round(line)
         return ("round", r.room, r.round), r
@@ -577,6 +616,12 @@ def read_new_line(text: str) -> tuple[Key, Line]:
 # Each round brings its own copy of its documents and epoch: the same text is the same line, and is read once.
 SHARED_LINE_MAX = 1 << 16
 read_shared_line = lru_cache(maxsize=256)(read_new_line)
+
+
+def chain_hash(rules: Rules) -> bytes:
+    """The hash of the beacon chain that rules name; empty where they name none, or no hash."""
+    named = QUICKNET if rules.beacon_chain == "quicknet" else rules.beacon_chain
+    return bytes.fromhex(named) if named is not None and re.fullmatch("[0-9a-f]{64}", named) else b""
 
 
 class Evidence:
@@ -611,6 +656,10 @@ class Evidence:
         line = self.lines.get(("document", digest))
         return line if isinstance(line, Document) else None
 
+    def beacon_chain(self, rules: Rules) -> BeaconChain | None:
+        line = self.lines.get(("chain", chain_hash(rules)))
+        return line if isinstance(line, BeaconChain) else None
+
     def epoch(self, r: Round) -> Epoch | None:
         line = self.lines.get(("epoch", r.room, r.epoch_first, r.epoch_count))
         return line if isinstance(line, Epoch) else None
@@ -638,11 +687,13 @@ class Evidence:
             if document is not None and isinstance(document.content, Rules):
                 for paytable in set(document.content.paytables):
                     owners[("document", paytable)] += users
+                owners[("chain", chain_hash(document.content))] += users
             else:
                 rules_missing = True
         for key, line in self.lines.items():
-            if rules_missing and isinstance(line, Document) and line.kind == "paytable":
-                continue  # which paytables belong here, the missing rules would say
+            named_by_rules = isinstance(line, BeaconChain) or (isinstance(line, Document) and line.kind == "paytable")
+            if rules_missing and named_by_rules:
+                continue  # which of them belong here, the missing rules would say
             if not owners[key]:
                 self.faults.append(
                     f"line {self._line_numbers[key]}: this {key[0]} line belongs to no round of the file"
@@ -716,6 +767,7 @@ class Report:
         self.failed = 0
         self.unproved = 0
         self.totals: dict[str, Any] = {}
+        self.local_beacon = False
 
     def ok(self, name: str, detail: str = "") -> None:
         self.checks.append(Check(name, OK, detail) if detail else passed(name))
@@ -755,8 +807,10 @@ class Report:
         """The profile this evidence proves, or None.
 
         E and B do not fall back to S if the origin of the beacon was not checked: a house that could invent the beacon
-        after the lock could choose the draw, committed seed or not.
+        after the lock could choose the draw, committed seed or not. A beacon that is not public proves neither.
         """
+        if self.local_beacon:
+            return None
         return self.round.profile if isinstance(self.round.outcome, Draw) and self.status == VERIFIED else None
 
     @property
@@ -768,12 +822,18 @@ class Report:
         elif isinstance(self.round.outcome, Void):
             verdict = f"verified, void for reason {self.round.outcome.void_reason}, nothing drawn"
         else:
-            verdict = f"verified, profile {self.round.profile}"
+            of = " on a local beacon, not public" if self.local_beacon else ""
+            verdict = f"verified, profile {self.round.profile}{of}"
         return f"{self.round.name}: {verdict}"
 
 
 def verify_round(
-    r: Round, evidence: Evidence, chain: Chain, drand: Mapping[int, bytes] | None, trust: "LogTrust"
+    r: Round,
+    evidence: Evidence,
+    chain: Chain,
+    drand: Mapping[int, bytes] | None,
+    trust: "LogTrust",
+    bls: "Bls | None" = None,
 ) -> Report:
     """All checks of one round. `drand` are beacon signatures the auditor fetched himself, by drand round."""
     report = Report(r)
@@ -781,11 +841,11 @@ def verify_round(
         report.fail("file", f"faults in the lines of this file: {len(evidence.faults)}, listed at its end")
     check_commitment(r, report)
     epoch = check_epoch(r, evidence.epoch(r), report)
-    rules = check_rules(r, evidence.document(r.rules), report)
+    rules = check_rules(r, evidence, report)
     paytables = check_paytables(rules, evidence, report)
     bets = check_bets(r, rules, report)
     check_beacon_round(r, epoch, report)
-    check_beacon(r, drand, report)
+    check_beacon(r, drand, bls if bls is None or rules is None else bls.of(rules, evidence), report)
     check_lock(r, report)
     check_chain(r, chain, report)
     if isinstance(r.outcome, Void):
@@ -836,8 +896,9 @@ def check_epoch(r: Round, epoch: Epoch | None, report: Report) -> Epoch | None:
     return epoch
 
 
-def check_rules(r: Round, document: Document | None, report: Report) -> Rules | None:
+def check_rules(r: Round, evidence: Evidence, report: Report) -> Rules | None:
     """The rules the lock commits to are published, are those of keno1, and say what the round says."""
+    document = evidence.document(r.rules)
     if document is None:
         report.missing("rules document", f"no document {r.rules.hex()}")
         return None
@@ -850,15 +911,19 @@ def check_rules(r: Round, document: Document | None, report: Report) -> Rules | 
     report.equal("rules protocol", ("keno1", NUMBERS, DRAWN), (rules.protocol, rules.numbers, rules.drawn))
     report.equal("rules profile", rules.profile, r.profile)
     report.equal("rules guard_ms", rules.guard_ms, r.guard_ms)
-    report.faultless("rules content", rules_faults(rules))
+    beacon_chain = evidence.beacon_chain(rules)
+    report.faultless("rules content", rules_faults(rules, beacon_chain))
+    if r.profile != "S" and beacon_chain is not None and beacon_chain.beacon_id == LOCAL_BEACON:
+        report.local_beacon = True
+        report.skip("public beacon", "local beacon, not public: whoever runs it knows its rounds ahead")
     return rules
 
 
-def rules_faults(rules: Rules) -> list[str]:
-    faults = []
+def rules_faults(rules: Rules, beacon_chain: BeaconChain | None) -> list[str]:
+    faults = [] if beacon_chain is None else beacon_chain.faults
     if rules.profile == "S" and rules.beacon_chain is not None:
         faults.append("profile S has no beacon, but a beacon chain is named")
-    if rules.profile != "S" and rules.beacon_chain not in ("quicknet", QUICKNET):
+    if rules.profile != "S" and beacon_chain is None and rules.beacon_chain not in ("quicknet", QUICKNET):
         faults.append("the beacon chain is not drand quicknet")
     if rules.profile != "S" and rules.guard_ms < GUARD_MS_MIN:
         faults.append(f"guard_ms is below {GUARD_MS_MIN}")
@@ -973,8 +1038,63 @@ def check_beacon_round(r: Round, epoch: Epoch | None, report: Report) -> None:
         report.faultless("beacon before the lock", late)
 
 
-def check_beacon(r: Round, drand: Mapping[int, bytes] | None, report: Report) -> None:
-    """The beacon is the hash of the signature shown, and that is drand's: the latter if the auditor brought drand's."""
+class Bls:
+    """Signatures of beacons, checked with py_ecc: on G1, the key on G2, points compressed. A quarter of a second each.
+
+    Raises ImportError where it is not installed.
+    """
+
+    def __init__(self, public_key: bytes = QUICKNET_KEY) -> None:
+        # py_ecc raises the limit so far that a deeply nested line could then crash the interpreter.
+        depth_max = sys.getrecursionlimit()
+        self._curve = importlib.import_module("py_ecc.optimized_bls12_381")
+        self._points = importlib.import_module("py_ecc.bls.point_compression")
+        self._in_subgroup = importlib.import_module("py_ecc.bls.g2_primitives").subgroup_check
+        self._hash_to_g1 = importlib.import_module("py_ecc.bls.hash_to_curve").hash_to_G1
+        sys.setrecursionlimit(depth_max)
+        self._key = self._read_key(public_key)
+        self._known: dict[tuple[int, bytes], bool] = {}
+        self._others: dict[bytes, Bls] = {}
+
+    def of(self, rules: Rules, evidence: Evidence) -> "Bls":
+        """The same for the chain that rules name, whose line, if it is not quicknet's, has that chain's hash."""
+        line = evidence.beacon_chain(rules)
+        if line is None or line.faults or line.public_key == QUICKNET_KEY:
+            return self
+        if line.hash not in self._others:
+            self._others[line.hash] = Bls(line.public_key)
+        return self._others[line.hash]
+
+    def verifies(self, drand_round: int, signature: bytes) -> bool:
+        """Whether the signature is that of the round."""
+        asked = drand_round, signature
+        if asked not in self._known:
+            self._known[asked] = self._key is not None and self._verify(drand_round, signature)
+        return self._known[asked]
+
+    def _verify(self, drand_round: int, signature: bytes) -> bool:
+        try:
+            point = self._points.decompress_G1(int.from_bytes(signature))
+        except ValueError:
+            return False
+        if self._curve.is_inf(point) or not self._in_subgroup(point):
+            return False
+        message = self._hash_to_g1(sha256(u64(drand_round)), SIGNATURE_TAG, hashlib.sha256)
+        pairings = self._curve.pairing(self._curve.G2, point, False) * self._curve.pairing(
+            self._key, self._curve.neg(message), False
+        )
+        return bool(self._curve.final_exponentiate(pairings) == self._curve.FQ12.one())
+
+    def _read_key(self, public_key: bytes) -> Any:
+        try:
+            key = self._points.decompress_G2((int.from_bytes(public_key[:48]), int.from_bytes(public_key[48:])))
+        except ValueError:
+            return None
+        return None if self._curve.is_inf(key) or not self._in_subgroup(key) else key
+
+
+def check_beacon(r: Round, drand: Mapping[int, bytes] | None, bls: Bls | None, report: Report) -> None:
+    """The beacon is the hash of the signature shown, and that is the chain's: by pairing, or by the auditor's copy."""
     if r.profile == "S":
         report.equal("beacon signature", b"", r.beacon_sig)
         if isinstance(r.outcome, Draw):
@@ -987,10 +1107,13 @@ def check_beacon(r: Round, drand: Mapping[int, bytes] | None, report: Report) ->
         return
     if len(r.beacon_sig) != SIGNATURE_BYTES:
         report.fail("beacon signature", f"{len(r.beacon_sig)} bytes, quicknet's have {SIGNATURE_BYTES}")
+    elif bls is not None:
+        right = bls.verifies(r.beacon_round, r.beacon_sig)
+        report.faultless("beacon signature", [] if right else [f"it is not that of beacon round {r.beacon_round}"])
     elif drand is None:
         # Without it a house could have made the beacon up after the lock, and with it the draw.
         unchecked = report.missing if isinstance(r.outcome, Draw) else report.skip
-        unchecked("beacon signature", f"no BLS in the standard library; compare drand round {r.beacon_round} (--drand)")
+        unchecked("beacon signature", f"of drand round {r.beacon_round}: verify it (--bls) or compare it (--drand)")
     elif r.beacon_round not in drand:
         report.missing("beacon signature", f"the drand file has no round {r.beacon_round}")
     else:
@@ -1451,6 +1574,7 @@ def verify_bundles(
     bundles: Mapping[str, bytes | MalformedError],
     drand: Mapping[int, bytes] | None = None,
     trust: LogTrust = NO_TRUST,
+    bls: Bls | None = None,
 ) -> list[FileReport]:
     """Verifies every round in the contents of some files, by name. The chain of locks goes across files."""
     read = {name: read_evidence(content) for name, content in bundles.items()}
@@ -1458,7 +1582,7 @@ def verify_bundles(
     reports = []
     for name, evidence in read.items():
         if isinstance(evidence, Evidence):
-            rounds = [verify_round(r, evidence, chain, drand, trust) for r in evidence.rounds]
+            rounds = [verify_round(r, evidence, chain, drand, trust, bls) for r in evidence.rounds]
             reports.append(FileReport(name, None, evidence.faults, rounds))
         else:
             reports.append(FileReport(name, str(evidence), (), ()))
@@ -1546,6 +1670,7 @@ def json_object(files: Iterable[FileReport], status: int) -> dict[str, Any]:
                         "verdict": report.summary.partition(": ")[2],
                         "profile_claimed": report.round.profile,
                         "profile_proved": report.profile_proved,
+                        "local_beacon": report.local_beacon,
                         "totals": report.totals,
                         "checks": [check._asdict() for check in report.checks],
                     }
@@ -1567,9 +1692,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--drand",
         metavar="FILE",
         help="beacons you fetched from drand yourself, one JSON answer a line; "
-        "without them a round drawn in profile E or B is incomplete (exit status 3)",
+        "without them or --bls a round drawn in profile E or B is incomplete (exit status 3)",
     )
     add_log_options(parser)
+    parser.add_argument("--bls", action="store_true", help="verify the signatures of beacons; needs py_ecc")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="one JSON object for programs")
     output.add_argument("--quiet", action="store_true", help="only the verdict of each round")
@@ -1584,10 +1710,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MalformedError as error:
         print("malformed key:", error, file=sys.stderr)
         return MALFORMED
+    try:
+        bls = Bls() if options.bls else None
+    except ImportError:
+        print("--bls needs the package py_ecc: pip install 'keno[bls]'", file=sys.stderr)
+        return MALFORMED
     collecting = gc.isenabled()
     gc.disable()  # evidence holds no cycles, and looking for some takes a fifth of the time
     try:
-        files = verify_bundles({path: try_read_file(path) for path in options.files}, drand, trust)
+        files = verify_bundles({path: try_read_file(path) for path in options.files}, drand, trust, bls)
     finally:
         if collecting:
             gc.enable()

@@ -97,7 +97,8 @@ BEGIN
 END
 $$;
 
--- Gives up the sealed rounds of the shard whose beacon has not come so long after it was due. For the scheduler, under its lease.
+-- Gives up the sealed rounds of the shard whose beacon has not come so long after it was due and they were locked. For the scheduler,
+-- under its lease.
 CREATE FUNCTION give_up_beacons(p_shard integer, p_lease_epoch bigint, p_wait_ms bigint) RETURNS integer
     LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
@@ -112,7 +113,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT FROM rooms AS room WHERE room.id = r.room_id AND room.shard = p_shard LIMIT 1) AS ours
     JOIN rules_beacons AS t ON t.rules_hash = r.rules_hash
     JOIN beacon_chains AS c ON c.hash = t.chain_hash
-    WHERE (c.genesis_s + (r.beacon_round - 1) * c.period_s) * 1000 + p_wait_ms <= at_ms
+    WHERE greatest((c.genesis_s + (r.beacon_round - 1) * c.period_s) * 1000, r.locked_ms) + p_wait_ms <= at_ms
         AND NOT EXISTS (SELECT FROM beacons AS b WHERE b.chain_hash = t.chain_hash AND b.round = r.beacon_round)
         AND NOT EXISTS (SELECT FROM beacon_misses AS m WHERE m.round_id = r.id);
     IF late IS NULL THEN

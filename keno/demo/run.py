@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,6 +14,7 @@ from keno.bootstrap import Platform, platform
 from keno.config import Config
 from keno.demo.board import Board, Line
 from keno.demo.players import Crowd, OperatorClient
+from keno.fairness.beacons.drand import DrandClient
 from keno.game import rules
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.identity.operators import Operator
@@ -63,7 +65,9 @@ async def _play(services: Platform, rounds: int | None, evidence_dir: Path, stop
     enough = asyncio.Event()
     origin = services.config.public_origins[0]
     title = f"Keno demo: {_PLAYERS} players, a round every {_PERIOD_MS / 1000:g} s, RTP {_PROFILE} %, {origin}"
+    beacon = services.beacon_chain.name
     with Board(title, _CURRENCY) as board:
+        board.say(f"fairness profile B, drawn with a beacon after each lock: {beacon}")
         playing = asyncio.create_task(crowd.play(enough))
         progress = _Progress()
         try:
@@ -97,11 +101,21 @@ async def _verify(
     bundle = await services.evidence.bundle(settled.id, auditor=True)
     assert bundle is not None, "a settled round has evidence"  # noqa: S101
     await asyncio.to_thread(_keep, evidence_dir / f"{_NAME}-{settled.number:06}.jsonl", bundle)
-    complaints = await verify(bundle)
+    complaints = await verify(bundle, await _own_copy(services, bundle))
     progress.verdicts[settled.id] = complaints[0] if complaints else "verified"
     progress.failed = progress.failed or bool(complaints)
     if not complaints and figures.bets_count:
         progress.verified_count += 1
+
+
+async def _own_copy(services: Platform, bundle: bytes) -> bytes:
+    """The beacon of a round as an auditor fetches it: from the beacon itself, and not from whoever runs the game."""
+    line = next(each for each in map(msgspec.json.decode, bundle.splitlines()) if each["type"] == "round")
+    if not line["beacon_round"]:
+        return b""
+    async with DrandClient(services.beacon_chain, services.config.beacon_urls) as client:
+        signature = await client.fetch(line["beacon_round"])
+    return msgspec.json.encode({"round": line["beacon_round"], "signature": (signature or b"").hex()}) + b"\n"
 
 
 def _keep(path: Path, bundle: bytes) -> None:
@@ -136,9 +150,9 @@ async def _room(services: Platform) -> Room:
         period_ms=_PERIOD_MS,
         lock_lead_ms=_LOCK_LEAD_MS,
         room_rules=rules.build(
-            profile="S",
+            profile="B",
             guard_ms=GUARD_MS,
-            beacon_chain=None,
+            beacon_chain=services.beacon_chain.hash.hex(),
             rtp_bounds=rtp_profile(_PROFILE).rtp_bounds,
             paytables=[paytable.hash],
             currencies={_CURRENCY: default_limits(_CURRENCY)},
@@ -163,10 +177,14 @@ async def _client(services: Platform, operator: Operator) -> OperatorClient:
 
 def _on_free_port(config: Config) -> Config:
     """The configuration, with ports that nobody listens on where the usual ones are taken."""
-    port, live_port = (_free_port(config.host, each) for each in (config.port, config.live_port))
+    ports = (config.port, config.live_port, config.beacon_port)
+    port, live_port, beacon_port = (_free_port(config.host, each) for each in ports)
+    urls = (f"http://{config.host}:{beacon_port}",)
+    # Its own beacon, whatever is configured: the demo needs no network.
+    config = replace(config, beacon="local", live_port=live_port, beacon_port=beacon_port, beacon_urls=urls)
     if port == config.port:
-        return replace(config, live_port=live_port)
-    return replace(config, port=port, live_port=live_port, public_origins=(f"http://{config.host}:{port}",))
+        return config
+    return replace(config, port=port, public_origins=(f"http://{config.host}:{port}",))
 
 
 def _free_port(host: str, port: int) -> int:

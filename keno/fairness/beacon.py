@@ -20,7 +20,8 @@ EPOCH_LEAD_MS = 94_000
 """So long before the first lock of its rounds an epoch of profile E is opened: then its beacon is out in time with the
 longest guard of 60 s."""
 LATE_MAX_MS = 60_000
-"""The published limit: a round whose beacon has not come so long after it was due is void (docs/fairness.md)."""
+"""The published limit: a round whose beacon has not come so long after it was due, and the round was locked, is void
+(docs/fairness.md)."""
 VOID_BEACON_LATE = 1
 """The reason of such a void."""
 SIGNATURE_BYTES = 48

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from keno.fairness import keno1, leaves
+from keno.fairness.beacon import Chain
 
 _encode = msgspec.json.Encoder().encode
 
@@ -61,6 +62,7 @@ class EndedRound:
     commits: bytes
     commits_root: bytes
     rules_document: bytes
+    beacon_chain: Chain | None = None
 
 
 def bet_leaves(privacy_key: bytes, bets: Iterable[EvidenceBet]) -> bytes:
@@ -111,7 +113,20 @@ def _common(ended: EndedRound, paytables: Sequence[bytes]) -> list[dict[str, Any
             "opened_ms": ended.epoch_opened_ms,
             "epoch": ended.epoch_hash.hex(),
         },
+        *([] if ended.beacon_chain is None else [_chain(ended.beacon_chain)]),
     ]
+
+
+def _chain(chain: Chain) -> dict[str, Any]:
+    return {
+        "type": "chain",
+        "hash": chain.hash.hex(),
+        "public_key": chain.public_key.hex(),
+        "period": chain.period_s,
+        "genesis_time": chain.genesis_s,
+        "group_hash": chain.group_hash.hex(),
+        "beacon_id": chain.beacon_id,
+    }
 
 
 def _document(kind: str, document: bytes) -> dict[str, Any]:

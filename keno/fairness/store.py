@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from keno.fairness.beacon import EPOCH_LEAD_MS
+from keno.fairness.beacon import EPOCH_LEAD_MS, Chain
 from keno.fairness.evidence import EndedRound, EvidenceBet, EvidencePayout
 from keno.fairness.keno1 import Lock
 from keno.infra.postgres import Connection, Executor
@@ -238,7 +238,19 @@ async def ended_round(conn: Executor, round_id: int) -> EndedRound | None:
         commits=row["commits"],
         commits_root=row["commits_root"],
         rules_document=row["document"],
+        beacon_chain=await _beacon_chain(conn, row["rules_hash"]),
     )
+
+
+async def _beacon_chain(conn: Executor, rules_hash: bytes) -> Chain | None:
+    row = await conn.fetchrow(
+        """
+        SELECT c.public_key, c.period_s, c.genesis_s, c.group_hash, c.beacon_id FROM rules_beacons AS b
+        JOIN beacon_chains AS c ON c.hash = b.chain_hash WHERE b.rules_hash = $1
+        """,
+        rules_hash,
+    )
+    return None if row is None else Chain(*row.values())
 
 
 async def paytable_documents(conn: Executor, rules_hash: bytes) -> list[bytes]:

@@ -32,7 +32,9 @@ _REST_MIN_S = 0.005
 _REST_MAX_S = 0.25
 """After which rooms are looked at in any case: a new one, or one whose commitments have come."""
 _OVERDUE_S = 0.02
-"""A draw that is overdue after a tick waits for somebody else: the vault, or the bets of a large round."""
+_OVERDUE_MAX_S = 0.05
+"""A draw that is overdue after a tick waits for somebody else: the vault, the bets of a large round, or a beacon, which
+takes seconds. The longer it waited, the less often it is looked for, up to this."""
 
 
 class EngineError(KenoError):
@@ -199,7 +201,8 @@ def _rest_s(lock_in_ms: int | None, draw_in_ms: int | None) -> float:
     if lock_in_ms is not None:
         rest_s = min(rest_s, lock_in_ms / 1000)
     if draw_in_ms is not None:
-        rest_s = min(rest_s, draw_in_ms / 1000 if draw_in_ms > 0 else _OVERDUE_S)
+        overdue_s = min(max(-draw_in_ms / 10_000, _OVERDUE_S), _OVERDUE_MAX_S)
+        rest_s = min(rest_s, draw_in_ms / 1000 if draw_in_ms > 0 else overdue_s)
     return max(rest_s, _REST_MIN_S)
 
 

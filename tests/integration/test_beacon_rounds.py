@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,11 +10,12 @@ from support.rounds import START_MS, Hall, open_hall, room_rules, schedule
 
 from keno import verifier
 from keno.fairness import beacon
+from keno.fairness.beacons import copies, store
 from keno.fairness.beacons import rounds as round_beacons
-from keno.fairness.beacons import store
 from keno.fairness.beacons.drand import DrandClient
 from keno.fairness.beacons.keeper import BeaconKeeper
 from keno.fairness.vault import VaultError
+from keno.reporting import audit
 from keno.rounds.schedule import ScheduleError
 from keno.rounds.service import Fairness, RoomError, RoomService
 from keno.rounds.store import Room
@@ -34,7 +34,7 @@ async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg
         yield opened
 
 
-async def locked(hall: Hall, profile: str = "B") -> tuple[Room, asyncpg.Record]:
+async def locked(hall: Hall) -> tuple[Room, asyncpg.Record]:
     """A room of profile B whose round 1 is sealed with a bet; and the round."""
     room = await hall.add_room(its_rules=beacon_rules("B"))
     operator_id = await hall.add_operator("acme")
@@ -45,21 +45,19 @@ async def locked(hall: Hall, profile: str = "B") -> tuple[Room, asyncpg.Record]:
     return room, await hall.row(room, 1)
 
 
-async def said_of(hall: Hall, round_id: int, tmp_path: Path, *, drand: bool = True, public: bool = False) -> object:
+async def said_of(hall: Hall, round_id: int, *, drand: bool = True) -> verifier.Report:
     """What the verifier says of a round, with the auditor's own copy of the beacon unless told otherwise."""
-    bundle = await hall.evidence.bundle(round_id, auditor=not public)
+    bundle = await hall.evidence.bundle(round_id, auditor=True)
     assert bundle is not None
     line = next(each for each in map(json.loads, bundle.splitlines()) if each["type"] == "round")
     copies = {line["beacon_round"]: signature_of(line["beacon_round"])} if drand else None
     (file,) = verifier.verify_bundles({"bundle": bundle}, copies)
-    assert file.malformed is None
-    assert file.faults == () or list(file.faults) == []
-    return file.rounds[0]
+    assert (file.malformed, list(file.faults)) == (None, [])
+    (report,) = file.rounds
+    return report
 
 
-async def test_a_round_of_profile_b_waits_for_the_beacon_after_its_lock_and_is_drawn_with_it(
-    hall: Hall, tmp_path: Path
-) -> None:
+async def test_a_round_of_profile_b_waits_for_the_beacon_after_its_lock_and_is_drawn_with_it(hall: Hall) -> None:
     room, row = await locked(hall)
     beacon_round = row["beacon_round"]
     due_ms = CHAIN.due_ms(beacon_round)
@@ -80,8 +78,15 @@ async def test_a_round_of_profile_b_waits_for_the_beacon_after_its_lock_and_is_d
     assert row["beacon_sig"] == signature_of(beacon_round)
     value = verifier.sha256(row["beacon_sig"])
     assert list(row["numbers"]) == verifier.draw(row["seed"], row["lock_hash"], value)
-    report = await said_of(hall, row["id"], tmp_path)
+    report = await said_of(hall, row["id"])
     assert report.status == verifier.VERIFIED, report.checks
+    assert report.summary.endswith("verified, profile B on a local beacon, not public")
+    assert report.profile_proved is None
+    bundle = await hall.evidence.bundle(row["id"])
+    assert bundle is not None
+    (paired,) = verifier.verify_bundles({"bundle": bundle}, bls=verifier.Bls())
+    assert paired.status == verifier.VERIFIED
+    assert (await said_of(hall, row["id"], drand=False)).status == verifier.INCOMPLETE
 
 
 async def test_a_beacon_is_fetched_once_for_all_rooms(hall: Hall) -> None:
@@ -102,7 +107,7 @@ async def test_a_beacon_is_fetched_once_for_all_rooms(hall: Hall) -> None:
 
 @pytest.mark.parametrize("kind", ["late", "wrong", "another round", "unreachable"])
 async def test_a_beacon_that_does_not_come_is_waited_for_and_past_the_limit_the_round_is_void(
-    hall: Hall, tmp_path: Path, kind: str
+    hall: Hall, kind: str
 ) -> None:
     room, row = await locked(hall)
     due_ms = CHAIN.due_ms(row["beacon_round"])
@@ -126,7 +131,7 @@ async def test_a_beacon_that_does_not_come_is_waited_for_and_past_the_limit_the_
     row = await hall.row(room, 1)
     assert (row["phase"], row["void_reason"]) == ("void", beacon.VOID_BEACON_LATE)
     assert row["seed"] is not None
-    report = await said_of(hall, row["id"], tmp_path, drand=False)
+    report = await said_of(hall, row["id"], drand=False)
     assert report.status == verifier.VERIFIED, report.checks
     assert "void for reason 1" in report.summary
 
@@ -167,16 +172,16 @@ async def test_the_vault_lets_no_seed_out_for_a_round_that_was_given_up_too_earl
             await hall.vault.release_seeds(conn)
 
 
-async def test_a_round_of_profile_e_has_the_beacon_of_its_epoch_from_before_its_lock(
-    hall: Hall, tmp_path: Path
-) -> None:
+async def test_a_round_of_profile_e_has_the_beacon_of_its_epoch_from_before_its_lock(hall: Hall) -> None:
     room = await hall.add_room(its_rules=beacon_rules("E"), period_ms=2_000, lock_lead_ms=500)
     operator_id = await hall.add_operator("acme")
     await hall.tick()
     times = schedule(room)
     assert times.lock_due_ms(1) >= START_MS + beacon.EPOCH_LEAD_MS
     assert await hall.phases(room) == []
-    await hall.clock.set(times.lock_due_ms(1) - 2_000)
+    for at_ms in range(START_MS, times.lock_due_ms(1), 2_000):
+        await hall.clock.set(at_ms)
+        await hall.vault.step()
     with endpoint() as honest_one:
         async with DrandClient(CHAIN, [honest_one.url]) as client:
             keeper = BeaconKeeper(hall.app_pool, {CHAIN.hash: client})
@@ -195,7 +200,7 @@ async def test_a_round_of_profile_e_has_the_beacon_of_its_epoch_from_before_its_
         epoch = max((each for each in opened if each["first_round"] <= row["number"]), key=lambda each: each[0])
         assert row["beacon_round"] == verifier.drand_round_after(epoch["opened_ms"] + 30_000 + 2_000)
         assert CHAIN.due_ms(row["beacon_round"]) < row["locked_ms"]
-        report = await said_of(hall, row["id"], tmp_path)
+        report = await said_of(hall, row["id"])
         assert report.status == verifier.VERIFIED, report.checks
     assert len(honest_one.asked) == len({row["beacon_round"] for row in rows})
 
@@ -237,3 +242,25 @@ async def test_what_a_room_cannot_have_is_refused(hall: Hall) -> None:
     with pytest.raises(RoomError, match="needs a beacon"):
         await hall.add_room(its_rules=room_rules(profile="B", beacon_chain="ab" * 32))
     assert await hall.owner_pool.fetchval("SELECT count(*) FROM rooms") == 0
+
+
+async def test_the_audit_verifies_rounds_with_copies_of_their_beacons_that_it_has_verified(hall: Hall) -> None:
+    room, row = await locked(hall)
+    plain = await hall.add_room("plain")
+    await store.keep(hall.app_pool, CHAIN.hash, row["beacon_round"], signature_of(row["beacon_round"]))
+    await hall.tick()
+    await hall.at_draw(room, 1)
+    await hall.tick()
+    await hall.play(plain, [1])
+    ids = [(await hall.row(each, 1))["id"] for each in (room, plain)]
+    async with hall.app_pool.acquire() as conn:
+        groups = await copies.by_chain(conn, ids)
+    assert [group.round_ids for group in groups] == [[ids[0]], [ids[1]]]
+    for group in groups:
+        bundles = [await hall.evidence.bundle(each, auditor=True) for each in group.round_ids]
+        whole = b"".join(each for each in bundles if each is not None)
+        assert await audit.verify(whole, group.answers) == []
+        assert bool(await audit.verify(whole)) == bool(group.signatures)
+    await hall.tamper("UPDATE beacons SET signature = $1", signature_of(row["beacon_round"] + 1))
+    async with hall.app_pool.acquire() as conn:
+        assert [group.signatures for group in await copies.by_chain(conn, ids)] == [{}, {}]

@@ -70,11 +70,8 @@ async def due_for_everything(hall: Hall, room: store.Room) -> dict[str, Callable
     row, seed = drawable[0], drawable[0].seed
     draw = keno1.draw("S", row.lock, seed, b"")
     unsealed = await store.unsealed_rounds(hall.app_pool, 0)
-    sealed = engine.chain_locks(
-        unsealed,
-        {each.round_id: engine.Tree(leaves.bets_root(b""), 0) for each in unsealed},
-        {each.round_id: 0 for each in unsealed},
-    )
+    trees = {each.round_id: engine.Tree(leaves.bets_root(b""), 0) for each in unsealed}
+    sealed = engine.chain_locks(unsealed, trees, dict.fromkeys(trees, 0))
     pool = hall.app_pool
 
     async def opened(epoch: int) -> int | None:

@@ -43,6 +43,6 @@ def broken(report: Report) -> set[str]:
     return {finding.invariant for finding in report.findings if finding.broken_by}
 
 
-async def agree(_: bytes) -> list[str]:
+async def agree(_: bytes, __: bytes) -> list[str]:
     """A verifier that costs nothing."""
     return []

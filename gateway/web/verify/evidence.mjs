@@ -2,6 +2,7 @@
 
 import { sha256OfBytes } from "./bytes.mjs";
 import { Malformed, parseJson } from "./json.mjs";
+import { chainHashOf } from "./rules.mjs";
 import { beaconOf, lineOf, paytableOf, rulesOf } from "./shapes.mjs";
 
 export const FILE_BYTES_MAX = 2 ** 30;
@@ -28,6 +29,11 @@ export class Evidence {
 
   epochOf(round) {
     return this.find("epoch", round.room, round.epoch_first, round.epoch_count);
+  }
+
+  /** The beacon chain that rules name, if its line is there. */
+  chainOf(rules) {
+    return this.find("chain", chainHashOf(rules));
   }
 
   /** What shows a round in the public log, if anything. */
@@ -111,6 +117,7 @@ async function readLine(text) {
 function nameOf(line) {
   if (line.type === "document") return `document ${line.hash}`;
   if (line.type === "epoch") return `epoch ${line.room} ${line.first} ${line.count}`;
+  if (line.type === "chain") return `chain ${line.hash}`;
   return `${line.type} ${line.room} ${line.round}`;
 }
 
@@ -146,13 +153,14 @@ function findStrangers(evidence) {
     const rules = evidence.document(round.rules);
     if (rules?.kind === "rules" && rules.content !== null) {
       for (const paytable of new Set(rules.content.paytables)) use(`document ${paytable}`);
+      use(`chain ${chainHashOf(rules.content)}`);
     } else {
       allRulesKnown = false;
     }
   }
   for (const [name, { line, number, copies }] of evidence.kept) {
-    // Which paytables belong here, missing rules would say.
-    if (!allRulesKnown && line.kind === "paytable") continue;
+    // Which of them belong here, missing rules would say.
+    if (!allRulesKnown && (line.type === "chain" || line.kind === "paytable")) continue;
     const used = uses.get(name) ?? 0;
     if (used === 0) {
       evidence.faults.push(`line ${number}: this ${line.type} line belongs to no round of the file`);

@@ -17,6 +17,7 @@ export class Report {
   constructor(round) {
     this.round = round;
     this.checks = [];
+    this.localBeacon = false;
   }
 
   add(name, verdict, detail = "") {
@@ -63,6 +64,7 @@ export class Report {
 
   /** The profile that the evidence proves, or null. E and B never fall back to S: who invents a beacon chooses a draw. */
   get profileProved() {
+    if (this.localBeacon) return null;
     return this.status === VERIFIED && this.round.numbers !== undefined ? this.round.profile : null;
   }
 
@@ -73,6 +75,9 @@ export class Report {
   get verdict() {
     if (this.status === VIOLATION) return `VIOLATION, checks failed: ${this.count("FAIL")}`;
     if (this.status === INCOMPLETE) return `incomplete, checks without their evidence: ${this.count("missing")}`;
+    if (this.localBeacon && this.round.numbers !== undefined) {
+      return `verified, profile ${this.round.profile} on a local beacon, not public`;
+    }
     if (this.profileProved === null) return `verified, void for reason ${this.round.void_reason}, nothing drawn`;
     return `verified, profile ${this.profileProved}`;
   }

@@ -1,10 +1,22 @@
 // The published rules and paytables: that they are those of keno1, and return to players what they say (evidence.md).
 
+import { sha256, uint, utf8 } from "./bytes.mjs";
+
 const QUICKNET = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971";
+// Of drand quicknet, in seconds; a local beacon keeps the same clock.
+const [CHAIN_PERIOD, CHAIN_GENESIS] = [3n, 1692803367n];
+const LOCAL_BEACON = "keno-local-not-public";
 const GUARD_MS_MIN = 2000n;
 
+/** The hash of the beacon chain that rules name, or null where they name none, or no hash. */
+export function chainHashOf(rules) {
+  const named = rules.beacon_chain === "quicknet" ? QUICKNET : rules.beacon_chain;
+  return named !== null && /^[0-9a-f]{64}$/.test(named) ? named : null;
+}
+
 /** The rules a round was played under, or null if they are not there to be read. */
-export function checkRules(round, document, report) {
+export async function checkRules(round, evidence, report) {
+  const document = evidence.document(round.rules);
   if (document === undefined) {
     report.missing("rules document", `no document ${round.rules}`);
     return null;
@@ -18,14 +30,38 @@ export function checkRules(round, document, report) {
   report.equal("rules protocol", "keno1 80 20", `${rules.protocol} ${rules.numbers} ${rules.drawn}`);
   report.equal("rules profile", rules.profile, round.profile);
   report.equal("rules guard_ms", rules.guard_ms, round.guard_ms);
-  report.faultless("rules content", [...faultsOfBeacon(rules), ...faultsOfOffer(rules), ...faultsOfLimits(rules)]);
+  const chain = evidence.chainOf(rules);
+  const ofBeacon = [...(chain === undefined ? [] : await faultsOfChain(chain)), ...faultsOfBeacon(rules, chain)];
+  report.faultless("rules content", [...ofBeacon, ...faultsOfOffer(rules), ...faultsOfLimits(rules)]);
+  if (round.profile !== "S" && chain?.beacon_id === LOCAL_BEACON) {
+    report.localBeacon = true;
+    report.skip("public beacon", "local beacon, not public: whoever runs it knows its rounds ahead");
+  }
   return rules;
 }
 
-function faultsOfBeacon(rules) {
+/** Why rules may not name this chain; quicknet needs no line. */
+async function faultsOfChain(chain) {
+  const clock = uint(chain.period, 4) + uint(chain.genesis_time, 8);
+  const faults = [];
+  if ((await sha256(clock + chain.public_key + chain.group_hash + utf8(chain.beacon_id))) !== chain.hash) {
+    faults.push("the beacon chain's line does not have its hash");
+  }
+  if (chain.period !== CHAIN_PERIOD || chain.genesis_time !== CHAIN_GENESIS) {
+    faults.push("the beacon chain does not keep quicknet's clock");
+  }
+  if (chain.hash !== QUICKNET && chain.beacon_id !== LOCAL_BEACON) {
+    faults.push("the beacon chain is neither drand quicknet nor a local beacon that says so");
+  }
+  return faults;
+}
+
+function faultsOfBeacon(rules, chain) {
   if (rules.profile === "S") return rules.beacon_chain === null ? [] : ["profile S has no beacon, but a chain is named"];
   const faults = [];
-  if (rules.beacon_chain !== "quicknet" && rules.beacon_chain !== QUICKNET) faults.push("the chain is not quicknet");
+  if (chain === undefined && rules.beacon_chain !== "quicknet" && rules.beacon_chain !== QUICKNET) {
+    faults.push("the chain is not quicknet");
+  }
   if (rules.guard_ms < GUARD_MS_MIN) faults.push(`guard_ms is below ${GUARD_MS_MIN}`);
   return faults;
 }

@@ -49,6 +49,15 @@ const EPOCH = {
 };
 const WIN = { bet: hex(16), hits: U64, payout_minor: U64, cut_minor: U64 };
 const PAYOUTS = { type: string, room: ROOM, round: U64, payouts: list(object(WIN)) };
+const CHAIN = {
+  type: string,
+  hash: HASH,
+  public_key: hex(96),
+  period: U32,
+  genesis_time: U64,
+  group_hash: HASH,
+  beacon_id: string,
+};
 const LOG_ENTRY = { index: U64, entry: hex(null), path: list(HASH) };
 const LOG = {
   type: string,
@@ -88,6 +97,7 @@ export function lineOf(value) {
   if (type === "document") return object(DOCUMENT)(value);
   if (type === "epoch") return object(EPOCH)(value);
   if (type === "payouts") return object(PAYOUTS)(value);
+  if (type === "chain") return object(CHAIN)(value);
   if (type === "log") return object(LOG)(value);
   if (type === "round") return roundOf(value);
   throw new Malformed("not an object of a known type");

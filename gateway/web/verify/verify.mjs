@@ -53,7 +53,7 @@ async function verifyRound(round, evidence, chain, drand) {
   const epoch = evidence.epochOf(round);
   await checkCommitment(round, report);
   await checkEpoch(round, epoch, report);
-  const rules = checkRules(round, evidence.document(round.rules), report);
+  const rules = await checkRules(round, evidence, report);
   const paytables = checkPaytables(rules, evidence, report);
   const bets = await checkBets(round, rules, report);
   checkBeaconRound(round, epoch, report);

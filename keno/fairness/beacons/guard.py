@@ -30,7 +30,8 @@ class BeaconGuard:
             return "the beacon chain of its rules is not published"
         beacon_round = sealed.lock.beacon_round
         if sealed.is_missed:
-            waited = sealed.at_ms >= chain.due_ms(beacon_round) + self._late_max_ms
+            since_ms = max(chain.due_ms(beacon_round), sealed.lock.lock_ms)
+            waited = sealed.at_ms >= since_ms + self._late_max_ms
             return None if waited else f"it was given up before its beacon was {self._late_max_ms} ms late"
         verifies = sealed.beacon_sig is not None and self._verifies(chain, beacon_round, sealed.beacon_sig)
         return None if verifies else f"the signature of beacon round {beacon_round} does not verify"

@@ -92,8 +92,32 @@ async def drawable(conn: Executor, round_ids: Sequence[int]) -> dict[int, bytes]
     return {row["id"]: row["signature"] for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class KeptBeacon:
+    """The kept beacon of a round of profile E or B."""
+
+    round_id: int
+    chain_hash: bytes
+    beacon_round: int
+    signature: bytes
+
+
+async def beacons_of(conn: Executor, round_ids: Sequence[int]) -> list[KeptBeacon]:
+    """The kept beacons of those rounds that have one."""
+    rows = await conn.fetch(
+        """
+        SELECT r.id, b.chain_hash, b.round, b.signature FROM rounds AS r
+        JOIN rules_beacons AS t ON t.rules_hash = r.rules_hash
+        JOIN beacons AS b ON b.chain_hash = t.chain_hash AND b.round = r.beacon_round
+        WHERE r.id = ANY ($1)
+        """,
+        round_ids,
+    )
+    return [KeptBeacon(*row.values()) for row in rows]
+
+
 async def give_up(conn: Executor, shard: int, lease_epoch: int, wait_ms: int) -> int | None:
-    """Gives up the rounds whose beacon is `wait_ms` late; returns how many, None where the lease was lost."""
+    """Gives up the rounds that waited `wait_ms` for a beacon that was due; how many, None where the lease was lost."""
     missed: int | None = await conn.fetchval("SELECT give_up_beacons($1, $2, $3)", shard, lease_epoch, wait_ms)
     return missed
 

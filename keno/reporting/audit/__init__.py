@@ -20,6 +20,7 @@ from pathlib import Path
 import asyncpg
 
 from keno.errors import KenoError
+from keno.fairness.beacons import copies
 from keno.fairness.service import EvidenceService
 from keno.infra.bus import BusError, DeadLetters
 from keno.infra.postgres import Connection
@@ -134,10 +135,11 @@ class Audit:
     async def _verify_rounds(self, round_ids: Sequence[int]) -> list[str]:
         broken: list[str] = []
         for start in range(0, len(round_ids), _ROUNDS_A_RUN):
-            bundles = [
-                await self._evidence.bundle(each, auditor=True) for each in round_ids[start : start + _ROUNDS_A_RUN]
-            ]
-            broken += await verify(b"".join(bundle for bundle in bundles if bundle is not None))
+            async with self._pool.acquire() as conn:
+                groups = await copies.by_chain(conn, round_ids[start : start + _ROUNDS_A_RUN])
+            for group in groups:
+                bundles = [await self._evidence.bundle(each, auditor=True) for each in group.round_ids]
+                broken += await verify(b"".join(bundle for bundle in bundles if bundle is not None), group.answers)
             if len(broken) >= _ROWS_SHOWN_MAX:
                 break
         return broken[:_ROWS_SHOWN_MAX]
@@ -209,18 +211,21 @@ async def _usable_checkpoint(conn: Connection) -> Checkpoint:
     return checkpoint
 
 
-async def verify(bundles: bytes) -> list[str]:
+async def verify(bundles: bytes, beacons: bytes = b"") -> list[str]:
     """What `keno-verify` objects to in these bundles; nothing where it verifies them all. It runs alone: no package,
-    no site.
+    no site. `beacons` are drand's answers, one a line, to compare beacons with.
     """
-    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file, tempfile.NamedTemporaryFile(suffix=".jsonl") as copy:
         await asyncio.to_thread(_write, file.name, bundles)
+        await asyncio.to_thread(_write, copy.name, beacons)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
             "-S",
             str(_VERIFIER),
             "--quiet",
+            "--drand",
+            copy.name,
             file.name,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
