@@ -1,5 +1,5 @@
 -- Public beacons: their chains, the rounds that were fetched, which rounds of ours wait for them, and which wait no longer.
--- depends: 0024_lookups_planned_anew
+-- depends: 0025_pace
 
 -- migrate: apply
 -- A chain's hash covers its key and its clock, as drand computes it, so that rules which name the hash name those too.
