@@ -39,7 +39,13 @@ async def _serve(redis_url: str, port: int) -> None:
     )  # fmt: skip
     redis = create_redis(redis_url)
     platform: Any = SimpleNamespace(
-        config=config, streams=Streams(redis), rooms=_Rooms(), player_news=None, sessions=_Sessions(), bets=None
+        config=config,
+        streams=Streams(redis),
+        rooms=_Rooms(),
+        player_news=None,
+        sessions=_Sessions(),
+        bets=None,
+        limits=None,
     )
     await serve_live(platform, asyncio.Event())
 

@@ -109,7 +109,7 @@ class Player(_Operator):
         launched = self.post(GATEWAY, "/v1/sessions", {"player": self.player, "currency": CURRENCY}, "launch")
         self.answers: dict[str, gevent.event.AsyncResult[dict[str, Any]]] = {}
         self.socket = websocket.create_connection(
-            LIVE.replace("http", "ws", 1) + "/v1/live", timeout=ANSWER_S, enable_multithread=True
+            LIVE.replace("http", "ws", 1) + "/v1/live", timeout=ANSWER_S, enable_multithread=True, suppress_origin=True
         )
         self.reading = gevent.spawn(self._read)
         self.ask({"type": "authenticate", "ticket": launched["ticket"]}, "welcome")
