@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -47,10 +47,10 @@ _GC_THRESHOLD = 50_000
 Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
 
 
-def main() -> None:
-    """The entry point of the `keno` command."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point of the `keno` command, whose arguments are those of the process unless others are given."""
     try:
-        app()
+        app(arguments)
     except KenoError as error:
         print(f"keno: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
