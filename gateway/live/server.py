@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import Counter
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -220,9 +220,17 @@ async def serve_live(platform: Platform, stop: asyncio.Event) -> None:
             task.result()
     finally:
         server.close()
-        for task in (*tasks, stopping):
+        await _end(*tasks, stopping)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancels until all have ended: a cancellation that meets an answer of Redis can get lost in its client."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
             task.cancel()
-        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        _, waiting = await asyncio.wait(waiting, timeout=1.0)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:
