@@ -1,9 +1,12 @@
-"""The `keno` command. Exit codes: 0 good, 1 bad (the message says what), 2 wrong use."""
+"""The `keno` command. Exit codes: 0 good, 1 bad (the message says what), 2 wrong use.
+
+What serves is imported by the commands that serve: the web framework takes longer to load than most commands run.
+"""
 
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +20,6 @@ from rich.table import Table
 from keno import cli_access, cli_log, config
 from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import Platform, platform
-from keno.demo.run import run_demo
 from keno.errors import ConfigError, KenoError
 from keno.fairness.keno1 import draw_numbers
 from keno.game import paytable, rtp, rules
@@ -29,7 +31,6 @@ from keno.reporting.audit import Report
 from keno.reporting.store import log_action
 from keno.rounds.board import show_rooms
 from keno.rounds.service import GUARD_MS, Fairness, Offer, default_limits
-from keno.up import run_all, run_beacon, run_gateway, run_lane, run_live
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
@@ -47,10 +48,10 @@ _GC_THRESHOLD = 50_000
 Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
 
 
-def main() -> None:
-    """The entry point of the `keno` command."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point of the `keno` command, whose arguments are those of the process unless others are given."""
     try:
-        app()
+        app(arguments)
     except KenoError as error:
         print(f"keno: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
@@ -59,24 +60,32 @@ def main() -> None:
 @app.command
 def up() -> int:
     """Run everything in one process, on its own servers unless the environment names others."""
+    from keno.up import run_all
+
     return _serve(run_all)
 
 
 @run.command(name="gateway")
 def run_the_gateway() -> int:
     """Run the gateway."""
+    from keno.up import run_gateway
+
     return _serve(run_gateway)
 
 
 @run.command(name="lane")
 def run_the_lane() -> int:
     """Run the bet lane: the calls that place bets, on KENO_LANE_PORT, for a proxy to put before the gateway."""
+    from keno.up import run_lane
+
     return _serve(run_lane)
 
 
 @run.command(name="live")
 async def run_the_live_stream() -> int:
     """Run the live stream."""
+    from keno.up import run_live
+
     configure_logging()
     async with stop_on_signals() as stop, platform(config.load()) as services:
         await run_live(services, stop)
@@ -86,6 +95,8 @@ async def run_the_live_stream() -> int:
 @run.command(name="beacon")
 async def run_the_beacon() -> int:
     """Run the local beacon, which speaks drand's HTTP and is not public: for demonstrations and tests."""
+    from keno.up import run_beacon
+
     configure_logging()
     async with stop_on_signals() as stop, platform(config.load()) as services:
         await run_beacon(services, stop)
@@ -390,6 +401,8 @@ def _utc_text(at_ms: int) -> str:
 @app.command
 async def demo(*, rounds: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None) -> int:
     """Play with simulated players and verify every round, for ever or for a number of rounds."""
+    from keno.demo.run import run_demo
+
     configure_logging(level="warning")
     async with stop_on_signals() as stop:
         return 0 if await run_demo(config.load(), rounds, Path("demo-evidence"), stop) else 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from support.commands import keno_here
 from support.databases import Database
 from support.gateway import Gateway
 from support.staff import login
@@ -28,11 +29,7 @@ def keno(gateway: Gateway, database: Database, redis_url: str) -> Keno:
         "KENO_KEYS_DIR": str(gateway.platform.config.keys_dir),
     }
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "keno", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-    return run
+    return partial(keno_here, environment)
 
 
 async def told(keno: Keno, *arguments: str, code: int = 0) -> str:

@@ -4,21 +4,20 @@ import asyncio
 import json
 import signal
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aio_pika
 import asyncpg
 import httpx
+import pytest
 from aio_pika.exceptions import PublishError
+from support.databases import Database
 from support.events import PATIENCE_S
-from support.installation import PLAYERS, Installation, deposit, installed
-from support.loop_thread import LoopThread
+from support.installation import PLAYERS, deposit, installed, named_servers
 
 from keno.demo.players import OperatorClient
 from keno.infra import cloudevents, store
 from keno.infra.bus import Event
-from keno.infra.embedded import EmbeddedServers
 from keno.infra.rabbit_dead import RabbitDeadLetters
 
 UNKNOWN = "00000000-0000-0000-0000-000000000000"
@@ -49,15 +48,9 @@ async def _until_dead(url: str, namespace: str, count: int) -> None:
             await asyncio.sleep(0.2)
 
 
-@asynccontextmanager
-async def _owner(installation: Installation) -> AsyncIterator[asyncpg.Connection]:
-    servers = await EmbeddedServers.start(installation.data_dir)
-    connection = await asyncpg.connect(servers.database_url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-        await servers.stop()
+@pytest.fixture
+def servers(database: Database, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    return named_servers(database, redis_url, tmp_path / "keys")
 
 
 async def _codes(client: OperatorClient, room: str) -> list[str | None]:
@@ -83,84 +76,83 @@ async def _codes(client: OperatorClient, room: str) -> list[str | None]:
     raise AssertionError("no round was open")
 
 
-def test_dead_events_of_the_broker_are_listed_and_replayed_by_their_ids(
-    amqp_url: str, rabbit_namespace: str, session_loop: LoopThread
+async def test_dead_events_of_the_broker_are_listed_and_replayed_by_their_ids(
+    servers: dict[str, str], owner_pool: asyncpg.Pool, amqp_url: str, rabbit_namespace: str
 ) -> None:
-    with installed(KENO_AMQP_URL=amqp_url, KENO_AMQP_NAMESPACE=rabbit_namespace) as installation:
-        assert installation.keno("dead", "list").stdout == "no event is dead\n"
+    with installed(**servers, KENO_AMQP_URL=amqp_url, KENO_AMQP_NAMESPACE=rabbit_namespace) as installation:
+        assert installation.keno_here("dead", "list").stdout == "no event is dead\n"
         installation.start("run", "worker", "wallet")
         sent = [_poison(number) for number in range(1, 4)]
-        session_loop.run(_publish(amqp_url, rabbit_namespace, sent))
-        session_loop.run(_until_dead(amqp_url, rabbit_namespace, 3))
+        await _publish(amqp_url, rabbit_namespace, sent)
+        await _until_dead(amqp_url, rabbit_namespace, 3)
         assert installation.end("run worker wallet", signal.SIGTERM) == 0, installation.log_tail()
 
-        listed = [json.loads(line) for line in installation.keno("dead", "list", "--json").stdout.splitlines()]
+        listed = [json.loads(line) for line in installation.keno_here("dead", "list", "--json").stdout.splitlines()]
         assert {each["id"] for each in listed} == {str(each.id) for each in sent}
         assert {(each["consumer"], each["routing_key"]) for each in listed} == {("wallet", "payouts.ready")}
         assert all("ValidationError" in each["reason"] for each in listed)
-        assert installation.keno("audit").returncode == 1, "the audit fails until nothing is dead"
+        assert installation.keno_here("audit").returncode == 1, "the audit fails until nothing is dead"
 
         first = str(sent[0].id)
-        replayed = installation.keno("dead", "replay", first, UNKNOWN)
+        replayed = installation.keno_here("dead", "replay", first, UNKNOWN)
         assert replayed.returncode == 1
         assert replayed.stdout.startswith(f"replayed {first} of wallet, payouts.ready of room:1")
         assert replayed.stderr == f"keno: no dead event has the id {UNKNOWN}\n"
-        assert installation.keno("dead", "replay").returncode == 2
-        assert installation.keno("dead", "replay", first, "--all").returncode == 2
-        session_loop.run(_until_dead(amqp_url, rabbit_namespace, 2))
-        assert installation.keno("dead", "replay", "--all").returncode == 0
-        assert installation.keno("dead", "list").stdout == "no event is dead\n"
-        assert session_loop.run(_replayed(installation)) == sorted(str(each.id) for each in sent)
+        assert installation.keno_here("dead", "replay").returncode == 2
+        assert installation.keno_here("dead", "replay", first, "--all").returncode == 2
+        await _until_dead(amqp_url, rabbit_namespace, 2)
+        assert installation.keno_here("dead", "replay", "--all").returncode == 0
+        assert installation.keno_here("dead", "list").stdout == "no event is dead\n"
+        assert await _replayed(owner_pool) == sorted(str(each.id) for each in sent)
 
 
-def test_dead_events_of_one_process_are_listed_and_stay_dead_while_their_handler_fails(
-    session_loop: LoopThread,
+@pytest.mark.usefixtures("quick_attempts")
+async def test_dead_events_of_one_process_are_listed_and_stay_dead_while_their_handler_fails(
+    servers: dict[str, str], owner_pool: asyncpg.Pool
 ) -> None:
-    with installed() as installation:
+    with installed(**servers) as installation:
         poison = _poison()
-        assert installation.keno("dead", "list").stdout == "no event is dead\n"
-        session_loop.run(_bury(installation, poison))
+        assert installation.keno_here("dead", "list").stdout == "no event is dead\n"
+        await _bury(owner_pool, poison)
 
-        (listed,) = installation.keno("dead", "list").stdout.splitlines()
+        (listed,) = installation.keno_here("dead", "list").stdout.splitlines()
         assert listed.startswith(f"{poison.id} of wallet, payouts.ready of room:1, at ")
-        replayed = installation.keno("dead", "replay", str(poison.id))
+        replayed = installation.keno_here("dead", "replay", str(poison.id))
         assert replayed.returncode == 1
         assert f"still dead: {poison.id}" in replayed.stderr
-        assert len(installation.keno("dead", "list").stdout.splitlines()) == 1
+        assert len(installation.keno_here("dead", "list").stdout.splitlines()) == 1
 
 
-async def _replayed(installation: Installation) -> list[str]:
+async def _replayed(owner: asyncpg.Pool) -> list[str]:
     """The events that the audit trail has as replayed."""
-    async with _owner(installation) as owner:
-        rows = await owner.fetch("SELECT subject FROM audit_logs WHERE action = 'event.replayed' ORDER BY subject")
+    rows = await owner.fetch("SELECT subject FROM audit_logs WHERE action = 'event.replayed' ORDER BY subject")
     return [row[0] for row in rows]
 
 
-async def _bury(installation: Installation, event: Event) -> None:
-    async with _owner(installation) as owner:
-        await store.bury(
-            owner, "wallet", event.id, event.routing_key, event.aggregate, event.time_ms, event.data, "a bug"
-        )
+async def _bury(owner: asyncpg.Pool, event: Event) -> None:
+    await store.bury(owner, "wallet", event.id, event.routing_key, event.aggregate, event.time_ms, event.data, "a bug")
 
 
-async def test_an_operator_is_limited_and_its_limits_lifted_from_the_command_line() -> None:
-    with installed() as installation:
+async def test_an_operator_is_limited_and_its_limits_lifted_from_the_command_line(
+    servers: dict[str, str],
+) -> None:
+    with installed(**servers) as installation:
         private_key, room = installation.add_operator(), installation.add_room()
         limit = ("operator", "limit", "house", "--currency", "EUR")
-        refused = installation.keno("operator", "limit", "nobody", "--currency", "EUR")
+        refused = installation.keno_here("operator", "limit", "nobody", "--currency", "EUR")
         assert (refused.returncode, refused.stderr) == (1, "keno: there is no operator named nobody\n")
-        refused = installation.keno("operator", "limit", "house", "--currency", "USD")
+        refused = installation.keno_here("operator", "limit", "house", "--currency", "USD")
         assert (refused.returncode, refused.stderr) == (1, "keno: house does not have USD: it has EUR\n")
-        assert installation.keno(*limit, "--round-bets-max", "-1").returncode == 1
-        assert installation.keno(*limit, "--round-bets-max", "2").returncode == 0
+        assert installation.keno_here(*limit, "--round-bets-max", "-1").returncode == 1
+        assert installation.keno_here(*limit, "--round-bets-max", "2").returncode == 0
         installation.start("up")
         await installation.ready()
         client = OperatorClient(installation.origin, "first", private_key)
         await deposit(client)
 
         assert await _codes(client, room) == [None, None, "limit_reached", "limit_reached"]
-        assert installation.keno(*limit).returncode == 0
+        assert installation.keno_here(*limit).returncode == 0
         assert await _codes(client, room) == [None] * 4
         await client.close()
         assert installation.end("up", signal.SIGTERM) == 0, installation.log_tail()
-        assert installation.keno("audit").returncode == 0
+        assert installation.keno_here("audit").returncode == 0

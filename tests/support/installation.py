@@ -20,6 +20,9 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keno.demo.players import OperatorClient
+from keno.infra.keyfiles import load_keys
+from support.commands import keno_here
+from support.databases import Database
 
 PLAYERS = [f"player-{n}" for n in range(6)]
 DEPOSIT_MINOR = 1_000_000
@@ -27,7 +30,7 @@ DEPOSIT_MINOR = 1_000_000
 
 @dataclass
 class Installation:
-    """One data folder with embedded servers, on which `keno` processes are started, killed and started again."""
+    """One data folder, with embedded servers unless `more` names others, for `keno` processes that come and go."""
 
     data_dir: Path
     port: int
@@ -47,6 +50,10 @@ class Installation:
             timeout=120,
             check=False,
         )
+
+    def keno_here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same within this process, which is quicker; not for commands that serve."""
+        return keno_here(self.environment(), *arguments)
 
     def start(self, *arguments: str, **more: str) -> None:
         """Starts `keno ARGUMENTS`, which are also its name here."""
@@ -88,14 +95,16 @@ class Installation:
     def add_operator(self) -> Ed25519PrivateKey:
         """An operator with euros and the key "first"."""
         private_key = Ed25519PrivateKey.generate()
-        assert self.keno("operator", "add", "house", "--currency", "EUR").returncode == 0
+        assert self.keno_here("operator", "add", "house", "--currency", "EUR").returncode == 0
         public_key = private_key.public_key().public_bytes_raw().hex()
-        assert self.keno("operator", "key", "house", "first", "--ed25519", public_key).returncode == 0
+        assert self.keno_here("operator", "key", "house", "first", "--ed25519", public_key).returncode == 0
         return private_key
 
     def add_room(self) -> str:
         """A room with a round every two seconds; its id."""
-        added = self.keno("room", "add", "fast", "--period-ms", "2000", "--lock-lead-ms", "500", "--currency", "EUR")
+        added = self.keno_here(
+            "room", "add", "fast", "--period-ms", "2000", "--lock-lead-ms", "500", "--currency", "EUR"
+        )
         assert added.returncode == 0, added.stderr
         return added.stdout.strip()
 
@@ -119,7 +128,20 @@ def installed(**more: str) -> Iterator[Installation]:
                     process.send_signal(signal.SIGCONT)
                     process.kill()
                     process.wait(timeout=60)
-            made.keno("audit")  # the last holder of the embedded servers stops them, whatever happened before
+            if "KENO_DATABASE_URL" not in more:
+                made.keno("audit")  # the last holder of the embedded servers stops them, whatever happened before
+
+
+def named_servers(database: Database, redis_url: str, keys_dir: Path) -> dict[str, str]:
+    """The environment of an installation on the servers of the tests: none of its commands has any to start."""
+    load_keys(keys_dir, create=True)
+    return {
+        "KENO_DATABASE_URL": database.app_url,
+        "KENO_VAULT_DATABASE_URL": database.vault_url,
+        "KENO_REDIS_URL": redis_url,
+        "KENO_KEYS_DIR": str(keys_dir),
+        "KENO_BEACON": "local",
+    }
 
 
 @dataclass
