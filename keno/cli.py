@@ -14,15 +14,13 @@ from typing import Annotated, Literal
 import msgspec
 import uvloop
 from cyclopts import App, Parameter, validators
-from rich.console import Console
-from rich.table import Table
 
-from keno import cli_access, cli_log, config
+from keno import cli_access, cli_log, cli_paytable, cli_rng, config
 from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import Platform, platform
+from keno.cli_rng import hex_bytes
 from keno.errors import ConfigError, KenoError
-from keno.fairness.keno1 import draw_numbers
-from keno.game import paytable, rtp, rules
+from keno.game import rules
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.infra.bus import DeadEvent
 from keno.infra.migrate import migrate
@@ -38,14 +36,14 @@ app = App(name="keno", help="A provably fair keno game server.", result_action="
 run = app.command(App(name="run", help="Run one process."))
 operator = app.command(App(name="operator", help="Operators and their keys."))
 room = app.command(App(name="room", help="Rooms."))
-tables = app.command(App(name="paytable", help="Paytables."))
 dead = app.command(App(name="dead", help="Events that a consumer could not take."))
 cli_access.register(app, operator)
 cli_log.register(app)
+cli_paytable.register(app)
+cli_rng.register(app)
 
 _ACTOR = "command line"
 _GC_THRESHOLD = 50_000
-Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -180,7 +178,7 @@ async def add_operator_key(name: str, key_id: str, *, ed25519: str | None = None
     if (ed25519 is None) != hmac:
         _complain("give either --ed25519 PUBLIC_KEY or --hmac")
         return 2
-    public_key = b"" if ed25519 is None else _bytes("--ed25519", ed25519, 32)
+    public_key = b"" if ed25519 is None else hex_bytes("--ed25519", ed25519, 32)
     async with platform(config.load()) as services:
         found = await services.identity.operator(name)
         if found is None:
@@ -331,36 +329,6 @@ async def replay_dead_events(*ids: str, all: bool = False) -> int:
     return 1 if unknown or failed else 0
 
 
-@tables.command(name="rtp")
-def paytable_rtp(file: Annotated[Path, Parameter(validator=validators.Path(exists=True, dir_okay=False))]) -> int:
-    """Print what a paytable returns, exactly."""
-    parsed = paytable.parse(file.read_bytes())
-    shown = Table(title=f"{parsed.name} version {parsed.version}, SHA-256 {parsed.hash.hex()}")
-    for heading in ("picks", "RTP", "exact", "hit frequency", "standard deviation", "top win", "multipliers by hits"):
-        shown.add_column(heading, justify="left" if heading == "multipliers by hits" else "right")
-    for row in rtp.describe(parsed):
-        shown.add_row(
-            str(row.picks),
-            rtp.percent_text(row.rtp),
-            f"{row.rtp.numerator}/{row.rtp.denominator}",
-            rtp.percent_text(row.hit_frequency),
-            f"{float(row.variance) ** 0.5:.3f}",
-            f"{float(row.top_multiplier):,g} x",
-            " ".join(f"{float(multiplier):g}" for multiplier in row.multipliers),
-        )
-    console = Console()
-    console.print(shown, width=None if console.is_terminal else 200)
-    return 0
-
-
-@app.command
-def draw(*, seed: Hex32, x: Hex32, beacon: Hex32 = "00" * 32) -> int:
-    """Print the 20 numbers that the Rust core derives from raw protocol values, in draw order."""
-    numbers = draw_numbers(_bytes("--seed", seed, 32), _bytes("--x", x, 32), _bytes("--beacon", beacon, 32))
-    print(" ".join(str(number) for number in numbers))  # noqa: T201
-    return 0
-
-
 @app.command
 async def audit(*, full: bool = False, renew: bool = False, json: bool = False) -> int:
     """Check every invariant of money and rounds; exit 1 where one is broken.
@@ -426,16 +394,6 @@ def _dead_line(event: DeadEvent) -> str:
     return (
         f"{event.id} of {event.consumer or 'nobody'}, {event.routing_key} of {event.aggregate}, at {at}: {event.reason}"
     )
-
-
-def _bytes(option: str, text: str, length: int) -> bytes:
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        raise KenoError(f"{option} is not hex") from None
-    if len(value) != length:
-        raise KenoError(f"{option} has {length} bytes in hex, not {len(value)}")
-    return value
 
 
 def _complain(message: str) -> None:
