@@ -14,6 +14,7 @@ WS_PEER := benchmarks/peers/ws_fanout/node_modules/.package-lock.json
 USERS ?=
 SECONDS ?=
 CASES ?= 5000
+SHORT ?=
 # The first of these that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
 PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$candidate" && break; done)
@@ -22,7 +23,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate agree fuzz-api model bench-core \
+.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate agree fuzz-api dieharder model bench-core \
 	bench-events bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load bench-verify \
 	lock clean
 
@@ -67,6 +68,14 @@ agree: setup  ## both verifiers on generated and tampered evidence: make agree [
 
 fuzz-api: setup  ## fuzz a gateway with what its OpenAPI document says: make fuzz-api [EXAMPLES=n] [SEED=n]
 	KENO_FUZZ_EXAMPLES=$(EXAMPLES) KENO_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q tests/integration/test_openapi_fuzz.py
+
+# dieharder -a takes hours; the short set a few minutes: a test that asks little of the stream for each kind of fault.
+DIEHARDER_TESTS := $(if $(SHORT),"-d 0" "-d 2" "-d 3" "-d 8" "-d 15" "-d 100" "-d 101" "-d 205","-a")
+dieharder: setup  ## the generator's raw stream through dieharder: make dieharder [SHORT=1]
+	@command -v dieharder >/dev/null || { echo 'dieharder is missing; on Debian and Ubuntu: apt-get install dieharder' >&2; exit 1; }
+	@mkdir -p target
+	@for tests in $(DIEHARDER_TESTS); do $(BIN)/keno rng export stream --count 1000000000000 | dieharder -g 200 $$tests; done | tee target/dieharder.txt
+	@grep -q PASSED target/dieharder.txt && ! grep FAILED target/dieharder.txt
 
 model:  ## check the model of leases, rounds and events with Spin, and that it finds what is taken away
 	@docs/model/check

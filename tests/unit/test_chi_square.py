@@ -1,4 +1,4 @@
-"""The tail of the chi-square distribution, against its closed forms and the limits that the protocol's design states."""
+"""The tail of the chi-square distribution, against its closed forms and the limits that the design states."""
 
 from __future__ import annotations
 

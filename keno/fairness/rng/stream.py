@@ -11,7 +11,6 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from keno import _core
 from keno.fairness import keno1
@@ -25,49 +24,34 @@ _EPOCHS_A_CHUNK = 16
 _KEY_TAG = b"keno rng export: epoch key"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rounds:
-    """What the blocks of consecutive rounds are made of: 32 bytes of seed and of X a round."""
-
-    seeds: bytes
-    xs: bytes
-
-    @property
-    def count(self) -> int:
-        return len(self.seeds) // 32
-
-
 def draws(seed: bytes | None, count: int) -> Iterator[bytes]:
     """The numbers of `count` rounds in draw order, 20 bytes a round, some thousand rounds at a time.
 
     `seed` has 32 bytes; None: every epoch key comes from the operating system.
     """
     for rounds in _rounds(seed, count):
-        yield _core.draw_many(rounds.seeds, rounds.xs, keno1.ZERO32 * rounds.count)
+        yield b"".join(_core.draw(round_seed, x, keno1.ZERO32) for round_seed, x in rounds)
 
 
 def blocks(seed: bytes | None, count: int) -> Iterator[bytes]:
     """Block 0 of the same rounds, 32 bytes a round: the bytes that the draw reads, before any is skipped."""
     for rounds in _rounds(seed, count):
-        starts = range(0, len(rounds.seeds), 32)
-        yield b"".join(
-            _core.draw_block(rounds.seeds[at : at + 32], rounds.xs[at : at + 32], keno1.ZERO32, 0) for at in starts
-        )
+        yield b"".join(_core.draw_block(round_seed, x, keno1.ZERO32, 0) for round_seed, x in rounds)
 
 
-def _rounds(seed: bytes | None, count: int) -> Iterator[_Rounds]:
+def _rounds(seed: bytes | None, count: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Seed and X of consecutive rounds."""
     chunk = _EPOCHS_A_CHUNK * EPOCH_ROUNDS
     for done in range(0, count, chunk):
-        seeds: list[bytes] = []
-        xs: list[bytes] = []
+        rounds = []
         for first in range(done, min(done + chunk, count), EPOCH_ROUNDS):
             epoch_key = _epoch_key(seed, first // EPOCH_ROUNDS)
             # Numbers of rounds begin with 1.
             for number in range(first + 1, min(first + EPOCH_ROUNDS, count) + 1):
                 round_seed = keno1.seed(epoch_key, _ROOM, number)
-                seeds.append(round_seed)
-                xs.append(_core.pre_hash(_ROOM, number, keno1.commit(_ROOM, number, round_seed), 0))
-        yield _Rounds(b"".join(seeds), b"".join(xs))
+                commit = keno1.commit(_ROOM, number, round_seed)
+                rounds.append((round_seed, _core.pre_hash(_ROOM, number, commit, 0)))
+        yield rounds
 
 
 def _epoch_key(seed: bytes | None, epoch: int) -> bytes:
