@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx
 import pytest
 from support.databases import Database
 from support.gateway import Casino, Gateway, open_gateway
+from support.ports import free_port
 
 from gateway.app import create_app
 from gateway.server import serve
@@ -29,9 +29,7 @@ RUNNABLE = [name for name, tools in DEPOSITS.items() if all(map(shutil.which, to
 async def gateway(
     database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[tuple[Gateway, str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     origin = f"http://127.0.0.1:{port}"
     async with open_gateway(database, owner_pool, redis_url, tmp_path, origin) as opened:
         stop = asyncio.Event()

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from support.databases import Database
 from support.gateway import JSON, Casino, Gateway, open_gateway
+from support.ports import free_port
 
 from gateway import failing
 from gateway.answers import Answer
@@ -30,9 +31,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "operator-api.md"
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

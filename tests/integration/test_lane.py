@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from http_message_signatures.resolvers import MappingKeyResolver
 from support.answers import check_answer
 from support.databases import Database
 from support.gateway import JSON, Casino, Gateway, open_gateway
+from support.ports import free_port
 
 from gateway.app import create_lane
 from gateway.auth import guard
@@ -37,9 +37,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

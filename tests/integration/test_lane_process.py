@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,14 +12,9 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.installation import DEPOSIT_MINOR, Installation, installed
+from support.ports import free_ports
 
 from keno.demo.players import OperatorClient
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
@@ -46,7 +40,8 @@ async def listening(installation: Installation, name: str, port: int) -> None:
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    return free_port(), free_port()
+    first, second = free_ports(2)
+    return first, second
 
 
 async def test_two_lanes_take_bets_of_one_installation_and_a_killed_one_answers_again(ports: tuple[int, int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import httpx
 from support.databases import Database
 from support.fuzzing import FuzzTarget, fuzz
 from support.gateway import Casino, Gateway, open_gateway
+from support.ports import free_port
 from support.staff import login
 
 from gateway.app import create_app
@@ -27,9 +27,7 @@ async def test_a_fuzzer_finds_nothing_that_the_document_does_not_say(
     database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
 ) -> None:
     """`make fuzz-api` runs it for longer."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     origin = f"http://127.0.0.1:{port}"
     async with open_gateway(database, owner_pool, redis_url, tmp_path / "platform", origin) as gateway:
         stop = asyncio.Event()

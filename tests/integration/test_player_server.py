@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from support.databases import Database
 from support.gateway import Casino, Gateway, open_gateway
 from support.players import Player, enter, launch, post, problem
+from support.ports import free_ports
 
 from gateway.app import create_app
 from gateway.server import serve
@@ -23,18 +23,12 @@ HOST = "127.0.0.1"
 """What needs neither signature nor token; the calls of /v1/auth and the login have their proof in the body."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 async def gateways(
     database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[tuple[Gateway, list[httpx.AsyncClient]]]:
     """Two servers with platforms of their own, behind one origin as behind one proxy."""
-    ports = [free_port(), free_port()]
+    ports = free_ports(2)
     origin = f"http://{HOST}:{ports[0]}"
     stop = asyncio.Event()
     async with (

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import aio_pika
 from aio_pika.exceptions import AMQPError
+
+from support.ports import free_ports
 
 _USUAL_URL = "amqp://guest:guest@127.0.0.1:5672/"
 _BOOT_TIMEOUT_S = 120
@@ -53,7 +54,7 @@ class SharedBroker:
             if state is None:
                 if not (_SCRIPTS / "rabbitmq-server").exists():
                     _install()
-                ports = _free_ports(3)
+                ports = free_ports(3)
                 pid = _start(self._folder, ports)
                 state = {"holders": 0, "url": _url(ports[0]), "pid": pid, "epmd_port": ports[2]}
                 await _wait(self._folder, state["url"])
@@ -86,7 +87,7 @@ class OwnBroker:
         if not (_SCRIPTS / "rabbitmq-server").exists():
             _install()
         self._folder = folder
-        self._ports = _free_ports(3)
+        self._ports = free_ports(3)
         self._pid: int | None = None
         folder.mkdir()
 
@@ -208,13 +209,3 @@ def _install() -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for arguments in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", "rabbitmq-server"]):
         subprocess.run(["apt-get", *arguments], check=True, env=environment, stdout=subprocess.DEVNULL)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from keno.demo.players import OperatorClient
 from keno.infra.keyfiles import load_keys
 from support.commands import keno_here
 from support.databases import Database
+from support.ports import free_ports
 
 PLAYERS = [f"player-{n}" for n in range(6)]
 DEPOSIT_MINOR = 1_000_000
@@ -114,11 +114,9 @@ def installed(**more: str) -> Iterator[Installation]:
     """An empty installation, with `more` in its environment; whatever of it still runs at the end is ended."""
     # Not tmp_path: pytest closes its folders to other accounts, and as root the embedded servers run under one.
     with tempfile.TemporaryDirectory(prefix="keno-kill-") as folder:
-        with socket.socket() as probe, socket.socket() as live_probe:
-            for each in (probe, live_probe):
-                each.bind(("127.0.0.1", 0))
-            port, live_port = (each.getsockname()[1] for each in (probe, live_probe))
-        made = Installation(Path(folder) / "data", port, {"KENO_LIVE_PORT": str(live_port)} | more)
+        # The gateway's; by default the live stream, the lane and the local beacon have those after it.
+        port, *_ = free_ports(4)
+        made = Installation(Path(folder) / "data", port, more)
         made.data_dir.mkdir()
         try:
             yield made

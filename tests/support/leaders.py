@@ -4,10 +4,9 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from keno.infra.postgres import create_pool
 from keno.rounds.service import RoomService
 from support.installation import Installation, installed
 from support.nursery import Nursling
+from support.ports import free_ports
 from support.rounds import room_rules
 
 SCHEDULERS = ("scheduler one", "scheduler two", "scheduler three")
@@ -55,7 +55,9 @@ class Arena:
     servers: EmbeddedServers
     taste: random.Random
     processes: dict[str, Nursling] = field(default_factory=dict)
-    health_ports: dict[str, int] = field(default_factory=lambda: dict(zip(SCHEDULERS, free_ports(), strict=True)))
+    health_ports: dict[str, int] = field(
+        default_factory=lambda: dict(zip(SCHEDULERS, free_ports(len(SCHEDULERS)), strict=True))
+    )
     orphans: list[Orphan] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     database_outages_s: list[tuple[float, float]] = field(default_factory=list)
@@ -301,15 +303,6 @@ async def _add_rooms(database_url: str) -> None:
                 paytables=[shipped_paytable("94")],
                 actor="a test",
             )
-
-
-def free_ports() -> list[int]:
-    """A free port for each scheduler."""
-    with ExitStack() as probes:
-        opened = [probes.enter_context(socket.socket()) for _ in SCHEDULERS]
-        for probe in opened:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in opened]
 
 
 @asynccontextmanager

@@ -17,16 +17,11 @@ from websockets.exceptions import ConnectionClosed
 from gateway.live.server import serve_live
 from keno.bootstrap import Platform
 from support.gateway import Gateway
+from support.ports import free_port
 from workers.group import subscribe_all
 
 PATIENCE_S = 20
 HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
