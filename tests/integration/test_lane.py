@@ -8,7 +8,6 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,15 @@ from support.answers import check_answer
 from support.databases import Database
 from support.gateway import JSON, Casino, Gateway, open_gateway
 from support.ports import free_port
+from support.serving import HOST, served
 
 from gateway.app import create_lane
 from gateway.auth import guard
 from gateway.desk import Capacity
-from gateway.server import serve
 from keno.bets.service import BetService, Placed
 from keno.bets.store import BetRow
 from keno.infra.redis import ScriptCaller
 from keno.rounds.store import Room
-
-HOST = "127.0.0.1"
 
 
 @pytest.fixture
@@ -46,22 +43,6 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     async with open_gateway(database, owner_pool, redis_url, tmp_path, f"http://{HOST}:{port}") as opened:
         yield opened
-
-
-@asynccontextmanager
-async def served(app: Any, port: int) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.Event]]:
-    stop = asyncio.Event()
-    serving = asyncio.create_task(serve(app, HOST, port, stop))
-    async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}") as client:
-        while not serving.done():
-            try:
-                await client.get("/healthz")
-                break
-            except httpx.ConnectError:
-                await asyncio.sleep(0.02)
-        yield client, stop
-    stop.set()
-    await serving
 
 
 @pytest.fixture
