@@ -9,8 +9,11 @@ from support.rounds import EPOCH_ROUNDS, ROUNDS_AHEAD, WRAPPING_KEY, Hall, open_
 
 from keno import verifier
 from keno.fairness import keno1, store
+from keno.fairness.epoch_keys import EpochKeys
+from keno.fairness.keno1 import EpochKey
 from keno.fairness.vault import Vault, VaultError
-from keno.infra.keywrap import UnwrapError, unwrap
+from keno.infra.key_providers import LocalKeys
+from keno.infra.keywrap import UnwrapError
 from keno.rounds.store import Room
 
 
@@ -42,7 +45,7 @@ async def sealed_round(hall: Hall) -> tuple[Room, int]:
 async def kept_key(hall: Hall, epoch_id: int) -> bytes:
     """An epoch's key, opened with the wrapping key that only this test and the vault have."""
     wrapped = await hall.owner_pool.fetchval("SELECT wrapped_key FROM rng_seeds WHERE epoch_id = $1", epoch_id)
-    return unwrap(WRAPPING_KEY, wrapped, b"keno:epoch-key:%d" % epoch_id)
+    return (await EpochKeys(LocalKeys(WRAPPING_KEY)).opened(epoch_id, wrapped)).reveal()
 
 
 # ---- commitments ----
@@ -100,7 +103,7 @@ async def test_closed_rooms_get_no_more_epochs(hall: Hall) -> None:
 
 async def test_two_vaults_at_once_publish_no_epochs_that_overlap(hall: Hall) -> None:
     rooms = [await hall.add_room(str(n)) for n in range(6)]
-    vaults = [Vault(hall.vault_pool, WRAPPING_KEY, EPOCH_ROUNDS, ROUNDS_AHEAD) for _ in range(4)]
+    vaults = [Vault(hall.vault_pool, LocalKeys(WRAPPING_KEY), EPOCH_ROUNDS, ROUNDS_AHEAD) for _ in range(4)]
     for number in (1, 3, 6):
         await hall.at_lock(rooms[0], number)
         await asyncio.gather(*(vault.step() for vault in vaults))
@@ -228,7 +231,7 @@ async def test_a_vault_that_crashes_after_a_release_releases_the_same_seed_again
         (lost,) = await conn.fetch("SELECT seed FROM seed_releases")
         await crashing.rollback()
     assert await releases(hall) == []
-    await Vault(hall.vault_pool, WRAPPING_KEY, EPOCH_ROUNDS, ROUNDS_AHEAD).step()
+    await Vault(hall.vault_pool, LocalKeys(WRAPPING_KEY), EPOCH_ROUNDS, ROUNDS_AHEAD).step()
     (released,) = await releases(hall)
     assert (released["round_id"], released["seed"]) == (round_id, lost["seed"])
     await hall.at_draw(room, 1)
@@ -259,7 +262,7 @@ async def test_keys_and_unreleased_seeds_stand_nowhere_in_the_database_before_th
     await hall.tick()
     (epoch,) = await epochs(hall)
     key = await kept_key(hall, epoch["id"])
-    seeds = [keno1.seed(key, room.id.bytes, number) for number in range(1, EPOCH_ROUNDS + 1)]
+    seeds = [EpochKey(bytearray(key)).seed(room.id.bytes, number) for number in range(1, EPOCH_ROUNDS + 1)]
     assert await occurrences(hall, epoch["key_commit"]) == ["epochs"], "the search finds what there is"
     for number in range(1, EPOCH_ROUNDS + 1):
         assert [await occurrences(hall, secret) for secret in (key, *seeds[number - 1 :])] == [[]] * (
@@ -274,7 +277,7 @@ async def test_keys_and_unreleased_seeds_stand_nowhere_in_the_database_before_th
 async def test_another_wrapping_key_opens_nothing_and_releases_nothing(hall: Hall) -> None:
     await sealed_round(hall)
     with pytest.raises(UnwrapError):
-        await Vault(hall.vault_pool, bytes(32), EPOCH_ROUNDS, ROUNDS_AHEAD).step()
+        await Vault(hall.vault_pool, LocalKeys(bytes(32)), EPOCH_ROUNDS, ROUNDS_AHEAD).step()
     assert await releases(hall) == []
     await hall.vault.step()
     assert len(await releases(hall)) == 1
@@ -309,9 +312,10 @@ async def test_an_epochs_key_is_published_with_the_end_of_its_last_round_and_giv
     assert running["epoch_key"] is None
     key = ended["epoch_key"]
     assert verifier.sha256(b"keno1:ekey", key) == ended["key_commit"]
-    assert keno1.commits(key, room.id.bytes, 1, EPOCH_ROUNDS) == ended["commits"]
+    opened = EpochKey(bytearray(key))
+    assert opened.commits(room.id.bytes, 1, EPOCH_ROUNDS) == ended["commits"]
     for number in range(1, EPOCH_ROUNDS + 1):
-        assert (await hall.row(room, number))["seed"] == keno1.seed(key, room.id.bytes, number)
+        assert (await hall.row(room, number))["seed"] == opened.seed(room.id.bytes, number)
 
 
 async def test_a_key_is_kept_while_an_earlier_round_of_its_epoch_is_still_under_way(hall: Hall) -> None:
