@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 from support.rounds import EPOCH_ROUNDS, ROUNDS_AHEAD, WRAPPING_KEY, Hall, open_hall
 
 from keno import verifier
@@ -15,6 +17,8 @@ from keno.fairness.vault import Vault, VaultError
 from keno.infra.key_providers import LocalKeys
 from keno.infra.keywrap import UnwrapError
 from keno.rounds.store import Room
+
+SECOND_LOCKS = "keno_vault_second_locks_refused_total"
 
 
 @pytest.fixture
@@ -189,19 +193,57 @@ async def test_a_round_moved_to_another_rooms_epoch_gets_no_seed(hall: Hall) -> 
     assert await releases(hall) == []
 
 
-async def test_a_release_is_never_changed_by_a_second_lock(hall: Hall) -> None:
-    _, round_id = await sealed_round(hall)
-    await hall.vault.step()
-    before = await releases(hall)
-    await hall.tamper("UPDATE rounds SET bets_count = 77 WHERE number = 1")
+async def lock_again(hall: Hall, round_id: int, bets_count: int) -> bytes:
+    """Gives a locked round another lock, which is the hash of its parts; returns it."""
+    await hall.tamper("UPDATE rounds SET bets_count = $1 WHERE number = 1", bets_count)
     row = await hall.owner_pool.fetchrow("SELECT * FROM rounds AS r WHERE id = $1", round_id)
     assert row is not None
     second = store.lock_from(row).hash
     await hall.tamper("UPDATE rounds SET lock_hash = $1 WHERE number = 1", second)
+    return second
+
+
+async def refusals(hall: Hall) -> list[tuple[str, str, str]]:
+    """What the audit trail has of refused locks: round, lock, first lock."""
+    rows = await hall.owner_pool.fetch(
+        "SELECT subject, detail ->> 'lock', detail ->> 'first_lock' FROM audit_logs "
+        "WHERE actor = 'vault' AND action = 'lock.refused' ORDER BY id"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_a_release_is_never_changed_by_a_second_lock(hall: Hall) -> None:
+    _, round_id = await sealed_round(hall)
+    await hall.vault.step()
+    before = await releases(hall)
+    second = await lock_again(hall, round_id, 77)
     await hall.vault.step()
     await store.release_seeds(hall.vault_pool, [(round_id, second, bytes(32))])
     assert await releases(hall) == before
     assert before[0]["lock_hash"] != second
+
+
+async def test_each_second_lock_is_reported_once_in_the_audit_trail_a_metric_and_the_log(hall: Hall) -> None:
+    _, round_id = await sealed_round(hall)
+    await hall.vault.step()
+    assert await refusals(hall) == []
+    (released,) = await releases(hall)
+    first, counted = released["lock_hash"].hex(), REGISTRY.get_sample_value(SECOND_LOCKS)
+    assert counted is not None
+    reported = []
+    with capture_logs() as logged:
+        for times, bets_count in enumerate((77, 78), 1):
+            second = (await lock_again(hall, round_id, bets_count)).hex()
+            reported.append((str(round_id), second, first))
+            for _ in range(2):
+                await asyncio.gather(hall.vault.step(), hall.vault.step())
+            assert await refusals(hall) == reported
+            assert REGISTRY.get_sample_value(SECOND_LOCKS) == counted + times
+    assert [(each["log_level"], each["round"], each["lock"]) for each in logged if each["event"] == "lock.refused"] == [
+        ("error", round_id, second) for _, second, _ in reported
+    ]
+    assert released["seed"].hex() not in repr(logged)
+    assert await releases(hall) == [released]
 
 
 async def test_releases_and_keys_at_rest_are_immutable_for_the_owner_too(hall: Hall) -> None:
@@ -355,6 +397,8 @@ async def test_the_services_can_neither_read_keys_nor_release_seeds_nor_publish_
         "SELECT count(*) FROM rng_seeds",
         "INSERT INTO rng_seeds (epoch_id, wrapped_key) VALUES (1, 'x')",
         "INSERT INTO seed_releases (round_id, lock_hash, seed) VALUES (1, sha256('a'), sha256('b'))",
+        "UPDATE rng_seeds SET wrapped_key = 'x'",
+        "INSERT INTO refused_locks (round_id, lock_hash) VALUES (1, sha256('a'))",
         "UPDATE seed_releases SET seed = sha256('b')",
         "DELETE FROM seed_releases",
         "INSERT INTO epochs (room_id, first_round) VALUES (gen_random_uuid(), 1)",

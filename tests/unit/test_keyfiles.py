@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keno.errors import ConfigError
-from keno.infra.keyfiles import load_keys
+from keno.infra.keyfiles import load_keys, make_key
 
 
 def test_keys_are_made_once_and_then_read(tmp_path: Path) -> None:
@@ -30,3 +30,11 @@ def test_a_file_that_holds_no_key_is_an_error_and_stays_as_it_is(tmp_path: Path,
     with pytest.raises(ConfigError, match=r"privacy\.key"):
         load_keys(tmp_path, create=True)
     assert (tmp_path / "privacy.key").read_text() == text
+
+
+def test_of_processes_that_make_a_key_at_once_all_read_the_same(tmp_path: Path) -> None:
+    assert make_key(tmp_path / "vault.key")
+    first = (tmp_path / "vault.key").read_text()
+    assert not make_key(tmp_path / "vault.key")
+    assert (tmp_path / "vault.key").read_text() == first
+    assert [path.name for path in tmp_path.iterdir()] == ["vault.key"]
