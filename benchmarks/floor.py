@@ -21,6 +21,7 @@ from keno.game import rules
 from keno.game.profiles import shipped_paytable
 from keno.identity.service import IdentityService
 from keno.identity.signature import HmacSecret
+from keno.infra.key_providers import LocalKeys
 from keno.infra.keyfiles import load_keys
 from keno.infra.migrate import migrate
 from keno.infra.postgres import create_pool
@@ -73,6 +74,7 @@ async def floor(found: Servers, *, rooms: int, players: int) -> AsyncIterator[Fl
         database = await stack.enter_async_context(servers.database(found))
         await migrate(database.owner_url)
         keys = load_keys(folder, create=True)
+        LocalKeys.from_files(folder, create=True)
         pool = await stack.enter_async_context(await create_pool(database.app_url, connections_max=2))
         redis = await stack.enter_async_context(Redis.from_url(found.redis_url))
         identity = IdentityService(pool, redis, keys.platform)

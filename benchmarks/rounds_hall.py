@@ -26,6 +26,7 @@ from keno.fairness.vault import Vault
 from keno.game import rules
 from keno.game.profiles import shipped_paytable
 from keno.infra.bus import Event
+from keno.infra.key_providers import LocalKeys
 from keno.infra.migrate import migrate
 from keno.infra.postgres import create_pool
 from keno.reporting.audit import applicable
@@ -76,7 +77,7 @@ class Hall:
         self.placed = 0
         self._app = app
         self._vault_pool = vault_pool
-        self._vault = Vault(vault_pool, bytes(32), _EPOCH_ROUNDS, 8)
+        self._vault = Vault(vault_pool, LocalKeys(bytes(32)), _EPOCH_ROUNDS, 8)
         self._engine = Engine(app, bytes(32))
         self._settler = Settler(app)
         self._wallet = WalletService(app)

@@ -1,7 +1,8 @@
 """The compiled core: keno1 hashes, the draw, Merkle trees over evidence, and the settlement kernel.
 
 For `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no clock, no randomness,
-no keys kept; only a `SettlementStream` has state, that of its own bytes. `docs/fairness.md` defines the bytes.
+no keys kept. Only two classes have state: a `SettlementStream`, that of its own bytes, and an `EpochKey`, which is the
+vault's, and draws it from the operating system. `docs/fairness.md` defines the bytes.
 
 Arguments of type `Buffer` are contiguous bytes: `bytes` are read in place, any other buffer (`bytearray`, `array`, a
 numpy array) is copied once. A wrong length or range raises `CoreError`; a wrong type raises `TypeError`. Hashes, seeds
@@ -15,6 +16,7 @@ from typing_extensions import Buffer
 
 __all__ = [
     "CoreError",
+    "EpochKey",
     "Settled",
     "SettlementStream",
     "Terms",
@@ -25,14 +27,12 @@ __all__ = [
     "bet_leaves",
     "commit",
     "commit_path",
-    "commits",
     "commits_root",
     "draw",
     "draw_block",
     "draw_many",
     "epoch_hash",
     "hashes_root",
-    "key_commit",
     "leaf_hashes",
     "leaves_path",
     "leaves_root",
@@ -42,7 +42,6 @@ __all__ = [
     "picks_mask",
     "pre_hash",
     "result_hash",
-    "seed",
     "settle",
     "void_hash",
 ]
@@ -52,17 +51,31 @@ class CoreError(ValueError):
 
 # Seeds and commitments.
 
-def seed(epoch_key: Buffer, room: Buffer, round_number: int) -> bytes:
-    """The round's seed: `HMAC(epoch_key, "keno1:seed" ctx)`, where ctx is room and u64 round."""
+@final
+class EpochKey:
+    """The key of an epoch, in memory that is overwritten when the last reference goes. It can be neither printed nor
+    pickled.
+    """
+
+    def __new__(cls, key: bytearray) -> EpochKey:
+        """From its 32 bytes, which stay the caller's to wipe."""
+    @staticmethod
+    def draw() -> EpochKey:
+        """A new one, from the operating system's generator. Raises OSError where that fails."""
+    @property
+    def key_commit(self) -> bytes:
+        """The commitment to it: `SHA256("keno1:ekey" epoch_key)`."""
+    def commits(self, room: Buffer, first: int, count: int) -> bytes:
+        """The commitments of rounds `first` to `first + count - 1` end to end, 32 bytes each; `count` >= 1."""
+    def seed(self, room: Buffer, round_number: int) -> bytes:
+        """The round's seed: `HMAC(epoch_key, "keno1:seed" ctx)`, where ctx is room and u64 round."""
+    def copy(self) -> bytearray:
+        """Its 32 bytes, for the caller to wipe."""
+    def reveal(self) -> bytes:
+        """Its 32 bytes as they are published, in an object that cannot be wiped."""
 
 def commit(room: Buffer, round_number: int, seed: Buffer) -> bytes:
     """The commitment to a seed: `SHA256("keno1:commit" ctx seed)`."""
-
-def commits(epoch_key: Buffer, room: Buffer, first: int, count: int) -> bytes:
-    """The commitments of rounds `first` to `first + count - 1` end to end, 32 bytes each. `count` is at least 1."""
-
-def key_commit(epoch_key: Buffer) -> bytes:
-    """The commitment to an epoch key: `SHA256("keno1:ekey" epoch_key)`."""
 
 def commits_root(room: Buffer, first: int, commits: Buffer) -> bytes:
     """RFC 9162 root over leaves `ctx commit`, one for each 32 bytes of `commits`, of rounds from `first` on."""

@@ -1,14 +1,15 @@
 """Puts the services together, and is the only chooser of adapters: which servers, which bus, whose keys.
 
 Nothing is created at import. `platform()` gives everything that a process of Keno may need; a process that is only the
-gateway or one worker gets the same and uses its part.
+gateway or one worker gets the same and uses its part. `lone_vault()` gives a process the vault and nothing else. The
+key that wraps epoch keys is read for the vault only: no other process needs to be able to read it.
 """
 
 import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -35,6 +36,7 @@ from keno.identity.staff_service import StaffService
 from keno.infra import failpoints, keywrap
 from keno.infra.bus import Bus, DeadLetters
 from keno.infra.embedded import EmbeddedServers
+from keno.infra.key_providers import KeyProvider, LocalKeys
 from keno.infra.keyfiles import Keys, load_keys
 from keno.infra.local_bus import LocalBus
 from keno.infra.migrate import migrate
@@ -69,6 +71,7 @@ class Platform:
     """The services of a process. `pool` is PostgreSQL as keno_app; nothing but the vault has another."""
 
     config: Config
+    makes_keys: bool
     pool: asyncpg.Pool
     redis: Redis
     bus: Bus
@@ -144,22 +147,48 @@ class Platform:
 
     @asynccontextmanager
     async def vault(self) -> AsyncIterator[Vault]:
-        """The vault, on connections of its own role."""
-        if self.config.vault_database_url is None:
-            raise ConfigError("KENO_VAULT_DATABASE_URL is needed to run the vault")
-        async with await create_pool(
-            self.config.vault_database_url, application="keno-vault", connections_max=2
-        ) as pool:
-            yield Vault(pool, self.keys.vault, self.config.epoch_rounds, min(self.config.epoch_rounds, 64))
+        """The vault beside everything else, on connections of its own role. Raises ConfigError without its key."""
+        async with _vault(self.config, create_key=self.makes_keys) as vault:
+            yield vault
+
+
+@asynccontextmanager
+async def lone_vault(config: Config) -> AsyncIterator[Vault]:
+    """The vault alone: it needs a database as its own role and its key, and neither Redis nor a broker."""
+    failpoints.arm(config.failpoint)
+    create_key = config.embedded_database
+    async with AsyncExitStack() as stack:
+        if config.vault_database_url is None:
+            config = await stack.enter_async_context(_servers(config))
+        yield await stack.enter_async_context(_vault(config, create_key=create_key))
+
+
+def vault_keys(config: Config, *, create: bool) -> KeyProvider:
+    """What wraps epoch keys. A provider for a key management service would be chosen here. Raises ConfigError."""
+    if config.vault_key is not None:
+        return LocalKeys.from_texts(config.vault_key, config.vault_old_keys)
+    return LocalKeys.from_files(config.keys_dir, create=create)
+
+
+@asynccontextmanager
+async def _vault(config: Config, *, create_key: bool) -> AsyncIterator[Vault]:
+    if config.vault_database_url is None:
+        raise ConfigError("KENO_VAULT_DATABASE_URL is needed to run the vault")
+    with closing(vault_keys(config, create=create_key)) as keys:
+        async with await create_pool(config.vault_database_url, application="keno-vault", connections_max=2) as pool:
+            yield Vault(pool, keys, config.epoch_rounds, min(config.epoch_rounds, 64))
 
 
 @asynccontextmanager
 async def platform(config: Config) -> AsyncIterator[Platform]:
     """Connects to the configured servers, or starts them, and gives the services; closes them all at the end."""
+    if config.database_url is None and config.vault_database_url is not None:
+        raise ConfigError("KENO_VAULT_DATABASE_URL without KENO_DATABASE_URL is for the vault alone")
     async with AsyncExitStack() as stack:
         failpoints.arm(config.failpoint)
         # A key that is missing beside a database that is there must not be made up: what it wrapped would be lost.
-        keys = load_keys(config.keys_dir, create=config.embedded_database)
+        makes_keys = config.embedded_database
+        keys = load_keys(config.keys_dir, create=makes_keys)
         config = await stack.enter_async_context(_servers(config))
         assert config.database_url is not None and config.redis_url is not None  # noqa: S101, PT018 - set by _servers
         pool = await stack.enter_async_context(await create_pool(config.database_url))
@@ -182,6 +211,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         beacon_chain = QUICKNET if config.beacon == "quicknet" else LocalBeacon(local_secret).chain
         yield Platform(
             config=config,
+            makes_keys=makes_keys,
             pool=pool,
             redis=redis,
             bus=bus,

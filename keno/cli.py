@@ -15,7 +15,7 @@ import msgspec
 import uvloop
 from cyclopts import App, Parameter, validators
 
-from keno import cli_access, cli_log, cli_paytable, cli_rng, config
+from keno import cli_access, cli_log, cli_paytable, cli_rng, cli_vault, config
 from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import Platform, platform
 from keno.cli_rng import hex_bytes
@@ -29,6 +29,7 @@ from keno.reporting.audit import Report
 from keno.reporting.store import log_action
 from keno.rounds.board import show_rooms
 from keno.rounds.service import GUARD_MS, Fairness, Offer, default_limits
+from workers import vault
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
@@ -41,6 +42,7 @@ cli_access.register(app, operator)
 cli_log.register(app)
 cli_paytable.register(app)
 cli_rng.register(app)
+cli_vault.register(app)
 
 _ACTOR = "command line"
 _GC_THRESHOLD = 50_000
@@ -108,6 +110,10 @@ async def run_a_worker(name: str) -> int:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
     configure_logging()
+    if name == "vault":
+        async with stop_on_signals() as stop:
+            await vault.run_alone(config.load(), stop)
+        return 0
     async with stop_on_signals() as stop, platform(config.load()) as services:
         if services.config.amqp_url is None and name in ("relay", "wallet", "reporting", "notifier"):
             raise ConfigError(f"the worker {name} alone needs KENO_AMQP_URL: without it events stay in one process")

@@ -1,14 +1,17 @@
 """The configuration, and the only reader of the environment.
 
 KENO_DATABASE_URL        PostgreSQL as the role keno_app. Without it: an embedded server in the data folder.
-KENO_VAULT_DATABASE_URL  The same database as the role keno_vault. Only the vault needs it.
+KENO_VAULT_DATABASE_URL  The same database as the role keno_vault. Only the vault needs it, and it needs no other.
 KENO_OWNER_DATABASE_URL  The same database as the owner of its schema. Only `keno migrate` needs it.
 KENO_REDIS_URL           Redis or Valkey; goes together with KENO_DATABASE_URL.
 KENO_AMQP_URL            RabbitMQ. Without it events stay in the process.
 KENO_AMQP_NAMESPACE      What the names of its exchanges and queues begin with. Without it: keno.
 KENO_DATA_DIR            Folder of the embedded servers. Without it: .keno.
-KENO_KEYS_DIR            Folder of vault.key, privacy.key, platform.key: 32 bytes in hex. Without it: keys/ in the data
-                         folder. Missing keys are made only for the embedded database.
+KENO_KEYS_DIR            Folder of privacy.key and platform.key, and in the vault's process of vault.key: 32 bytes in
+                         hex. Without it: keys/ in the data folder. Missing keys are made only for the embedded
+                         database.
+KENO_VAULT_KEY           The vault's key in hex, in place of vault.key. Only the vault may have it.
+KENO_VAULT_OLD_KEYS      Its older keys, separated by commas, in place of the files vault-*.key.
 KENO_HOST, KENO_PORT     Where the gateway listens. Without them: 127.0.0.1, 8080.
 KENO_LANE_PORT           Where the bet lane listens. Without it: two after KENO_PORT for `keno run lane`, and `keno up`
                          starts none, since its gateway answers bets as well.
@@ -40,7 +43,7 @@ KENO_BETS_RETENTION_D    Days, at least 7, after which bets and payouts may be a
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keno.errors import ConfigError
@@ -86,11 +89,13 @@ class Config:
     beacon: str = "local"
     beacon_urls: tuple[str, ...] = ()
     beacon_port: int = 8083
+    vault_key: str | None = field(default=None, repr=False)
+    vault_old_keys: str = field(default="", repr=False)
 
     @property
     def embedded_database(self) -> bool:
         """Whether we start PostgreSQL ourselves."""
-        return self.database_url is None
+        return self.database_url is None and self.vault_database_url is None
 
 
 def load(environment: Mapping[str, str] | None = None) -> Config:
@@ -143,11 +148,15 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         beacon=beacon,
         beacon_urls=beacon_urls,
         beacon_port=beacon_port,
+        vault_key=env.get("KENO_VAULT_KEY"),
+        vault_old_keys=env.get("KENO_VAULT_OLD_KEYS", ""),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")
-    if config.embedded_database and (config.vault_database_url or config.owner_database_url):
-        raise ConfigError("KENO_VAULT_DATABASE_URL and KENO_OWNER_DATABASE_URL need KENO_DATABASE_URL beside them")
+    if config.database_url is None and config.owner_database_url is not None:
+        raise ConfigError("KENO_OWNER_DATABASE_URL needs KENO_DATABASE_URL beside it")
+    if config.vault_key is None and config.vault_old_keys:
+        raise ConfigError("KENO_VAULT_OLD_KEYS needs KENO_VAULT_KEY beside it")
     return config
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 from keno.bootstrap import Platform
 from keno.infra.bus import Bus
@@ -33,7 +32,7 @@ async def run_workers(platform: Platform, names: Sequence[str], stop: asyncio.Ev
         else:
             # It runs elsewhere, and must miss nothing even if it has never run.
             platform.bus.declare(consumer.CONSUMER, consumer.ROUTING_KEYS)
-    with _health(platform):
+    with health.serving_if_asked(platform.config):
         async with asyncio.TaskGroup() as group:
             # Beside the others: without a broker rounds go on, and their events wait in the outbox.
             opened = asyncio.Event()
@@ -67,11 +66,6 @@ async def _open_bus(bus: Bus, opened: asyncio.Event, stop: asyncio.Event) -> Non
 async def _after(event: asyncio.Event, work: Awaitable[None]) -> None:
     await event.wait()
     await work
-
-
-def _health(platform: Platform) -> AbstractContextManager[int | None]:
-    config = platform.config
-    return nullcontext() if config.health_port is None else health.serving(config.host, config.health_port)
 
 
 async def _run(work: Awaitable[None], stop: asyncio.Event) -> None:

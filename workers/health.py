@@ -7,13 +7,14 @@ gateway, which answers for itself.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
+from keno.config import Config
 from workers import runner
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ def serving(host: str, port: int) -> Iterator[int]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def serving_if_asked(config: Config) -> AbstractContextManager[int | None]:
+    """Serves where the configuration has a port for it."""
+    return nullcontext() if config.health_port is None else serving(config.host, config.health_port)
 
 
 class _Server(ThreadingMixIn, WSGIServer):

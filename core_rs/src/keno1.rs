@@ -5,6 +5,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::Hash;
 use crate::error::CoreError;
@@ -111,7 +112,8 @@ impl<'a> RoundRange<'a> {
         let mac = keyed(epoch_key);
         for (index, entry) in out.chunks_exact_mut(32).enumerate() {
             let round = self.round(index);
-            entry.copy_from_slice(&commit(&round, &seed_with(&mac, &round)));
+            let seed = Zeroizing::new(seed_with(&mac, &round));
+            entry.copy_from_slice(&commit(&round, &seed));
         }
     }
 

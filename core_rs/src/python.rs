@@ -18,6 +18,7 @@ use crate::leaves::{self, Leaves};
 use crate::picks::NumberSet;
 use crate::{Hash, beacon as beacons, draw as draws, merkle, paytable, settle as kernel};
 
+mod epoch_key;
 mod stream;
 
 mod exception {
@@ -134,34 +135,11 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::{Settled, Terms, exception::CoreError, stream::SettlementStream};
-
-    #[pyfunction]
-    fn seed<'py>(py: Python<'py>, epoch_key: Octets<'py>, room: Octets<'py>, round_number: Int<u64>) -> Digest<'py> {
-        digest(py, &keno1::seed(fixed("epoch_key", &epoch_key)?, &round_id(&room, round_number.0)?))
-    }
+    use super::{Settled, Terms, epoch_key::EpochKey, exception::CoreError, stream::SettlementStream};
 
     #[pyfunction]
     fn commit<'py>(py: Python<'py>, room: Octets<'py>, round_number: Int<u64>, seed: Octets<'py>) -> Digest<'py> {
         digest(py, &keno1::commit(&round_id(&room, round_number.0)?, fixed("seed", &seed)?))
-    }
-
-    #[pyfunction]
-    fn commits<'py>(
-        py: Python<'py>,
-        epoch_key: Octets<'py>,
-        room: Octets<'py>,
-        first: Int<u64>,
-        count: Int<u32>,
-    ) -> Digest<'py> {
-        let epoch_key: &Hash = fixed("epoch_key", &epoch_key)?;
-        let range = RoundRange::new(fixed("room", &room)?, first.0, count.0 as usize)?;
-        filled(py, count.0 as usize, 32, |out| range.commits(epoch_key, out))
-    }
-
-    #[pyfunction]
-    fn key_commit<'py>(py: Python<'py>, epoch_key: Octets<'py>) -> Digest<'py> {
-        digest(py, &keno1::key_commit(fixed("epoch_key", &epoch_key)?))
     }
 
     #[pyfunction]

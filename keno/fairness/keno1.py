@@ -16,12 +16,10 @@ ZERO32 = bytes(32)
 QUICKNET_GENESIS_MS = 1_692_803_367_000
 QUICKNET_PERIOD_MS = 3_000
 
-commits = _core.commits
+EpochKey = _core.EpochKey
 commits_root = _core.commits_root
 commit_path = _core.commit_path
 epoch_hash = _core.epoch_hash
-key_commit = _core.key_commit
-seed = _core.seed
 commit = _core.commit
 account_hash = _core.account_hash
 void_hash = _core.void_hash

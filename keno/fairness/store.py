@@ -75,6 +75,24 @@ class SealedRound:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class SecondLock:
+    """A lock of a round whose seed was released for another, the first."""
+
+    round_id: int
+    lock_hash: bytes
+    first_lock_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    """The wrapped key of an epoch under way, and what was published of it."""
+
+    epoch_id: int
+    wrapped_key: bytes
+    key_commit: bytes
+
+
 async def one_vault_at_a_time(conn: Connection) -> int:
     """Keeps other vaults from opening epochs until the transaction ends; returns the database clock in UTC
     milliseconds.
@@ -173,6 +191,66 @@ async def release_seeds(conn: Executor, releases: Sequence[tuple[int, bytes, byt
         [release[0] for release in releases],
         [release[1] for release in releases],
         [release[2] for release in releases],
+    )
+
+
+async def second_locks(conn: Executor) -> list[SecondLock]:
+    """The locks, not refused yet, that rounds have although their seed was released for another."""
+    rows = await conn.fetch("SELECT * FROM second_locks()")
+    return [SecondLock(*row.values()) for row in rows]
+
+
+async def refuse_lock(conn: Executor, second: SecondLock) -> bool:
+    """Records a refusal, here and in the audit trail; false where it stands there already."""
+    refused: bool = await conn.fetchval(
+        """
+        WITH refused AS (
+            INSERT INTO refused_locks (round_id, lock_hash) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING round_id
+        ), logged AS (
+            INSERT INTO audit_logs (actor, action, subject, detail)
+            SELECT 'vault', 'lock.refused', round_id::text,
+                jsonb_build_object('lock', encode($2, 'hex'), 'first_lock', encode($3, 'hex'))
+            FROM refused
+        )
+        SELECT EXISTS (SELECT FROM refused)
+        """,
+        second.round_id,
+        second.lock_hash,
+        second.first_lock_hash,
+    )
+    return refused
+
+
+async def kept_keys(conn: Executor) -> list[KeptKey]:
+    """The wrapped keys of all epochs whose key is not published."""
+    rows = await conn.fetch(
+        """
+        SELECT s.epoch_id, s.wrapped_key, e.key_commit FROM rng_seeds AS s JOIN epochs AS e ON e.id = s.epoch_id
+        WHERE e.epoch_key IS NULL ORDER BY s.epoch_id
+        """
+    )
+    return [KeptKey(*row.values()) for row in rows]
+
+
+async def rewrap_key(conn: Executor, kept: KeptKey, wrapped_key: bytes) -> None:
+    """Replaces what is kept of a key by the same key wrapped anew."""
+    await conn.execute(
+        "UPDATE rng_seeds SET wrapped_key = $3 WHERE epoch_id = $1 AND wrapped_key = $2",
+        kept.epoch_id,
+        kept.wrapped_key,
+        wrapped_key,
+    )
+
+
+async def log_rewrapped(conn: Executor, key_id: str, keys_count: int) -> None:
+    """Puts into the audit trail under which key the keys of epochs were wrapped anew."""
+    await conn.execute(
+        """
+        INSERT INTO audit_logs (actor, action, subject, detail)
+        VALUES ('vault', 'epoch_keys.rewrapped', $1::text, jsonb_build_object('keys_count', $2::integer))
+        """,
+        key_id,
+        keys_count,
     )
 
 

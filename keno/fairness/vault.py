@@ -4,24 +4,28 @@ It makes a room's seeds an epoch at a time and publishes the commitments before 
 seed only against the first lock of its round, recomputed here from what the lock commits to, and in profiles E and B
 a beacon that verifies (`keno.fairness.beacons.guard`); it publishes an epoch's
 key when its last round has ended. It knows nothing of bets and runs under a database role of its own. It never chooses
-a seed twice: after a crash the wrapped key gives the same ones.
+a seed twice: after a crash the wrapped key gives the same ones. Not here: how keys are wrapped and kept
+(`keno.fairness.epoch_keys`).
 """
-
-import os
 
 import asyncpg
 import structlog
+from prometheus_client import Counter
 
 from keno.errors import KenoError
 from keno.fairness import keno1, store
 from keno.fairness.beacons.guard import BeaconGuard
+from keno.fairness.epoch_keys import EpochKeys
+from keno.fairness.keno1 import EpochKey
 from keno.infra import failpoints
-from keno.infra.keywrap import UnwrapError, unwrap, wrap
+from keno.infra.key_providers import KeyProvider, key_id_of
+from keno.infra.keywrap import UnwrapError
 from keno.infra.postgres import Connection
 
 log = structlog.get_logger()
 
-_KEY_BYTES = 32
+SECOND_LOCKS = Counter("keno_vault_second_locks_refused", "Locks of rounds whose seed was released for another lock.")
+
 _RELEASES_MAX = 1_000
 _IDLE_S = 0.02
 _KEEP_S = 0.25
@@ -34,9 +38,9 @@ class VaultError(KenoError):
 class Vault:
     """Opens epochs of `epoch_rounds` rounds, `rounds_ahead` rounds before a room runs out of commitments."""
 
-    def __init__(self, pool: asyncpg.Pool, wrapping_key: bytes, epoch_rounds: int, rounds_ahead: int) -> None:
+    def __init__(self, pool: asyncpg.Pool, provider: KeyProvider, epoch_rounds: int, rounds_ahead: int) -> None:
         self._pool = pool
-        self._wrapping_key = wrapping_key
+        self._keys = EpochKeys(provider)
         self._epoch_rounds = epoch_rounds
         self._rounds_ahead = rounds_ahead
         self._beacons = BeaconGuard()
@@ -53,10 +57,13 @@ class Vault:
         return 0 if released == _RELEASES_MAX else _IDLE_S
 
     async def keep_epochs(self) -> float:
-        """Opens epochs and publishes the keys of ended ones, for which nobody waits; returns as `release` does."""
+        """Opens epochs, publishes the keys of ended ones and reports second locks, for which nobody waits; returns as
+        `release` does.
+        """
         async with self._pool.acquire() as conn:
             await self.open_epochs(conn)
             await self.publish_keys(conn)
+            await self.report_second_locks(conn)
         return _KEEP_S
 
     async def open_epochs(self, conn: Connection) -> int:
@@ -68,14 +75,17 @@ class Vault:
             rooms = await store.rooms_short_of_epochs(conn, self._rounds_ahead)
             for room in rooms:
                 await self._open_epoch(conn, room, now_ms)
+            failpoints.reach("epochs.stored")
+        failpoints.reach("epochs.published")
         return len(rooms)
 
     async def _open_epoch(self, conn: Connection, short: store.ShortRoom, now_ms: int) -> None:
         room, first, count = short.room_id.bytes, short.first_round, self._epoch_rounds
-        epoch_key = os.urandom(_KEY_BYTES)
-        commits = keno1.commits(epoch_key, room, first, count)
+        epoch_key = EpochKey.draw()
+        failpoints.reach("epochs.drawn")
+        commits = epoch_key.commits(room, first, count)
         root = keno1.commits_root(room, first, commits)
-        key_commit = keno1.key_commit(epoch_key)
+        key_commit = epoch_key.key_commit
         epoch_id = await store.publish_epoch(
             conn,
             store.NewEpoch(
@@ -89,7 +99,7 @@ class Vault:
                 hash=keno1.epoch_hash(room, first, count, root, key_commit, now_ms),
             ),
         )
-        await store.keep_key(conn, epoch_id, wrap(self._wrapping_key, epoch_key, _context(epoch_id)))
+        await store.keep_key(conn, epoch_id, await self._keys.wrapped(epoch_id, epoch_key))
         log.info("epoch.opened", room=str(short.room_id), first=first, count=count)
 
     async def release_seeds(self, conn: Connection) -> int:
@@ -102,7 +112,7 @@ class Vault:
         refusals: list[KenoError] = []
         for row in sealed:
             try:
-                seed = self._seed(row)
+                seed = await self._seed(row)
                 objection = await self._beacons.objection(conn, row)
                 if objection is not None:
                     raise VaultError(f"round {row.round_id}: {objection}")
@@ -110,6 +120,7 @@ class Vault:
             except (VaultError, UnwrapError) as refusal:
                 refusals.append(refusal)
         if releases:
+            failpoints.reach("locks.seen")
             await store.release_seeds(conn, releases)
             failpoints.reach("seeds.released")
         # One round that was tampered with does not hold up the others, and is not passed over in silence.
@@ -117,23 +128,60 @@ class Vault:
             raise refusals[0]
         return len(releases)
 
-    def _seed(self, sealed: store.SealedRound) -> bytes:
+    async def _seed(self, sealed: store.SealedRound) -> bytes:
         lock = sealed.lock
         if lock.hash != sealed.lock_hash:
             raise VaultError(f"round {sealed.round_id}: the lock is not the hash of what it commits to")
-        epoch_key = unwrap(self._wrapping_key, sealed.wrapped_key, _context(sealed.epoch_id))
-        seed = keno1.seed(epoch_key, lock.room, lock.number)
+        epoch_key = await self._keys.opened(sealed.epoch_id, sealed.wrapped_key)
+        seed = epoch_key.seed(lock.room, lock.number)
         if keno1.commit(lock.room, lock.number, seed) != lock.commit:
             raise VaultError(f"round {sealed.round_id}: the seed does not open the commitment")
         return seed
+
+    async def report_second_locks(self, conn: Connection) -> int:
+        """Puts the locks of rounds whose seed went to another lock into the audit trail, once each; returns how many.
+
+        They get no seed: a round has one release.
+        """
+        reported = 0
+        for second in await store.second_locks(conn):
+            if await store.refuse_lock(conn, second):
+                failpoints.reach("locks.refused")
+                SECOND_LOCKS.inc()
+                log.error("lock.refused", round=second.round_id, lock=second.lock_hash.hex())
+                reported += 1
+        return reported
 
     async def publish_keys(self, conn: Connection) -> int:
         """Publishes the keys of the epochs that have ended; returns how many."""
         ended = await store.ended_epochs(conn)
         for epoch_id, wrapped_key in ended:
-            await store.publish_key(conn, epoch_id, unwrap(self._wrapping_key, wrapped_key, _context(epoch_id)))
+            epoch_key = await self._keys.opened(epoch_id, wrapped_key)
+            await store.publish_key(conn, epoch_id, epoch_key.reveal())
+            self._keys.forget(epoch_id)
+            failpoints.reach("epochs.revealed")
         return len(ended)
 
+    async def rewrap_keys(self) -> tuple[int, int]:
+        """Wraps the keys of all epochs under way anew, under the provider's current key, all or none of them.
 
-def _context(epoch_id: int) -> bytes:
-    return b"keno:epoch-key:%d" % epoch_id
+        Returns how many it wrapped anew, and how many were under the current key already. Raises UnwrapError for one
+        that does not open, VaultError for one that does not open its epoch's commitment.
+        """
+        async with self._pool.acquire() as conn, conn.transaction():
+            await store.one_vault_at_a_time(conn)
+            kept = await store.kept_keys(conn)
+            stale = [each for each in kept if key_id_of(each.wrapped_key) != self._keys.key_id]
+            for each in stale:
+                await store.rewrap_key(conn, each, await self._rewrapped(each))
+            if stale:
+                await store.log_rewrapped(conn, self._keys.key_id, len(stale))
+            failpoints.reach("keys.rewrapped")
+        return len(stale), len(kept) - len(stale)
+
+    async def _rewrapped(self, kept: store.KeptKey) -> bytes:
+        wrapped = await self._keys.wrapped(kept.epoch_id, await self._keys.opened(kept.epoch_id, kept.wrapped_key))
+        # What replaces the only copy must open, and open what was published.
+        if (await self._keys.opened(kept.epoch_id, wrapped)).key_commit != kept.key_commit:
+            raise VaultError(f"epoch {kept.epoch_id}: its key does not open the commitment to it")
+        return wrapped

@@ -15,7 +15,14 @@ NAMES = frozenset(
         "rounds.locked",
         "rounds.sealed",
         "rounds.drawn",
+        "epochs.drawn",  # an epoch's key is in memory, and nothing is stored
+        "epochs.stored",  # commitments and wrapped keys are stored, and not committed
+        "epochs.published",
+        "epochs.revealed",
+        "locks.seen",  # seeds are in memory, and not released
         "seeds.released",
+        "locks.refused",  # a second lock is in the audit trail, and neither counted nor logged
+        "keys.rewrapped",  # all keys are wrapped anew, and not committed
         "settlement.committed",
         "log.appended",  # entries are on disk, and nothing is signed
         "log.signed",  # a checkpoint is signed and witnessed, and not published

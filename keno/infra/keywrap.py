@@ -5,6 +5,8 @@ another row does not open. Where the wrapping key comes from is decided in `keno
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,13 +16,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from keno.errors import KenoError
 
 _NONCE_BYTES = 12
+_TAG_BYTES = 16
 
 
 class UnwrapError(KenoError):
     """The wrapped bytes were not made with this key and context."""
 
 
-def wrap(key: bytes, secret: bytes, context: bytes) -> bytes:
+def wrap(key: bytes | bytearray, secret: bytes | bytearray, context: bytes) -> bytes:
     """Wraps `secret` under a 32-byte key."""
     nonce = os.urandom(_NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, secret, context)
@@ -32,6 +35,25 @@ def unwrap(key: bytes, wrapped: bytes, context: bytes) -> bytes:
         return AESGCM(key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
     except (InvalidTag, ValueError) as error:
         raise UnwrapError("wrapped secret does not open with this key") from error
+
+
+def unwrap_wipeable(key: bytes | bytearray, wrapped: bytes, context: bytes) -> bytearray:
+    """As `unwrap`, into memory that the caller wipes (`wiped`)."""
+    secret = bytearray(max(0, len(wrapped) - _NONCE_BYTES - _TAG_BYTES))
+    try:
+        AESGCM(key).decrypt_into(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context, secret)
+    except (InvalidTag, ValueError) as error:
+        raise UnwrapError("wrapped secret does not open with this key") from error
+    return secret
+
+
+@contextmanager
+def wiped(secret: bytearray) -> Iterator[bytearray]:
+    """Gives a secret, and overwrites it with zeros at the end."""
+    try:
+        yield secret
+    finally:
+        secret[:] = bytes(len(secret))
 
 
 def derive(key: bytes, purpose: bytes) -> bytes:

@@ -32,6 +32,11 @@ FAILPOINTS = {
     "rounds.locked": SCHEDULER,
     "rounds.sealed": SCHEDULER,
     "rounds.drawn": SCHEDULER,
+    "epochs.drawn": VAULT,
+    "epochs.stored": VAULT,
+    "epochs.published": VAULT,
+    "epochs.revealed": VAULT,
+    "locks.seen": VAULT,
     "seeds.released": VAULT,
     "settlement.committed": SETTLER,
     "log.appended": LOG,
@@ -41,8 +46,9 @@ FAILPOINTS = {
     "wallet.committed": WALLET,
     "reporting.committed": REPORTING,
 }
-# Reached when a partition is a week old: tests/integration/test_storage.py dies there by a clock of its own.
-NOT_TODAY = {"storage.summed", "storage.detached"}
+# Reached when a partition is a week old, after tampering, and by a command: tests/integration/test_storage.py and
+# tests/chaos/test_vault_killed.py die there.
+NOT_TODAY = {"storage.summed", "storage.detached", "locks.refused", "keys.rewrapped"}
 # Beyond the lease of a scheduler, so that one that is paused wakes up replaced or expired.
 PAUSE_S = 4.0
 

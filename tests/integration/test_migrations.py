@@ -93,7 +93,7 @@ _UPDATES = {
         "signing_keys": "changed_ms private_key state",
         "staff": "credentials password_hash status totp_secret totp_step",
     },
-    "keno_vault": {"epochs": "epoch_key"},
+    "keno_vault": {"epochs": "epoch_key", "rng_seeds": "wrapped_key"},
 }
 _NO_INSERTS_BY_APP = {
     "archive_sums",
@@ -107,10 +107,11 @@ _NO_INSERTS_BY_APP = {
     "epochs",
     "log_open_locks",
     "outbox_horizon",
+    "refused_locks",
     "rng_seeds",
     "seed_releases",
 }
-_INSERTS_BY_VAULT = {"audit_logs", "epochs", "rng_seeds", "seed_releases"}
+_INSERTS_BY_VAULT = {"audit_logs", "epochs", "refused_locks", "rng_seeds", "seed_releases"}
 _NOT_READ_BY_APP = {"_pogo_migration", "_pogo_version", "rng_seeds"}
 
 # A role's rights on a partition would be by the way of its own name; nobody has any.
@@ -204,6 +205,7 @@ _APPEND_ONLY = {
     "paytable_tops": "scale",
     "paytables": "document",
     "payouts": "payout_minor",
+    "refused_locks": "refused_ms",
     "rng_seeds": "wrapped_key",
     "round_credits": "credits_count",
     "round_totals": "paid_minor",

@@ -14,9 +14,9 @@ from keno import verifier
 from keno.bets import store
 from keno.bets.settler import Settler
 from keno.bets.store import BetRow
-from keno.fairness import keno1
+from keno.fairness.epoch_keys import EpochKeys
 from keno.game.settlement import RoundTotals
-from keno.infra.keywrap import unwrap
+from keno.infra.key_providers import LocalKeys
 from keno.infra.postgres import Connection, create_pool
 
 PAYTABLES = {paytable.hash: paytable for paytable in (DEFAULT_PAYTABLE, OTHER_PAYTABLE)}
@@ -123,9 +123,9 @@ async def test_a_round_without_bets_is_settled_and_pays_nobody(floor: Floor) -> 
 async def insider_knowledge(floor: Floor) -> list[int]:
     """The numbers that round 1 will draw: in profile S whoever has the vault's wrapping key can tell."""
     epoch_id, wrapped = await floor.owner_pool.fetchrow("SELECT epoch_id, wrapped_key FROM rng_seeds") or (0, b"")
-    epoch_key = unwrap(WRAPPING_KEY, wrapped, b"keno:epoch-key:%d" % epoch_id)
+    epoch_key = await EpochKeys(LocalKeys(WRAPPING_KEY)).opened(epoch_id, wrapped)
     context = floor.room.id.bytes + verifier.u64(1)
-    seed = keno1.seed(epoch_key, floor.room.id.bytes, 1)
+    seed = epoch_key.seed(floor.room.id.bytes, 1)
     commit = verifier.sha256(b"keno1:commit", context, seed)
     return verifier.draw(seed, verifier.sha256(b"keno1:pre", context, commit, verifier.u64(0)), bytes(32))
 

@@ -5,13 +5,20 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 from support.rounds import EPOCH_ROUNDS, ROUNDS_AHEAD, WRAPPING_KEY, Hall, open_hall
 
 from keno import verifier
 from keno.fairness import keno1, store
+from keno.fairness.epoch_keys import EpochKeys
+from keno.fairness.keno1 import EpochKey
 from keno.fairness.vault import Vault, VaultError
-from keno.infra.keywrap import UnwrapError, unwrap
+from keno.infra.key_providers import LocalKeys
+from keno.infra.keywrap import UnwrapError
 from keno.rounds.store import Room
+
+SECOND_LOCKS = "keno_vault_second_locks_refused_total"
 
 
 @pytest.fixture
@@ -42,7 +49,7 @@ async def sealed_round(hall: Hall) -> tuple[Room, int]:
 async def kept_key(hall: Hall, epoch_id: int) -> bytes:
     """An epoch's key, opened with the wrapping key that only this test and the vault have."""
     wrapped = await hall.owner_pool.fetchval("SELECT wrapped_key FROM rng_seeds WHERE epoch_id = $1", epoch_id)
-    return unwrap(WRAPPING_KEY, wrapped, b"keno:epoch-key:%d" % epoch_id)
+    return (await EpochKeys(LocalKeys(WRAPPING_KEY)).opened(epoch_id, wrapped)).reveal()
 
 
 # ---- commitments ----
@@ -100,7 +107,7 @@ async def test_closed_rooms_get_no_more_epochs(hall: Hall) -> None:
 
 async def test_two_vaults_at_once_publish_no_epochs_that_overlap(hall: Hall) -> None:
     rooms = [await hall.add_room(str(n)) for n in range(6)]
-    vaults = [Vault(hall.vault_pool, WRAPPING_KEY, EPOCH_ROUNDS, ROUNDS_AHEAD) for _ in range(4)]
+    vaults = [Vault(hall.vault_pool, LocalKeys(WRAPPING_KEY), EPOCH_ROUNDS, ROUNDS_AHEAD) for _ in range(4)]
     for number in (1, 3, 6):
         await hall.at_lock(rooms[0], number)
         await asyncio.gather(*(vault.step() for vault in vaults))
@@ -186,19 +193,57 @@ async def test_a_round_moved_to_another_rooms_epoch_gets_no_seed(hall: Hall) -> 
     assert await releases(hall) == []
 
 
-async def test_a_release_is_never_changed_by_a_second_lock(hall: Hall) -> None:
-    _, round_id = await sealed_round(hall)
-    await hall.vault.step()
-    before = await releases(hall)
-    await hall.tamper("UPDATE rounds SET bets_count = 77 WHERE number = 1")
+async def lock_again(hall: Hall, round_id: int, bets_count: int) -> bytes:
+    """Gives a locked round another lock, which is the hash of its parts; returns it."""
+    await hall.tamper("UPDATE rounds SET bets_count = $1 WHERE number = 1", bets_count)
     row = await hall.owner_pool.fetchrow("SELECT * FROM rounds AS r WHERE id = $1", round_id)
     assert row is not None
     second = store.lock_from(row).hash
     await hall.tamper("UPDATE rounds SET lock_hash = $1 WHERE number = 1", second)
+    return second
+
+
+async def refusals(hall: Hall) -> list[tuple[str, str, str]]:
+    """What the audit trail has of refused locks: round, lock, first lock."""
+    rows = await hall.owner_pool.fetch(
+        "SELECT subject, detail ->> 'lock', detail ->> 'first_lock' FROM audit_logs "
+        "WHERE actor = 'vault' AND action = 'lock.refused' ORDER BY id"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_a_release_is_never_changed_by_a_second_lock(hall: Hall) -> None:
+    _, round_id = await sealed_round(hall)
+    await hall.vault.step()
+    before = await releases(hall)
+    second = await lock_again(hall, round_id, 77)
     await hall.vault.step()
     await store.release_seeds(hall.vault_pool, [(round_id, second, bytes(32))])
     assert await releases(hall) == before
     assert before[0]["lock_hash"] != second
+
+
+async def test_each_second_lock_is_reported_once_in_the_audit_trail_a_metric_and_the_log(hall: Hall) -> None:
+    _, round_id = await sealed_round(hall)
+    await hall.vault.step()
+    assert await refusals(hall) == []
+    (released,) = await releases(hall)
+    first, counted = released["lock_hash"].hex(), REGISTRY.get_sample_value(SECOND_LOCKS)
+    assert counted is not None
+    reported = []
+    with capture_logs() as logged:
+        for times, bets_count in enumerate((77, 78), 1):
+            second = (await lock_again(hall, round_id, bets_count)).hex()
+            reported.append((str(round_id), second, first))
+            for _ in range(2):
+                await asyncio.gather(hall.vault.step(), hall.vault.step())
+            assert await refusals(hall) == reported
+            assert REGISTRY.get_sample_value(SECOND_LOCKS) == counted + times
+    assert [(each["log_level"], each["round"], each["lock"]) for each in logged if each["event"] == "lock.refused"] == [
+        ("error", round_id, second) for _, second, _ in reported
+    ]
+    assert released["seed"].hex() not in repr(logged)
+    assert await releases(hall) == [released]
 
 
 async def test_releases_and_keys_at_rest_are_immutable_for_the_owner_too(hall: Hall) -> None:
@@ -228,7 +273,7 @@ async def test_a_vault_that_crashes_after_a_release_releases_the_same_seed_again
         (lost,) = await conn.fetch("SELECT seed FROM seed_releases")
         await crashing.rollback()
     assert await releases(hall) == []
-    await Vault(hall.vault_pool, WRAPPING_KEY, EPOCH_ROUNDS, ROUNDS_AHEAD).step()
+    await Vault(hall.vault_pool, LocalKeys(WRAPPING_KEY), EPOCH_ROUNDS, ROUNDS_AHEAD).step()
     (released,) = await releases(hall)
     assert (released["round_id"], released["seed"]) == (round_id, lost["seed"])
     await hall.at_draw(room, 1)
@@ -259,7 +304,7 @@ async def test_keys_and_unreleased_seeds_stand_nowhere_in_the_database_before_th
     await hall.tick()
     (epoch,) = await epochs(hall)
     key = await kept_key(hall, epoch["id"])
-    seeds = [keno1.seed(key, room.id.bytes, number) for number in range(1, EPOCH_ROUNDS + 1)]
+    seeds = [EpochKey(bytearray(key)).seed(room.id.bytes, number) for number in range(1, EPOCH_ROUNDS + 1)]
     assert await occurrences(hall, epoch["key_commit"]) == ["epochs"], "the search finds what there is"
     for number in range(1, EPOCH_ROUNDS + 1):
         assert [await occurrences(hall, secret) for secret in (key, *seeds[number - 1 :])] == [[]] * (
@@ -274,7 +319,7 @@ async def test_keys_and_unreleased_seeds_stand_nowhere_in_the_database_before_th
 async def test_another_wrapping_key_opens_nothing_and_releases_nothing(hall: Hall) -> None:
     await sealed_round(hall)
     with pytest.raises(UnwrapError):
-        await Vault(hall.vault_pool, bytes(32), EPOCH_ROUNDS, ROUNDS_AHEAD).step()
+        await Vault(hall.vault_pool, LocalKeys(bytes(32)), EPOCH_ROUNDS, ROUNDS_AHEAD).step()
     assert await releases(hall) == []
     await hall.vault.step()
     assert len(await releases(hall)) == 1
@@ -309,9 +354,10 @@ async def test_an_epochs_key_is_published_with_the_end_of_its_last_round_and_giv
     assert running["epoch_key"] is None
     key = ended["epoch_key"]
     assert verifier.sha256(b"keno1:ekey", key) == ended["key_commit"]
-    assert keno1.commits(key, room.id.bytes, 1, EPOCH_ROUNDS) == ended["commits"]
+    opened = EpochKey(bytearray(key))
+    assert opened.commits(room.id.bytes, 1, EPOCH_ROUNDS) == ended["commits"]
     for number in range(1, EPOCH_ROUNDS + 1):
-        assert (await hall.row(room, number))["seed"] == keno1.seed(key, room.id.bytes, number)
+        assert (await hall.row(room, number))["seed"] == opened.seed(room.id.bytes, number)
 
 
 async def test_a_key_is_kept_while_an_earlier_round_of_its_epoch_is_still_under_way(hall: Hall) -> None:
@@ -351,6 +397,8 @@ async def test_the_services_can_neither_read_keys_nor_release_seeds_nor_publish_
         "SELECT count(*) FROM rng_seeds",
         "INSERT INTO rng_seeds (epoch_id, wrapped_key) VALUES (1, 'x')",
         "INSERT INTO seed_releases (round_id, lock_hash, seed) VALUES (1, sha256('a'), sha256('b'))",
+        "UPDATE rng_seeds SET wrapped_key = 'x'",
+        "INSERT INTO refused_locks (round_id, lock_hash) VALUES (1, sha256('a'))",
         "UPDATE seed_releases SET seed = sha256('b')",
         "DELETE FROM seed_releases",
         "INSERT INTO epochs (room_id, first_round) VALUES (gen_random_uuid(), 1)",

@@ -63,9 +63,10 @@ def test_every_hash_of_the_protocol_is_its_line_of_the_table() -> None:
         number, count, lock_ms, beacon_round = (rng.getrandbits(rng.randint(1, 64)) for _ in range(4))
         ctx = room + u64(number)
         seed = hmac.digest(key, b"keno1:seed" + ctx, "sha256")
-        assert keno1.seed(key, room, number) == seed
+        epoch_key = keno1.EpochKey(bytearray(key))
+        assert epoch_key.seed(room, number) == seed
         assert keno1.commit(room, number, seed) == sha(b"keno1:commit", ctx, seed)
-        assert keno1.key_commit(key) == sha(b"keno1:ekey", key)
+        assert epoch_key.key_commit == sha(b"keno1:ekey", key)
         lock = keno1.Lock(room, number, commit, rules, root, count, lock_ms, beacon_round, prev)
         parts = (ctx, commit, rules, root, u64(count), u64(lock_ms), u64(beacon_round), prev)
         assert lock.hash == sha(b"keno1:lock", *parts)
@@ -97,9 +98,10 @@ def test_inclusion_paths_of_commitments_are_those_of_two_other_implementations()
     rng = random.Random("commit trees")
     for size in TREE_SIZES:
         room, key, first = rng.randbytes(16), rng.randbytes(32), rng.randint(1, 2**40)
-        commits = keno1.commits(key, room, first, size)
+        epoch_key = keno1.EpochKey(bytearray(key))
+        commits = epoch_key.commits(room, first, size)
         datas = [
-            room + u64(first + i) + keno1.commit(room, first + i, keno1.seed(key, room, first + i)) for i in range(size)
+            room + u64(first + i) + keno1.commit(room, first + i, epoch_key.seed(room, first + i)) for i in range(size)
         ]
         assert commits == b"".join(data[24:] for data in datas)
         root = keno1.commits_root(room, first, commits)

@@ -27,6 +27,7 @@ from keno.game import rules
 from keno.game.profiles import shipped_paytable
 from keno.identity.operators import Operator
 from keno.identity.signature import HmacSecret, SigningKey, sign
+from keno.infra.key_providers import LocalKeys
 from keno.infra.keyfiles import load_keys
 from keno.rounds.service import default_limits
 from keno.rounds.store import Room
@@ -183,6 +184,7 @@ async def open_gateway(
         proxies_count=0,
     )
     load_keys(config.keys_dir, create=True)
+    LocalKeys.from_files(config.keys_dir, create=True)
     async with bootstrap.platform(config) as platform:
         transport: httpx.AsyncBaseTransport = httpx.ASGITransport(app=create_app(platform))  # type: ignore[arg-type]
         if bets_on_lane:

@@ -19,6 +19,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keno.demo.players import OperatorClient
+from keno.infra.key_providers import LocalKeys
 from keno.infra.keyfiles import load_keys
 from support.commands import keno_here
 from support.databases import Database
@@ -133,6 +134,7 @@ def installed(**more: str) -> Iterator[Installation]:
 def named_servers(database: Database, redis_url: str, keys_dir: Path) -> dict[str, str]:
     """The environment of an installation on the servers of the tests: none of its commands has any to start."""
     load_keys(keys_dir, create=True)
+    LocalKeys.from_files(keys_dir, create=True)
     return {
         "KENO_DATABASE_URL": database.app_url,
         "KENO_VAULT_DATABASE_URL": database.vault_url,

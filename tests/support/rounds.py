@@ -28,6 +28,7 @@ from keno.game import rules
 from keno.game.numbers import picks_mask
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.game.rules import CurrencyRules, RoomRules
+from keno.infra.key_providers import LocalKeys
 from keno.rounds import store as rounds_store
 from keno.rounds.engine import Engine, LeaseLostError
 from keno.rounds.schedule import Schedule
@@ -312,7 +313,7 @@ async def open_hall(app_pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool
         settler=Settler(app_pool),
         evidence=EvidenceService(app_pool, PRIVACY_KEY),
         scheduler=ShardLeader(app_pool, "the scheduler"),
-        vault=Vault(vault_pool, WRAPPING_KEY, EPOCH_ROUNDS, ROUNDS_AHEAD),
+        vault=Vault(vault_pool, LocalKeys(WRAPPING_KEY), EPOCH_ROUNDS, ROUNDS_AHEAD),
     )
     yield hall
     await hall.bets.close()

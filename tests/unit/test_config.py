@@ -37,3 +37,15 @@ def test_pages_and_proxies_are_trusted_only_where_they_are_named() -> None:
 def test_what_cannot_be_used_is_an_error_that_names_it(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
         config.load({name: value})
+
+
+def test_the_vaults_keys_are_not_in_the_text_of_the_configuration() -> None:
+    loaded = config.load({"KENO_VAULT_KEY": "ab" * 32, "KENO_VAULT_OLD_KEYS": "cd" * 32})
+    assert (loaded.vault_key, loaded.vault_old_keys) == ("ab" * 32, "cd" * 32)
+    assert "abab" not in repr(loaded)
+    assert "cdcd" not in repr(loaded)
+
+
+def test_old_keys_without_a_current_one_are_an_error() -> None:
+    with pytest.raises(ConfigError, match="KENO_VAULT_KEY"):
+        config.load({"KENO_VAULT_OLD_KEYS": "cd" * 32})

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import pickle
 import struct
 from array import array
 from collections.abc import Callable
@@ -18,6 +19,7 @@ DRAWS = json.loads((VECTORS / "keno1-draws.json").read_text())
 ROUNDS = [json.loads(line) for line in (VECTORS / "keno1-rounds.jsonl").read_text().splitlines()]
 
 ROOM, KEY, HASH = bytes(range(16)), bytes(range(32)), bytes(range(32, 64))
+EPOCH_KEY = _core.EpochKey(bytearray(KEY))
 ROWS: list[list[int]] = [[], *([0] * p + [200] for p in range(1, 11))]
 TERMS = _core.Terms(ROWS, 100, 1000)
 NUMBERS = bytes(range(1, 21))
@@ -37,15 +39,15 @@ def test_a_published_draw_comes_out_number_by_number(vector: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("vector", ROUNDS, ids=lambda v: v["profile"])
 def test_a_published_round_recomputes_from_its_epoch_key(vector: dict[str, Any]) -> None:
-    room, epoch_key = bytes.fromhex(vector["room"]), bytes.fromhex(vector["epoch_key"])
+    room, epoch_key = bytes.fromhex(vector["room"]), _core.EpochKey(bytearray.fromhex(vector["epoch_key"]))
     number, first, count = vector["round"], vector["epoch_first"], vector["epoch_count"]
-    seed = _core.seed(epoch_key, room, number)
+    seed = epoch_key.seed(room, number)
     commit = _core.commit(room, number, seed)
-    commits = _core.commits(epoch_key, room, first, count)
+    commits = epoch_key.commits(room, first, count)
     assert seed.hex() == vector["seed"]
     assert commit.hex() == vector["commit"]
     assert commits[32 * (number - first) :][:32] == commit
-    assert _core.key_commit(epoch_key).hex() == vector["key_commit"]
+    assert epoch_key.key_commit.hex() == vector["key_commit"]
     assert _core.commits_root(room, first, commits).hex() == vector["commits_root"]
     assert [h.hex() for h in _core.commit_path(room, first, commits, number)] == vector["commit_path"]
 
@@ -123,7 +125,31 @@ def test_no_bets_settle_to_nothing() -> None:
 
 @pytest.mark.parametrize("wrap", [bytearray, memoryview, lambda b: array("B", b)], ids=["bytearray", "view", "array"])
 def test_any_buffer_serves_as_bytes(wrap: Callable[[bytes], Any]) -> None:
-    assert _core.seed(wrap(KEY), wrap(ROOM), 7) == _core.seed(KEY, ROOM, 7)
+    assert _core.commit(wrap(ROOM), 7, wrap(KEY)) == _core.commit(ROOM, 7, KEY)
+
+
+def test_an_epoch_key_is_drawn_anew_each_time_and_copies_are_the_callers_own() -> None:
+    first, second = _core.EpochKey.draw(), _core.EpochKey.draw()
+    assert first.reveal() != second.reveal()
+    copy = first.copy()
+    assert copy == first.reveal()
+    same = _core.EpochKey(copy)
+    copy[:] = bytes(32)
+    assert same.key_commit == first.key_commit
+    assert same.reveal() != bytes(32)
+
+
+def test_an_epoch_key_shows_itself_in_no_text_and_in_no_pickle() -> None:
+    drawn = _core.EpochKey.draw()
+    assert drawn.reveal().hex() not in f"{drawn!r} {drawn}"
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(drawn)
+
+
+def test_an_epoch_key_is_not_made_from_what_cannot_be_wiped() -> None:
+    immutable: Any = KEY
+    with pytest.raises(TypeError):
+        _core.EpochKey(immutable)
 
 
 def settle_with(picks: bytes, stake: int, terms_index: int = 0, numbers: bytes = bytes(range(1, 21))) -> _core.Settled:
@@ -134,14 +160,14 @@ def settle_with(picks: bytes, stake: int, terms_index: int = 0, numbers: bytes =
 
 
 REFUSALS: list[tuple[str, str, Callable[[], object]]] = [
-    ("a short key", "epoch_key must have 32 bytes, not 31", lambda: _core.seed(KEY[:31], ROOM, 1)),
-    ("a long room", "room must have 16 bytes, not 17", lambda: _core.seed(KEY, ROOM + b"x", 1)),
-    ("a negative round", "64 unsigned bits", lambda: _core.seed(KEY, ROOM, -1)),
-    ("a round of 65 bits", "64 unsigned bits", lambda: _core.seed(KEY, ROOM, 1 << 64)),
+    ("a short key", "epoch_key must have 32 bytes, not 31", lambda: _core.EpochKey(bytearray(31))),
+    ("a long room", "room must have 16 bytes, not 17", lambda: EPOCH_KEY.seed(ROOM + b"x", 1)),
+    ("a negative round", "64 unsigned bits", lambda: EPOCH_KEY.seed(ROOM, -1)),
+    ("a round of 65 bits", "64 unsigned bits", lambda: EPOCH_KEY.seed(ROOM, 1 << 64)),
     ("a short seed", "seed must have 32 bytes, not 0", lambda: _core.commit(ROOM, 1, b"")),
-    ("an epoch of no rounds", "number of rounds", lambda: _core.commits(KEY, ROOM, 1, 0)),
-    ("a count of 33 bits", "32 unsigned bits", lambda: _core.commits(KEY, ROOM, 1, 1 << 32)),
-    ("rounds beyond 64 bits", "last round", lambda: _core.commits(KEY, ROOM, (1 << 64) - 1, 2)),
+    ("an epoch of no rounds", "number of rounds", lambda: EPOCH_KEY.commits(ROOM, 1, 0)),
+    ("a count of 33 bits", "32 unsigned bits", lambda: EPOCH_KEY.commits(ROOM, 1, 1 << 32)),
+    ("rounds beyond 64 bits", "last round", lambda: EPOCH_KEY.commits(ROOM, (1 << 64) - 1, 2)),
     ("a ragged column", "multiple of 32 bytes, not 33", lambda: _core.commits_root(ROOM, 1, bytes(33))),
     ("a round before the epoch", "from 5 to 6", lambda: _core.commit_path(ROOM, 5, bytes(64), 4)),
     ("a round after the epoch", "from 5 to 6", lambda: _core.commit_path(ROOM, 5, bytes(64), 7)),
@@ -202,7 +228,9 @@ def test_a_cut_beyond_64_bits_is_refused_instead_of_wrapped() -> None:
 def test_a_wrong_type_is_a_type_error() -> None:
     wrong: Any = "text"
     with pytest.raises(TypeError):
-        _core.seed(wrong, ROOM, 1)
+        _core.commit(wrong, 1, KEY)
+    with pytest.raises(TypeError):
+        _core.EpochKey(wrong)
     with pytest.raises(TypeError):
         _core.picks_mask([wrong])
     with pytest.raises(TypeError):

@@ -68,7 +68,7 @@ def ended_round(published: dict[str, Any]) -> EndedRound:
         epoch_opened_ms=1,
         epoch_key=epoch_key,
         key_commit=key_commit,
-        commits=keno1.commits(epoch_key, room, first, count),
+        commits=keno1.EpochKey(bytearray(epoch_key)).commits(room, first, count),
         commits_root=commits_root,
         rules_document=RULES,
     )

@@ -54,14 +54,14 @@ def test_the_seed_and_its_commitment_follow_from_the_epoch_key(published: dict[s
     room, number, epoch_key = (
         bytes.fromhex(published["room"]),
         published["round"],
-        bytes.fromhex(published["epoch_key"]),
+        keno1.EpochKey(bytearray.fromhex(published["epoch_key"])),
     )
     first, count = published["epoch_first"], published["epoch_count"]
-    seed = keno1.seed(epoch_key, room, number)
+    seed = epoch_key.seed(room, number)
     assert seed.hex() == published["seed"]
     assert keno1.commit(room, number, seed).hex() == published["commit"]
-    assert keno1.key_commit(epoch_key).hex() == published["key_commit"]
-    commits = keno1.commits(epoch_key, room, first, count)
+    assert epoch_key.key_commit.hex() == published["key_commit"]
+    commits = epoch_key.commits(room, first, count)
     assert commits[32 * (number - first) :][:32].hex() == published["commit"]
     assert keno1.commits_root(room, first, commits).hex() == published["commits_root"]
     assert [node.hex() for node in keno1.commit_path(room, first, commits, number)] == published["commit_path"]
