@@ -19,6 +19,7 @@ use crate::picks::NumberSet;
 use crate::{Hash, beacon as beacons, draw as draws, merkle, paytable, settle as kernel};
 
 mod stream;
+mod trees;
 
 mod exception {
     #![allow(missing_docs)] // The macro writes the type.
@@ -134,7 +135,9 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::{Settled, Terms, exception::CoreError, stream::SettlementStream};
+    use super::{
+        Settled, Terms, exception::CoreError, stream::SettlementStream, trees::MerkleTree, trees::receipt_batch,
+    };
 
     #[pyfunction]
     fn seed<'py>(py: Python<'py>, epoch_key: Octets<'py>, room: Octets<'py>, round_number: Int<u64>) -> Digest<'py> {

@@ -53,11 +53,26 @@ class RoundState(RoundName):
     phase: Phase
 
 
-class Receipt(Shape):
-    """What the round's lock commits to: the bet as bytes, and their hash."""
+class ReceiptBatch(Shape):
+    """Where the bet is in the tree of the bets that were accepted together: leaf `index` of `count`, and its path."""
 
-    leaf: Annotated[str, Meta(pattern=r"^[0-9a-f]+\Z")]
+    count: Annotated[int, Meta(ge=2)]
+    index: Count
+    path: list[HashHex]
+
+
+class Receipt(Shape):
+    """What the round's lock commits to, and our signature on having accepted it.
+
+    `leaf` is the bet as bytes, `leaf_hash` their hash. The key is that of `key_id` in our JWKS. Without a batch the
+    signature is of this bet's statement, with one it is of the batch's tree.
+    """
+
+    leaf: Annotated[str, Meta(pattern=r"^[0-9a-f]{276}\Z")]
     leaf_hash: HashHex
+    key_id: str
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
+    batch: ReceiptBatch | None
 
 
 class PlacedBet(Shape):
