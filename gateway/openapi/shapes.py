@@ -113,6 +113,16 @@ class BetResult(Shape):
     credited_ms: Ms | None
 
 
+class Inclusion(Shape):
+    """Where the round's lock has the bet: leaf `index` of `bets_count` under `bets_root`, and the path to it."""
+
+    lock: HashHex
+    bets_root: HashHex
+    bets_count: Annotated[int, Meta(ge=1)]
+    index: Count
+    path: list[HashHex]
+
+
 class StoredBet(Shape):
     """A bet as it stands. `transaction_id` is null for a player whose operator placed it."""
 
@@ -128,6 +138,7 @@ class StoredBet(Shape):
     accepted_ms: Ms
     receipt: Receipt
     result: BetResult | None
+    inclusion: Inclusion | None
 
 
 class PlayerLimitsSet(Shape):

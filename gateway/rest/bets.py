@@ -67,7 +67,7 @@ def _placing(desk: Desk, call: BetCall) -> HTTPRouteHandler:
 
 
 def stored_bet(found: FoundBet) -> dict[str, Any]:
-    """A bet as it stands, with its receipt and, once its round is settled, its result."""
+    """A bet as it stands, with its receipt and, once its round is that far, its place in the lock and its result."""
     bet = found.stored
     return {
         "bet_id": str(bet.bet_id),
@@ -82,6 +82,21 @@ def stored_bet(found: FoundBet) -> dict[str, Any]:
         "accepted_ms": bet.accepted_ms,
         "receipt": receipt_of(found.leaf, found.leaf_hash, found.proof),
         "result": _result(bet),
+        "inclusion": _inclusion(found),
+    }
+
+
+def _inclusion(found: FoundBet) -> dict[str, Any] | None:
+    """Where the round's lock has the bet, once there is one."""
+    proof, stored = found.inclusion, found.stored
+    if proof is None or stored.lock is None:
+        return None
+    return {
+        "lock": stored.lock.hex(),
+        "bets_root": proof.root.hex(),
+        "bets_count": proof.size,
+        "index": proof.leaf_index,
+        "path": [each.hex() for each in proof.path],
     }
 
 

@@ -19,6 +19,7 @@ from keno.fairness.receipts import Proof, ReceiptKey, place
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.reporting.store import log_admin_action
+from keno.rounds.bet_trees import BetTrees, Inclusion
 
 ATTEMPTS = 3
 """How often a batch is tried that waits too long for others; its callers wait meanwhile."""
@@ -51,12 +52,13 @@ class Placed(NamedTuple):
 
 
 class FoundBet(NamedTuple):
-    """A bet as it stands, its leaf, and the proof of its receipt."""
+    """A bet as it stands, its leaf, the proof of its receipt, and, once its round is sealed, where the lock has it."""
 
     stored: store.StoredBet
     leaf: bytes
     leaf_hash: bytes
     proof: Proof
+    inclusion: Inclusion | None
 
 
 _COMPANY_MIN = 64
@@ -69,6 +71,7 @@ class BetService:
         self._pool = pool
         self._privacy_key = privacy_key
         self._receipt_key = receipt_key
+        self._trees = BetTrees(pool, privacy_key)
         self._batcher: Batcher[store.BetRow, Placed] = Batcher(
             self._place_batch, Placed(Outcome.OVERLOADED), company_min=_COMPANY_MIN
         )
@@ -100,7 +103,10 @@ class BetService:
         leaf = leaves.salted(self._privacy_key, unsalted)
         leaf_hash = leaves.packed_hashes(leaf)
         proof = self._receipt_key.prove(place(stored.room_id, stored.round_number, stored.accepted_ms), leaf_hash)[0]
-        return FoundBet(stored, leaf, leaf_hash, proof)
+        inclusion = None
+        if stored.bets_root is not None:
+            inclusion = await self._trees.inclusion(stored.round_id, stored.bets_root, leaf_hash)
+        return FoundBet(stored, leaf, leaf_hash, proof, inclusion)
 
     async def limit_player(self, operator_id: UUID, player: str, limits: PlayerLimits) -> bool:
         """Replaces what an operator's player may bet in a round; False where the player has no such account."""
@@ -122,6 +128,7 @@ class BetService:
     async def close(self) -> None:
         """Waits for the bets that are on their way."""
         await self._batcher.close()
+        await self._trees.close()
 
     async def _place_batch(self, bets: Sequence[store.BetRow]) -> list[Placed]:
         conn = self._kept.pop() if self._kept else await self._pool.acquire()
