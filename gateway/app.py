@@ -66,7 +66,7 @@ def create_app(platform: Platform) -> Litestar:
         guards=[operator_signature(entrance)],
         route_handlers=[
             *bets.routes(platform.bets),
-            *rooms.routes(platform.rooms),
+            *rooms.routes(platform.rooms, platform.seen),
             *wallet.routes(platform.wallet),
             *statement.routes(platform.wallet),
             *access.routes(platform.access, config.proxies_count),

@@ -26,6 +26,7 @@ from keno.fairness.log.sequencer import LogKeys, Sequencer
 from keno.fairness.log.service import LogService
 from keno.fairness.log.witnesses import Witnesses, parse_witnesses
 from keno.fairness.receipts import ReceiptKey
+from keno.fairness.seen import SeenLocks
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
 from keno.identity.access import AccessService
@@ -87,6 +88,7 @@ class Platform:
     wallet: WalletService
     reporting: ReportingService
     evidence: EvidenceService
+    seen: SeenLocks
     log_keys: LogKeys
     log: LogService
     streams: Streams
@@ -202,6 +204,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             wallet=WalletService(pool),
             reporting=ReportingService(pool),
             evidence=evidence,
+            seen=SeenLocks(pool),
             log_keys=log_keys,
             log=LogService(pool, log_keys),
             streams=streams,

@@ -581,7 +581,7 @@ def read_leaf(data: bytes) -> Bet:
 # A file of bundles: what is in it, and whether each line belongs to a round.
 
 Key = tuple[str, *tuple[bytes | int, ...]]
-Line: TypeAlias = "Document | Epoch | BeaconChain | Round | Payouts | Logged"
+Line: TypeAlias = "Document | Epoch | BeaconChain | Round | Payouts | Logged | Seen"
 
 
 def read_line(text: str) -> tuple[Key, Line]:
@@ -608,9 +608,17 @@ def read_new_line(text: str) -> tuple[Key, Line]:
     if kind == "payouts":
         payouts = Payouts(**record(line, readers(Payouts)))
         return ("payouts", payouts.room, payouts.round), payouts
+    return read_later_line(kind, line)
+
+
+def read_later_line(kind: Any, line: Any) -> tuple[Key, Line]:
+    """A line that a bundle has once others have put the round into a log or seen its lock."""
     if kind == "log":
         logged = Logged(**record(line, readers(Logged)))
         return ("log", logged.room, logged.round), logged
+    if kind == "seen":
+        seen = Seen(**record(line, readers(Seen)))
+        return ("seen", seen.room, seen.round, seen.public_key), seen
     raise MalformedError("not an object of a known type")
 
 
@@ -649,6 +657,10 @@ class Evidence:
             self._line_numbers.setdefault(key, line_number)
             self._copies[key] += 1
         self.rounds = [line for line in self.lines.values() if isinstance(line, Round)]
+        self._seen: dict[tuple[bytes, int], list[Seen]] = {}
+        for line in self.lines.values():
+            if isinstance(line, Seen):
+                self._seen.setdefault((line.room, line.round), []).append(line)
         if self.rounds:
             self._find_strangers()
             self._find_overlapping_epochs()
@@ -673,6 +685,9 @@ class Evidence:
         line = self.lines.get(("log", r.room, r.round))
         return line if isinstance(line, Logged) else None
 
+    def seen(self, r: Round) -> "list[Seen]":
+        return self._seen.get((r.room, r.round), [])
+
     def _find_strangers(self) -> None:
         """Each line must belong to a round. Each bundle of a file may bring its own copy of a document or epoch."""
         owners: Counter[Key] = Counter()
@@ -695,11 +710,13 @@ class Evidence:
             named_by_rules = isinstance(line, BeaconChain) or (isinstance(line, Document) and line.kind == "paytable")
             if rules_missing and named_by_rules:
                 continue  # which of them belong here, the missing rules would say
-            if not owners[key]:
+            # Any number of operators may have seen the lock of a round, each once.
+            uses = owners[("round", line.room, line.round)] if isinstance(line, Seen) else owners[key]
+            if not uses:
                 self.faults.append(
                     f"line {self._line_numbers[key]}: this {key[0]} line belongs to no round of the file"
                 )
-            elif self._copies[key] > owners[key]:
+            elif self._copies[key] > uses:
                 self.faults.append(
                     f"line {self._line_numbers[key]}: this {key[0]} line is there {self._copies[key]} times"
                 )
@@ -865,6 +882,7 @@ def verify_round(
         due = check_payouts(r, rules, paytables, bets, report, numbers=numbers, paid=evidence.payouts(r))
         add_totals(report, bets, due, "payout_minor")
     check_log(r, epoch, evidence.logged(r), trust, report)
+    check_seen(r, evidence.seen(r), trust, report)
     return report
 
 
@@ -1382,10 +1400,11 @@ def read_log_key(text: str, kind: int) -> LogKey:
 
 
 class LogTrust(NamedTuple):
-    """The keys that the auditor brought: of the log, and of the witnesses that must have cosigned."""
+    """The keys that the auditor brought: of the log, its witnesses, and operators; those must have signed."""
 
     log: LogKey | None = None
     witnesses: tuple[LogKey, ...] = ()
+    operators: tuple[bytes, ...] = ()
 
 
 NO_TRUST = LogTrust()
@@ -1543,11 +1562,59 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="a witness that must have cosigned; repeatable",
     )
+    parser.add_argument(
+        "--operator-key",
+        action="append",
+        default=[],
+        metavar="HEX",
+        help="the Ed25519 key of an operator that must have countersigned each lock; repeatable",
+    )
 
 
 def read_log_trust(options: argparse.Namespace) -> LogTrust:
     log = None if options.log_key is None else read_log_key(options.log_key, LOG_SIGNATURE)
-    return LogTrust(log, tuple(read_log_key(text, COSIGNATURE) for text in options.witness_key))
+    operators = tuple(hex_of(32)(text) for text in options.operator_key)
+    return LogTrust(log, tuple(read_log_key(text, COSIGNATURE) for text in options.witness_key), operators)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Locks that operators have countersigned (docs/fairness.md, seen).
+
+WITNESS_CLOCK_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An operator's word, by its key, that it has seen the lock of a round."""
+
+    type: Text
+    room: Bytes16
+    round: U64
+    public_key: Hash
+    seen_ms: U64
+    signature: Annotated[bytes, hex_of(64)]
+
+
+def check_seen(r: Round, seen: Sequence[Seen], trust: LogTrust, report: Report) -> None:
+    """Each countersignature is one of this lock. Whose key it is, only the operator can say: --operator-key."""
+    for line in seen:
+        name = f"lock seen by {line.public_key.hex()}"
+        if not ed25519_verifies(line.public_key, b"keno1:seen" + r.lock + u64(line.seen_ms), line.signature):
+            report.fail(name, "the key did not sign that it has seen this lock")
+        elif line.seen_ms < r.lock_ms - WITNESS_CLOCK_MS:
+            report.fail(name, f"at {line.seen_ms}, but the lock is of {r.lock_ms}")
+        else:
+            known = "" if line.public_key in trust.operators else "; whose key this is was not given (--operator-key)"
+            report.ok(name, f"at {line.seen_ms}{seen_ahead(r, line)}{known}")
+    for key in trust.operators:
+        if all(line.public_key != key for line in seen):
+            report.missing(f"lock seen by {key.hex()}", "the bundle has no countersignature of this key")
+
+
+def seen_ahead(r: Round, line: Seen) -> str:
+    if r.profile != "B":
+        return ""
+    return ", before its beacon was out" if line.seen_ms < drand_time_ms(r.beacon_round) else ", after its beacon"
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -141,6 +141,16 @@ class StoredBet(Shape):
     inclusion: Inclusion | None
 
 
+class SeenLock(Shape):
+    """A lock that you have countersigned; the evidence of the round shows it, without your name."""
+
+    round: RoundName
+    lock: HashHex
+    seen_ms: Ms
+    key_id: str
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
+
+
 class PlayerLimitsSet(Shape):
     """What a player may bet in a round from now on; null is no limit."""
 
