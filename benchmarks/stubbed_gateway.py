@@ -22,8 +22,7 @@ async def _accept_all(service: BetService, bets: Sequence[BetRow]) -> list[Place
     await asyncio.sleep(0)
     now_ms = time.time_ns() // 10**6
     rows = [PlacedRow(Outcome.ACCEPTED, next(_ids), 1, 1, bet.room_id, bytes(32), now_ms) for bet in bets]
-    receipts = service._receipts(list(zip(bets, rows, strict=True)))
-    return [Placed(Outcome.ACCEPTED, receipt) for receipt in receipts]
+    return service._answers(bets, rows)
 
 
 if __name__ == "__main__":

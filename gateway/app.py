@@ -66,7 +66,7 @@ def create_app(platform: Platform) -> Litestar:
         guards=[operator_signature(entrance)],
         route_handlers=[
             *bets.routes(platform.bets),
-            *rooms.routes(platform.rooms),
+            *rooms.routes(platform.rooms, platform.seen),
             *wallet.routes(platform.wallet),
             *statement.routes(platform.wallet),
             *access.routes(platform.access, config.proxies_count),
@@ -99,7 +99,7 @@ def create_app(platform: Platform) -> Litestar:
             staff.router(platform.staff, [by_address, of_our_pages(origins, ())], config.proxies_count),
             *bets.placing_routes(Desk(entrance, platform.bets)),
             public,
-            *keys.routes(platform.identity.response_key, platform.signing_keys),
+            *keys.routes([platform.identity.response_key.jwk, platform.receipt_key.jwk], platform.signing_keys),
             *health.routes(Health(platform.pool, platform.redis)),
         ],
         exception_handlers=_exception_handlers(),

@@ -18,10 +18,12 @@ from keno.bets.outcome import Outcome
 from keno.bets.player_request import decode_player_bet, own_transaction_id
 from keno.bets.request import AskedBet, BetRequest, decode, decode_batch
 from keno.bets.service import BetService, Placed
+from keno.fairness.receipts import Proof
 from keno.identity.sessions import Session
 from keno.requests import RequestError
 
 _CREATED: Final = 201
+_HASH_DIGITS: Final = 64
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 Asked = Sequence[AskedBet | RequestError]
@@ -83,9 +85,29 @@ class _Round(msgspec.Struct, gc=False):
     number: int
 
 
+class _Batch(msgspec.Struct, gc=False):
+    count: int
+    index: int
+    path: list[str]
+
+
 class _Receipt(msgspec.Struct, gc=False):
     leaf: str
     leaf_hash: str
+    key_id: str
+    signature: str
+    batch: _Batch | None
+
+
+def receipt_of(leaf: bytes, leaf_hash: bytes, proof: Proof) -> _Receipt:
+    """A receipt as it is shown: the leaf, and the platform's signature on it."""
+    alone = proof.leaves_count == 1
+    batch = None if alone else _Batch(proof.leaves_count, proof.leaf_index, _hashes(proof.path.hex()))
+    return _Receipt(leaf.hex(), leaf_hash.hex(), proof.key_id, proof.signature.hex(), batch)
+
+
+def _hashes(digits: str) -> list[str]:
+    return [digits[at : at + _HASH_DIGITS] for at in range(0, len(digits), _HASH_DIGITS)]
 
 
 class _Bet(msgspec.Struct, gc=False):
@@ -134,8 +156,8 @@ def _refusal(request: BetRequest, outcome: Outcome) -> Answer:
 
 
 def _bet(bet: AskedBet, placed: Placed) -> _Bet:
-    request, receipt = bet[0], placed.receipt
-    assert receipt is not None  # noqa: S101 - a bet that stands
+    request, receipt, proof = bet[0], placed.receipt, placed.proof
+    assert receipt is not None and proof is not None  # noqa: S101, PT018 - a bet that stands
     return _Bet(
         str(receipt.bet_id),
         request.transaction_id,
@@ -147,5 +169,5 @@ def _bet(bet: AskedBet, placed: Placed) -> _Bet:
         request.currency,
         receipt.paytable.hex(),
         receipt.accepted_ms,
-        _Receipt(receipt.leaf.hex(), receipt.leaf_hash.hex()),
+        receipt_of(receipt.leaf, receipt.leaf_hash, proof),
     )

@@ -125,6 +125,14 @@ KINDS: Final = MappingProxyType(
         "last_key": Kind(409, "Last key", "Add another key first: without any you could sign nothing."),
         "own_address_left_out": Kind(409, "Your own address left out", "Set networks that you call from."),
         "round_not_open": Kind(409, "Round not open", "Bet on a round before its lock, or name the room instead."),
+        "round_not_locked": Kind(409, "Round not locked", "Countersign once GET /v1/rounds/{round_id} shows a lock."),
+        "lock_differs": Kind(
+            409, "Not the lock of this round", "If we showed you this lock, keep what shows it: a round has one lock."
+        ),
+        "seen_invalid": Kind(
+            422, "Wrong countersignature", 'Sign "keno1:seen", the 32 bytes of the lock and u64 seen_ms with key_id.'
+        ),
+        "seen_before": Kind(409, "Countersigned before", "Nothing is left to do: the first countersignature stands."),
         "room_closed": Kind(409, "Room closed", "Use an open room of GET /v1/rooms."),
         "currency_not_offered": Kind(
             422, "Currency not offered", "Use a currency of yours that the room's rules offer."

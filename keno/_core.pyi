@@ -17,6 +17,7 @@ from typing_extensions import Buffer
 __all__ = [
     "CoreError",
     "EpochKey",
+    "MerkleTree",
     "Settled",
     "SettlementStream",
     "Terms",
@@ -41,6 +42,7 @@ __all__ = [
     "merkle_verify",
     "picks_mask",
     "pre_hash",
+    "receipt_batch",
     "result_hash",
     "settle",
     "void_hash",
@@ -169,6 +171,32 @@ def merkle_verify(root: Buffer, leaf_hash: Buffer, index: int, size: int, path: 
 
     A path that is too short, too long or leads elsewhere is False; one with an entry of another length than 32 bytes
     raises `CoreError`.
+    """
+
+@final
+class MerkleTree:
+    """A whole tree in memory, 64 bytes a leaf, for the paths of many of its leaves. Immutable."""
+
+    def __new__(cls, hashes: Buffer) -> MerkleTree:
+        """`hashes` are the leaf hashes in order, 32 bytes each."""
+
+    def __len__(self) -> int: ...
+    @property
+    def root(self) -> bytes:
+        """The root; `SHA256("")` of no leaves."""
+
+    def path(self, index: int) -> list[bytes]:
+        """The inclusion path of the leaf at `index` (from 0), from the leaf upwards."""
+
+    def index_of(self, leaf_hash: Buffer) -> int | None:
+        """Which leaf has this hash, the first where several have; None where none has."""
+
+def receipt_batch(places: Buffer, leaf_hashes: Buffer) -> tuple[bytes, list[bytes]]:
+    """What is signed for the bets of a batch, and the path of each in the batch's tree, 32 bytes a step, leaf first.
+
+    `places` has 32 bytes a bet: room (16), round (8), accepted_ms (8); `leaf_hashes` the hash of its leaf. In the tree
+    of the batch the leaf of a bet is its statement, `"keno1:receipt" room u64 round leaf_hash u64 accepted_ms`. The
+    message is `"keno1:batch" u32 count root`, and of one bet alone its statement; then its path is empty.
     """
 
 # Picks.

@@ -26,6 +26,8 @@ from keno.fairness.beacons.local import LocalBeacon
 from keno.fairness.log.sequencer import LogKeys, Sequencer
 from keno.fairness.log.service import LogService
 from keno.fairness.log.witnesses import Witnesses, parse_witnesses
+from keno.fairness.receipts import ReceiptKey
+from keno.fairness.seen import SeenLocks
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
 from keno.identity.access import AccessService
@@ -84,10 +86,12 @@ class Platform:
     sessions: SessionService
     staff: StaffService
     rooms: RoomService
+    receipt_key: ReceiptKey
     bets: BetService
     wallet: WalletService
     reporting: ReportingService
     evidence: EvidenceService
+    seen: SeenLocks
     log_keys: LogKeys
     log: LogService
     streams: Streams
@@ -198,7 +202,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         stack.push_async_callback(bus.close)
         evidence = EvidenceService(pool, keys.privacy)
         log_keys = LogKeys(pool, keys.platform, config.log_origin)
-        bets = BetService(pool, keys.privacy)
+        receipt_key = ReceiptKey(keys.platform)
+        bets = BetService(pool, keys.privacy, receipt_key)
         stack.push_async_callback(bets.close)
         signing_keys = SigningKeys(pool, keys.platform)
         refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
@@ -224,10 +229,12 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0]),
             staff=StaffService(pool, redis, keys.platform),
             rooms=RoomService(pool, config.shards, beacon_chain),
+            receipt_key=receipt_key,
             bets=bets,
             wallet=WalletService(pool),
             reporting=ReportingService(pool),
             evidence=evidence,
+            seen=SeenLocks(pool),
             log_keys=log_keys,
             log=LogService(pool, log_keys),
             streams=streams,

@@ -6,6 +6,7 @@ server, and nothing of the server imports it: it was written from the protocol a
 
     python -I -S verifier.py [--quiet | --json] [--drand FILE] [--log-key KEY] [--witness-key KEY]... FILE...
     keno-verify --bls FILE...                         where py_ecc is installed
+    keno-verify receipt [--jwks FILE] [--evidence BUNDLE] FILE...     whether accepted bets are in the lock
 
 Exit status: 0 all that had to be checked is right; 1 a violation; 2 malformed input or wrong use; 3 nothing is wrong,
 but necessary evidence is missing. Over several rounds the worst counts: 2, then 1, then 3.
@@ -580,7 +581,7 @@ def read_leaf(data: bytes) -> Bet:
 # A file of bundles: what is in it, and whether each line belongs to a round.
 
 Key = tuple[str, *tuple[bytes | int, ...]]
-Line: TypeAlias = "Document | Epoch | BeaconChain | Round | Payouts | Logged"
+Line: TypeAlias = "Document | Epoch | BeaconChain | Round | Payouts | Logged | Seen"
 
 
 def read_line(text: str) -> tuple[Key, Line]:
@@ -607,9 +608,17 @@ def read_new_line(text: str) -> tuple[Key, Line]:
     if kind == "payouts":
         payouts = Payouts(**record(line, readers(Payouts)))
         return ("payouts", payouts.room, payouts.round), payouts
+    return read_later_line(kind, line)
+
+
+def read_later_line(kind: Any, line: Any) -> tuple[Key, Line]:
+    """A line that a bundle has once others have put the round into a log or seen its lock."""
     if kind == "log":
         logged = Logged(**record(line, readers(Logged)))
         return ("log", logged.room, logged.round), logged
+    if kind == "seen":
+        seen = Seen(**record(line, readers(Seen)))
+        return ("seen", seen.room, seen.round, seen.public_key), seen
     raise MalformedError("not an object of a known type")
 
 
@@ -648,6 +657,10 @@ class Evidence:
             self._line_numbers.setdefault(key, line_number)
             self._copies[key] += 1
         self.rounds = [line for line in self.lines.values() if isinstance(line, Round)]
+        self._seen: dict[tuple[bytes, int], list[Seen]] = {}
+        for line in self.lines.values():
+            if isinstance(line, Seen):
+                self._seen.setdefault((line.room, line.round), []).append(line)
         if self.rounds:
             self._find_strangers()
             self._find_overlapping_epochs()
@@ -672,6 +685,9 @@ class Evidence:
         line = self.lines.get(("log", r.room, r.round))
         return line if isinstance(line, Logged) else None
 
+    def seen(self, r: Round) -> "list[Seen]":
+        return self._seen.get((r.room, r.round), [])
+
     def _find_strangers(self) -> None:
         """Each line must belong to a round. Each bundle of a file may bring its own copy of a document or epoch."""
         owners: Counter[Key] = Counter()
@@ -694,11 +710,13 @@ class Evidence:
             named_by_rules = isinstance(line, BeaconChain) or (isinstance(line, Document) and line.kind == "paytable")
             if rules_missing and named_by_rules:
                 continue  # which of them belong here, the missing rules would say
-            if not owners[key]:
+            # Any number of operators may have seen the lock of a round, each once.
+            uses = owners[("round", line.room, line.round)] if isinstance(line, Seen) else owners[key]
+            if not uses:
                 self.faults.append(
                     f"line {self._line_numbers[key]}: this {key[0]} line belongs to no round of the file"
                 )
-            elif self._copies[key] > owners[key]:
+            elif self._copies[key] > uses:
                 self.faults.append(
                     f"line {self._line_numbers[key]}: this {key[0]} line is there {self._copies[key]} times"
                 )
@@ -758,16 +776,13 @@ def shown(value: object) -> str:
     return value.hex() or "nothing" if isinstance(value, bytes) else str(value)
 
 
-class Report:
-    """What was found out about one round."""
+class Findings:
+    """Verdicts, and what they come to."""
 
-    def __init__(self, r: Round) -> None:
-        self.round = r
+    def __init__(self) -> None:
         self.checks: list[Check] = []
         self.failed = 0
         self.unproved = 0
-        self.totals: dict[str, Any] = {}
-        self.local_beacon = False
 
     def ok(self, name: str, detail: str = "") -> None:
         self.checks.append(Check(name, OK, detail) if detail else passed(name))
@@ -801,6 +816,16 @@ class Report:
     @property
     def status(self) -> int:
         return VIOLATION if self.failed else INCOMPLETE if self.unproved else VERIFIED
+
+
+class Report(Findings):
+    """What was found out about one round."""
+
+    def __init__(self, r: Round) -> None:
+        super().__init__()
+        self.round = r
+        self.totals: dict[str, Any] = {}
+        self.local_beacon = False
 
     @property
     def profile_proved(self) -> str | None:
@@ -857,6 +882,7 @@ def verify_round(
         due = check_payouts(r, rules, paytables, bets, report, numbers=numbers, paid=evidence.payouts(r))
         add_totals(report, bets, due, "payout_minor")
     check_log(r, epoch, evidence.logged(r), trust, report)
+    check_seen(r, evidence.seen(r), trust, report)
     return report
 
 
@@ -1120,7 +1146,7 @@ def check_beacon(r: Round, drand: Mapping[int, bytes] | None, bls: Bls | None, r
         report.equal("beacon signature", drand[r.beacon_round], r.beacon_sig)
 
 
-def check_lock(r: Round, report: Report) -> None:
+def check_lock(r: Round, report: Findings) -> None:
     """The lock commits, before the seed is known, to all that enters the round."""
     times = u64(r.lock_ms) + u64(r.beacon_round)
     parts = (r.context, r.commit, r.rules, r.bets_root, u64(r.bets_count), times, r.prev_lock)
@@ -1374,10 +1400,11 @@ def read_log_key(text: str, kind: int) -> LogKey:
 
 
 class LogTrust(NamedTuple):
-    """The keys that the auditor brought: of the log, and of the witnesses that must have cosigned."""
+    """The keys that the auditor brought: of the log, its witnesses, and operators; those must have signed."""
 
     log: LogKey | None = None
     witnesses: tuple[LogKey, ...] = ()
+    operators: tuple[bytes, ...] = ()
 
 
 NO_TRUST = LogTrust()
@@ -1535,11 +1562,420 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="a witness that must have cosigned; repeatable",
     )
+    parser.add_argument(
+        "--operator-key",
+        action="append",
+        default=[],
+        metavar="HEX",
+        help="the Ed25519 key of an operator that must have countersigned each lock; repeatable",
+    )
 
 
 def read_log_trust(options: argparse.Namespace) -> LogTrust:
     log = None if options.log_key is None else read_log_key(options.log_key, LOG_SIGNATURE)
-    return LogTrust(log, tuple(read_log_key(text, COSIGNATURE) for text in options.witness_key))
+    operators = tuple(hex_of(32)(text) for text in options.operator_key)
+    return LogTrust(log, tuple(read_log_key(text, COSIGNATURE) for text in options.witness_key), operators)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Locks that operators have countersigned (docs/fairness.md, seen).
+
+WITNESS_CLOCK_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An operator's word, by its key, that it has seen the lock of a round."""
+
+    type: Text
+    room: Bytes16
+    round: U64
+    public_key: Hash
+    seen_ms: U64
+    signature: Annotated[bytes, hex_of(64)]
+
+
+def check_seen(r: Round, seen: Sequence[Seen], trust: LogTrust, report: Report) -> None:
+    """Each countersignature is one of this lock. Whose key it is, only the operator can say: --operator-key."""
+    for line in seen:
+        name = f"lock seen by {line.public_key.hex()}"
+        if not ed25519_verifies(line.public_key, b"keno1:seen" + r.lock + u64(line.seen_ms), line.signature):
+            report.fail(name, "the key did not sign that it has seen this lock")
+        elif line.seen_ms < r.lock_ms - WITNESS_CLOCK_MS:
+            report.fail(name, f"at {line.seen_ms}, but the lock is of {r.lock_ms}")
+        else:
+            known = "" if line.public_key in trust.operators else "; whose key this is was not given (--operator-key)"
+            report.ok(name, f"at {line.seen_ms}{seen_ahead(r, line)}{known}")
+    for key in trust.operators:
+        if all(line.public_key != key for line in seen):
+            report.missing(f"lock seen by {key.hex()}", "the bundle has no countersignature of this key")
+
+
+def seen_ahead(r: Round, line: Seen) -> str:
+    if r.profile != "B":
+        return ""
+    return ", before its beacon was out" if line.seen_ms < drand_time_ms(r.beacon_round) else ", after its beacon"
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Receipts (docs/fairness.md): what the platform signed when it accepted a bet, held against the bets of the lock.
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Where a bet's statement is in the tree of the bets that were accepted together."""
+
+    count: U32
+    index: U32
+    path: Hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """Where the lock has the bet, as the platform says."""
+
+    lock: Hash
+    bets_root: Hash
+    bets_count: U64
+    index: U64
+    path: Hashes
+
+
+def anything(value: Any) -> Any:
+    return value
+
+
+def maybe(read: Reader) -> Reader:
+    return lambda value: None if value is None else read(value)
+
+
+def uuid_bytes(value: Any) -> bytes:
+    if not re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", string(value)):
+        raise MalformedError("not a UUID")
+    return bytes.fromhex(value.replace("-", ""))
+
+
+def decimal(value: Any) -> int:
+    if not re.fullmatch("0|[1-9][0-9]{0,18}", string(value)):
+        raise MalformedError("not an id in digits")
+    return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The receipt of a bet: its leaf, and the signature of the key `key_id` on its statement or its batch."""
+
+    leaf: Annotated[bytes, any_hex]
+    leaf_hash: Hash
+    key_id: Text
+    signature: Annotated[bytes, hex_of(64)]
+    batch: Annotated[Batch | None, maybe(lambda value: Batch(**record(value, readers(Batch))))]
+
+
+def round_number(value: Any) -> int:
+    """The number of a bet's round, whose phase an answer has or has not."""
+    fields: dict[str, Reader] = {"id": decimal, "number": integer(64)}
+    if type(value) is dict and "phase" in value:
+        fields["phase"] = string
+    number: int = record(value, fields)["number"]
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A bet with its receipt, as the API answers it. `inclusion` is None before the lock, and where it is not there."""
+
+    bet_id: Annotated[int, decimal]
+    transaction_id: Annotated[Any, maybe(string)]
+    round: Annotated[int, round_number]
+    room: Annotated[bytes, uuid_bytes]
+    player: Text
+    picks: Annotated[list[int], list_of(integer(8))]
+    stake_minor: U64
+    currency: Text
+    paytable: Hash
+    accepted_ms: U64
+    receipt: Annotated[Signed, lambda value: Signed(**record(value, readers(Signed)))]
+    inclusion: Inclusion | None = None
+
+    @property
+    def name(self) -> str:
+        return f"receipt of bet {self.bet_id} in round {self.round} of room {self.room.hex()}"
+
+    @property
+    def statement(self) -> bytes:
+        """What the platform says: that it accepted a bet of this hash, in this round, at this time."""
+        context = self.room + u64(self.round)
+        return b"keno1:receipt" + context + self.receipt.leaf_hash + u64(self.accepted_ms)
+
+    @property
+    def message(self) -> bytes | None:
+        """What must be signed; None where the path leads nowhere."""
+        batch = self.receipt.batch
+        if batch is None:
+            return self.statement
+        root = root_from_path(leaf_hash(self.statement), batch.index, batch.count, batch.path)
+        return None if root is None else b"keno1:batch" + u32(batch.count) + root
+
+
+def read_inclusion(value: Any) -> Inclusion | None:
+    return None if value is None else Inclusion(**record(value, readers(Inclusion)))
+
+
+def read_receipt(value: Any) -> Receipt:
+    # What an answer has once the round is over.
+    later: dict[str, Reader] = {"result": anything, "inclusion": read_inclusion}
+    if type(value) is dict:
+        later = {key: read for key, read in later.items() if key in value}
+    members = record(value, readers(Receipt) | later)
+    members.pop("result", None)
+    return Receipt(**members)
+
+
+def receipts_in(value: Any) -> list[Receipt]:
+    """The receipts of an answer: of a bet, of a batch of bets, of a frame that has one."""
+    if type(value) is dict and type(value.get("results")) is list:
+        return [read_receipt(each["bet"]) for each in value["results"] if type(each) is dict and "bet" in each]
+    return [read_receipt(value["bet"] if type(value) is dict and "bet" in value else value)]
+
+
+def read_receipts(data: bytes) -> list[Receipt]:
+    """The receipts of a file: one answer of the API, or one a line."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise MalformedError("not UTF-8") from None
+    lines = [line for line in text.split("\n") if line.strip()]
+    try:
+        values = [strict_json(text)]
+    except MalformedError:
+        values = [strict_json(line) for line in lines] if len(lines) > 1 else []
+        if not values:
+            raise
+    receipts = [receipt for value in values for receipt in receipts_in(value)]
+    if not receipts:
+        raise MalformedError("no receipt in it")
+    return receipts
+
+
+def key_id_of(public_key: bytes) -> str:
+    """The thumbprint of RFC 7638, by which a receipt names the key that signed it."""
+    members = f'{{"crv":"Ed25519","kty":"OKP","x":"{to_base64url(public_key)}"}}'
+    return to_base64url(sha256(members.encode()))
+
+
+def to_base64url(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode().translate(BASE64URL).rstrip("=")
+
+
+BASE64URL = str.maketrans("+/", "-_")
+
+
+def read_key_set(path: str) -> dict[str, bytes]:
+    """The Ed25519 keys of a JSON Web Key Set (RFC 7517) by their thumbprints."""
+    try:
+        keys = strict_json(read_file(path).decode())["keys"]
+        points = [key["x"] for key in keys if (key["kty"], key.get("crv")) == ("OKP", "Ed25519")]
+        public = [from_base64(x.translate({ord("-"): "+", ord("_"): "/"}) + "=" * (-len(x) % 4)) for x in points]
+    except (UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        raise MalformedError("not a JSON Web Key Set") from None
+    return {key_id_of(key): key for key in public if len(key) == 32}
+
+
+class ReceiptReport(Findings):
+    """What was found out about one receipt. `omitted`: it proves that the lock leaves its bet out."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        super().__init__()
+        self.receipt = receipt
+        self.genuine = False
+        self.included = False
+        self.omitted = False
+
+    @property
+    def summary(self) -> str:
+        if self.omitted:
+            verdict = "VIOLATION, the platform accepted this bet and left it out: the receipt proves the omission"
+        elif self.status == VIOLATION:
+            verdict = f"VIOLATION, checks failed: {self.failed}"
+        elif self.status == INCOMPLETE:
+            verdict = f"incomplete, checks without their evidence: {self.unproved}"
+        else:
+            verdict = f"verified, {'signed, and in the lock' if self.included else 'signed; no evidence was given'}"
+        return f"{self.receipt.name}: {verdict}"
+
+
+def verify_receipt(receipt: Receipt, keys: Mapping[str, bytes], evidence: Evidence | None) -> ReceiptReport:
+    """All checks of one receipt. `keys` are the platform's, by key id."""
+    report = ReceiptReport(receipt)
+    check_leaf(receipt, report)
+    check_receipt_signature(receipt, keys, report)
+    check_inclusion_path(receipt, report)
+    if evidence is None:
+        report.skip("included in the lock", "no evidence of the round is given (--evidence)")
+        return report
+    r = evidence.lines.get(("round", receipt.room, receipt.round))
+    if evidence.faults:
+        report.fail("evidence", f"faults in the lines of the evidence: {'; '.join(evidence.faults[:FAULTS_SHOWN_MAX])}")
+    if isinstance(r, Round):
+        check_included(receipt, r, report)
+    else:
+        report.missing("included in the lock", "the evidence does not have this round")
+    return report
+
+
+def check_leaf(receipt: Receipt, report: Findings) -> None:
+    """The leaf that the receipt is about is this bet."""
+    leaf = receipt.receipt.leaf
+    report.equal("leaf hash", leaf_hash(leaf), receipt.receipt.leaf_hash)
+    if len(leaf) != LEAF.size:
+        report.fail("leaf", f"{len(leaf)} bytes, a bet's leaf has {LEAF.size}")
+        return
+    bet = read_leaf(leaf)
+    numbers = [number for number in range(1, NUMBERS + 1) if bet.picks >> number - 1 & 1]
+    stated = {
+        "bet": (int.from_bytes(bet.id), receipt.bet_id),
+        "player": (bet.account, sha256(b"keno1:account", bet.operator, receipt.player.encode())),
+        "picks": (numbers, sorted(receipt.picks)),
+        "stake": (bet.stake_minor, receipt.stake_minor),
+        "currency": (currency_code(bet.currency), receipt.currency),
+        "paytable": (bet.paytable, receipt.paytable),
+    }
+    wrong = [
+        f"the leaf has {shown(of)}, the answer {shown(said)} as {name}"
+        for name, (of, said) in stated.items()
+        if of != said
+    ]
+    report.faultless("leaf", wrong)
+
+
+def check_receipt_signature(receipt: Receipt, keys: Mapping[str, bytes], report: ReceiptReport) -> None:
+    """The platform signed that it accepted the bet: by itself, or the tree of the bets accepted with it."""
+    key, message = keys.get(receipt.receipt.key_id), receipt.message
+    if message is None:
+        report.fail("receipt signature", "no tree of this size has this path")
+    elif key is None:
+        report.missing("receipt signature", f"no key {receipt.receipt.key_id!a} of the platform is given (--jwks)")
+    elif ed25519_verifies(key, message, receipt.receipt.signature):
+        report.genuine = True
+        report.ok("receipt signature")
+    else:
+        report.fail("receipt signature", "it is not the platform's: this receipt proves nothing")
+
+
+def check_inclusion_path(receipt: Receipt, report: Findings) -> None:
+    """The path that came with the bet leads to the root that it names; whose root that is, the evidence says."""
+    proof = receipt.inclusion
+    if proof is not None:
+        root = root_from_path(receipt.receipt.leaf_hash, proof.index, proof.bets_count, proof.path)
+        report.equal("inclusion path", shown(root), shown(proof.bets_root))
+
+
+def check_included(receipt: Receipt, r: Round, report: ReceiptReport) -> None:
+    """The bet is among those that the round's lock commits to."""
+    hashes = r.bet_leaves if r.bets is None else [leaf_hash(leaf) for leaf in r.bets]
+    assert hashes is not None  # read_round: one of the two is there
+    failed = report.failed
+    report.equal("bets_count", len(hashes), r.bets_count)
+    report.equal("bets_root", root_of_hashes(hashes), r.bets_root)
+    check_lock(r, report)
+    if report.failed > failed:
+        report.missing("included in the lock", "the evidence does not show the bets of its lock")
+        return
+    proof = receipt.inclusion
+    if proof is not None:
+        report.equal("inclusion of this lock", (r.lock.hex(), r.bets_count), (proof.lock.hex(), proof.bets_count))
+    if receipt.receipt.leaf_hash in hashes:
+        report.included = True
+        report.ok("included in the lock", f"as {hashes.index(receipt.receipt.leaf_hash)} of {len(hashes)}")
+    elif report.genuine:
+        report.omitted = True
+        said = f"the platform signed that it accepted this bet in this round at {receipt.accepted_ms}"
+        report.fail("included in the lock", f"{said}; it is none of the {len(hashes)} bets of lock {r.lock.hex()}")
+    else:
+        report.missing(
+            "included in the lock", "the lock does not have the bet, but nobody signed for having accepted it"
+        )
+
+
+def receipt_lines(path: str, reports: Iterable[ReceiptReport], quiet: bool) -> Iterable[str]:
+    for report in reports:
+        if not quiet:
+            yield report.receipt.name
+            yield from check_lines(report)
+        yield report.summary
+
+
+def receipt_object(reports: Mapping[str, Sequence[ReceiptReport] | MalformedError], status: int) -> dict[str, Any]:
+    """The same as one JSON object, for programs."""
+    return {
+        "exit_status": status,
+        "files": [
+            {
+                "file": path,
+                "malformed": str(found) if isinstance(found, MalformedError) else None,
+                "receipts": [
+                    {
+                        "room": report.receipt.room.hex(),
+                        "round": report.receipt.round,
+                        "bet_id": str(report.receipt.bet_id),
+                        "exit_status": report.status,
+                        "verdict": report.summary.partition(": ")[2],
+                        "omitted": report.omitted,
+                        "checks": [check._asdict() for check in report.checks],
+                    }
+                    for report in (() if isinstance(found, MalformedError) else found)
+                ],
+            }
+            for path, found in reports.items()
+        ],
+    }
+
+
+def receipt_main(argv: Sequence[str]) -> int:
+    """The command `keno-verify receipt`. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="keno-verify receipt", description="Verify the receipts of bets, and hold them against the evidence."
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="answers to bets as they came, one or one a line")
+    parser.add_argument("--evidence", metavar="BUNDLE", help="the evidence of the rounds, in one file")
+    parser.add_argument("--jwks", metavar="FILE", help="the platform's keys: /.well-known/jwks.json as you saved it")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="one JSON object for programs")
+    output.add_argument("--quiet", action="store_true", help="only the verdict of each receipt")
+    options = parser.parse_args(argv)
+    reading = options.jwks
+    try:
+        keys = {} if options.jwks is None else read_key_set(options.jwks)
+        reading = options.evidence
+        evidence = None if options.evidence is None else Evidence(read_file(options.evidence))
+    except MalformedError as error:
+        print(ascii(reading), f"malformed: {error}", file=sys.stderr)
+        return MALFORMED
+    reports = {path: try_verify_receipts(path, keys, evidence) for path in options.files}
+    statuses = [
+        MALFORMED if isinstance(found, MalformedError) else worst(report.status for report in found)
+        for found in reports.values()
+    ]
+    status = worst(statuses)
+    if options.json:
+        return print_lines([json.dumps(receipt_object(reports, status))], status)
+    lines: list[str] = []
+    for path, found in reports.items():
+        if isinstance(found, MalformedError):
+            lines.append(f"{path}: malformed: {found}")
+        else:
+            lines += receipt_lines(path, found, options.quiet)
+    return print_lines(lines, status)
+
+
+def try_verify_receipts(
+    path: str, keys: Mapping[str, bytes], evidence: Evidence | None
+) -> list[ReceiptReport] | MalformedError:
+    try:
+        return [verify_receipt(receipt, keys, evidence) for receipt in read_receipts(read_file(path))]
+    except MalformedError as error:
+        return error
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -1633,6 +2069,11 @@ def read_drand(path: str) -> dict[int, bytes]:
 LABELS = {OK: "ok          ", FAIL: "FAIL        ", MISSING: "not checked ", SKIPPED: "not checked "}
 
 
+def check_lines(report: Findings) -> Iterable[str]:
+    for check in report.checks:
+        yield f"  {LABELS[check.verdict]} {check.name}{': ' if check.detail else ''}{check.detail}"
+
+
 def text_lines(files: Iterable[FileReport], quiet: bool) -> Iterable[str]:
     for file in files:
         if file.malformed is not None:
@@ -1642,8 +2083,7 @@ def text_lines(files: Iterable[FileReport], quiet: bool) -> Iterable[str]:
         for report in file.rounds:
             if not quiet:
                 yield report.round.name
-                for check in report.checks:
-                    yield f"  {LABELS[check.verdict]} {check.name}{': ' if check.detail else ''}{check.detail}"
+                yield from check_lines(report)
                 yield f"  totals       bets: {report.totals['bets']}"
                 for code, sums in report.totals.get("currencies", {}).items():
                     yield f"  totals       {code}: " + ", ".join(f"{key} {value}" for key, value in sums.items())
@@ -1684,6 +2124,9 @@ def json_object(files: Iterable[FileReport], status: int) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command `keno-verify`. Returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] == "receipt":
+        return receipt_main(argv[1:])
     parser = argparse.ArgumentParser(
         prog="keno-verify", description="Verify rounds of keno from their evidence bundles."
     )
@@ -1724,6 +2167,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             gc.enable()
     status = worst(file.status for file in files)
     lines = [json.dumps(json_object(files, status))] if options.json else text_lines(files, options.quiet)
+    return print_lines(lines, status)
+
+
+def print_lines(lines: Iterable[str], status: int) -> int:
+    """Prints what was found out; returns `status`."""
     try:
         for line in lines:
             # Names in the evidence must not be able to print a line of their own.

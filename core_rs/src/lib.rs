@@ -15,9 +15,11 @@ pub mod leaves;
 pub mod merkle;
 pub mod paytable;
 pub mod picks;
+pub mod receipts;
 pub mod settle;
 pub mod stream;
 pub mod totals;
+pub mod tree;
 mod wins;
 
 #[cfg(feature = "python")]

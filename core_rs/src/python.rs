@@ -20,6 +20,7 @@ use crate::{Hash, beacon as beacons, draw as draws, merkle, paytable, settle as 
 
 mod epoch_key;
 mod stream;
+mod trees;
 
 mod exception {
     #![allow(missing_docs)] // The macro writes the type.
@@ -135,7 +136,10 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::{Settled, Terms, epoch_key::EpochKey, exception::CoreError, stream::SettlementStream};
+    use super::{
+        Settled, Terms, epoch_key::EpochKey, exception::CoreError, stream::SettlementStream, trees::MerkleTree,
+        trees::receipt_batch,
+    };
 
     #[pyfunction]
     fn commit<'py>(py: Python<'py>, room: Octets<'py>, round_number: Int<u64>, seed: Octets<'py>) -> Digest<'py> {

@@ -1,6 +1,8 @@
 //! Merkle trees against known values and against the recursive definition of RFC 9162.
 
 use keno_core::merkle::{leaf_hash, node_hash, path, root, verify};
+use keno_core::receipts::Batch;
+use keno_core::tree::Tree;
 use keno_core::{Hash, keno1};
 use proptest::prelude::*;
 
@@ -59,6 +61,21 @@ fn a_leaf_outside_of_the_tree_has_no_path() {
 }
 
 #[test]
+fn a_bet_alone_in_its_batch_is_signed_as_its_statement() {
+    let batch = Batch::new(&[7; 32], &[9; 32]).unwrap();
+    assert_eq!(batch.message, [b"keno1:receipt".as_slice(), &[7; 24], &[9; 32], &[7; 8]].concat());
+    assert_eq!(batch.tree.path(0).unwrap().count(), 0);
+}
+
+#[test]
+fn a_batch_of_no_bet_or_of_columns_of_different_lengths_is_refused() {
+    for (places, leaf_hashes) in [(0, 0), (1, 0), (0, 1), (2, 1)] {
+        assert!(Batch::new(&vec![0; places * 32], &vec![0; leaf_hashes * 32]).is_err());
+    }
+    assert!(Batch::new(&[0; 33], &[0; 32]).is_err());
+}
+
+#[test]
 fn a_tree_of_the_largest_size_ends_without_overflow() {
     let leaf = hashes(1)[0];
     assert!(!verify(&leaf, &leaf, u64::MAX - 1, u64::MAX, &[leaf; 64]));
@@ -72,6 +89,35 @@ proptest! {
     fn the_streamed_root_is_the_defined_one(size in 0_usize..300) {
         let leaves = hashes(size);
         prop_assert_eq!(root(leaves.iter().copied()), defined_root(&leaves));
+    }
+
+    #[test]
+    fn a_kept_tree_has_the_root_and_paths_that_are_computed_anew(size in 0_usize..70) {
+        let leaves = hashes(size);
+        let tree = Tree::new(leaves.clone());
+        prop_assert_eq!(tree.root(), defined_root(&leaves));
+        for (index, leaf) in leaves.iter().enumerate() {
+            let kept: Vec<Hash> = tree.path(index).unwrap().copied().collect();
+            prop_assert_eq!(kept, path(&|leaf| leaves[leaf], size, index).unwrap());
+            prop_assert_eq!(tree.index_of(leaf), Some(index));
+        }
+        prop_assert!(tree.path(size).is_err());
+        prop_assert_eq!(tree.index_of(&[0; 32]), None);
+    }
+
+    #[test]
+    fn the_statement_of_every_bet_is_under_the_signed_root_of_its_batch(size in 2_usize..80) {
+        let leaves = hashes(size);
+        let places: Vec<u8> = (0..size).flat_map(|at| [at as u8; 32]).collect();
+        let batch = Batch::new(&places, &leaves.concat()).unwrap();
+        let (head, tree) = batch.message.split_at(15);
+        prop_assert_eq!(head, [b"keno1:batch".as_slice(), &(size as u32).to_be_bytes()].concat());
+        for (index, leaf) in leaves.iter().enumerate() {
+            let (context, accepted_ms) = ([index as u8; 24], [index as u8; 8]);
+            let statement = leaf_hash(&[b"keno1:receipt", &context, leaf, &accepted_ms]);
+            let proof: Vec<Hash> = batch.tree.path(index).unwrap().copied().collect();
+            prop_assert!(verify(tree.try_into().unwrap(), &statement, index as u64, size as u64, &proof));
+        }
     }
 
     #[test]

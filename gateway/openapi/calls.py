@@ -16,6 +16,7 @@ from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX
 from keno.bets.limits import PlayerLimits
 from keno.bets.player_request import PlayerBetRequest
 from keno.bets.request import BATCH_BETS_MAX, StrictBet
+from keno.fairness.seen import SeenRequest
 from keno.identity.access import KeyRequest, NetworksRequest
 from keno.identity.launch import ExchangeRequest, LaunchRequest, RefreshRequest
 from keno.identity.staff import LoginRequest
@@ -101,6 +102,10 @@ _OPERATOR: Final = (
          shapes.Rounds, query=_ROUNDS_PAGE, codes=("room_not_found",)),
     Call("GET", "/v1/rounds/{round_id}", "round", "Rooms and rounds", "A round", "signed", shapes.Round,
          codes=("round_not_found",)),
+    Call("POST", "/v1/rounds/{round_id}/seen", "countersign", "Rooms and rounds", "Countersign a lock", "signed",
+         shapes.SeenLock, 201, SeenRequest, replayed=True,
+         codes=("round_not_found", "round_not_locked", "lock_differs", "key_not_found", "seen_invalid",
+                "seen_before")),
     Call("POST", "/v1/wallets/{player}/deposits", "deposit", "Wallets", "Money for a player", "signed",
          shapes.MovedMoney, 201, MovementRequest, codes=(*_MOVE_CODES, "balance_limit"), replayed=True),
     Call("POST", "/v1/wallets/{player}/withdrawals", "withdraw", "Wallets", "Money from a player", "signed",

@@ -53,11 +53,26 @@ class RoundState(RoundName):
     phase: Phase
 
 
-class Receipt(Shape):
-    """What the round's lock commits to: the bet as bytes, and their hash."""
+class ReceiptBatch(Shape):
+    """Where the bet is in the tree of the bets that were accepted together: leaf `index` of `count`, and its path."""
 
-    leaf: Annotated[str, Meta(pattern=r"^[0-9a-f]+\Z")]
+    count: Annotated[int, Meta(ge=2)]
+    index: Count
+    path: list[HashHex]
+
+
+class Receipt(Shape):
+    """What the round's lock commits to, and our signature on having accepted it.
+
+    `leaf` is the bet as bytes, `leaf_hash` their hash. The key is that of `key_id` in our JWKS. Without a batch the
+    signature is of this bet's statement, with one it is of the batch's tree.
+    """
+
+    leaf: Annotated[str, Meta(pattern=r"^[0-9a-f]{276}\Z")]
     leaf_hash: HashHex
+    key_id: str
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
+    batch: ReceiptBatch | None
 
 
 class PlacedBet(Shape):
@@ -98,6 +113,16 @@ class BetResult(Shape):
     credited_ms: Ms | None
 
 
+class Inclusion(Shape):
+    """Where the round's lock has the bet: leaf `index` of `bets_count` under `bets_root`, and the path to it."""
+
+    lock: HashHex
+    bets_root: HashHex
+    bets_count: Annotated[int, Meta(ge=1)]
+    index: Count
+    path: list[HashHex]
+
+
 class StoredBet(Shape):
     """A bet as it stands. `transaction_id` is null for a player whose operator placed it."""
 
@@ -113,6 +138,17 @@ class StoredBet(Shape):
     accepted_ms: Ms
     receipt: Receipt
     result: BetResult | None
+    inclusion: Inclusion | None
+
+
+class SeenLock(Shape):
+    """A lock that you have countersigned; the evidence of the round shows it, without your name."""
+
+    round: RoundName
+    lock: HashHex
+    seen_ms: Ms
+    key_id: str
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
 
 
 class PlayerLimitsSet(Shape):

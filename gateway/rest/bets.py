@@ -14,12 +14,11 @@ from gateway.auth.guard import SignedRequest, peer, read_body, received, signed_
 from gateway.bodies import require_json
 from gateway.desk import Desk
 from gateway.http import decimal_id, is_a, response
-from gateway.placing import BATCH, BET, BetCall
+from gateway.placing import BATCH, BET, BetCall, receipt_of
 from gateway.problems import ProblemError
 from keno.bets.limits import PlayerLimits, decode_limits
-from keno.bets.service import BetService
+from keno.bets.service import BetService, FoundBet
 from keno.bets.store import StoredBet
-from keno.fairness import leaves
 from keno.game.numbers import mask_picks
 from keno.requests import PlayerReference, quoted_fields, refuse_repeated_fields
 
@@ -34,7 +33,7 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
         found = await bets.find(request.user.id, decimal_id(bet_id, "bet_not_found"))
         if found is None:
             raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
-        return signed_response(request, json_answer(stored_bet(*found)))
+        return signed_response(request, json_answer(stored_bet(found)))
 
     @put("/players/{player:str}/limits")
     async def limit(request: SignedRequest, player: FromPath[str]) -> Response[bytes]:
@@ -67,8 +66,9 @@ def _placing(desk: Desk, call: BetCall) -> HTTPRouteHandler:
     return place
 
 
-def stored_bet(bet: StoredBet, leaf: bytes) -> dict[str, Any]:
-    """A bet as it stands, with its receipt and, once its round is settled, its result."""
+def stored_bet(found: FoundBet) -> dict[str, Any]:
+    """A bet as it stands, with its receipt and, once its round is that far, its place in the lock and its result."""
+    bet = found.stored
     return {
         "bet_id": str(bet.bet_id),
         "transaction_id": bet.transaction_id,
@@ -80,8 +80,23 @@ def stored_bet(bet: StoredBet, leaf: bytes) -> dict[str, Any]:
         "currency": bet.currency,
         "paytable": bet.paytable.hex(),
         "accepted_ms": bet.accepted_ms,
-        "receipt": {"leaf": leaf.hex(), "leaf_hash": leaves.leaf_hashes(leaf)[0].hex()},
+        "receipt": receipt_of(found.leaf, found.leaf_hash, found.proof),
         "result": _result(bet),
+        "inclusion": _inclusion(found),
+    }
+
+
+def _inclusion(found: FoundBet) -> dict[str, Any] | None:
+    """Where the round's lock has the bet, once there is one."""
+    proof, stored = found.inclusion, found.stored
+    if proof is None or stored.lock is None:
+        return None
+    return {
+        "lock": stored.lock.hex(),
+        "bets_root": proof.root.hex(),
+        "bets_count": proof.size,
+        "index": proof.leaf_index,
+        "path": [each.hex() for each in proof.path],
     }
 
 

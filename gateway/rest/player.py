@@ -44,10 +44,10 @@ def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
     async def look_up(request: PlayerRequest, bet_id: FromPath[str]) -> Response[bytes]:
         session = request.user
         found = await bets.find(session.operator_id, decimal_id(bet_id, "bet_not_found"))
-        if found is None or found[0].player != session.player:
+        if found is None or found.stored.player != session.player:
             raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
-        own_id = own_transaction_id(session.player_id, found[0].transaction_id)
-        return response(json_answer(stored_bet(*found) | {"transaction_id": own_id}))
+        own_id = own_transaction_id(session.player_id, found.stored.transaction_id)
+        return response(json_answer(stored_bet(found) | {"transaction_id": own_id}))
 
     @get("/history")
     async def history(request: PlayerRequest) -> Response[bytes]:

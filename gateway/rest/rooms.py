@@ -1,26 +1,30 @@
-"""Rooms and rounds as an operator sees them: the shared rooms and its own. Another operator's are not there."""
+"""Rooms and rounds as an operator sees them, and that it has seen a lock. Another operator's rooms are not there."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from litestar import Response, get
+import msgspec
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from gateway.answers import json_answer
 from gateway.auth.guard import SignedRequest, signed_response
+from gateway.bodies import require_json
 from gateway.http import decimal_id, query_of, uuid_id
 from gateway.problems import ProblemError
-from keno.requests import ID_MAX
+from keno.fairness.seen import SeenLocks, SeenRequest, decode_seen
+from keno.requests import ID_MAX, quoted_fields, refuse_repeated_fields
 from keno.rounds.service import RoomService
 from keno.rounds.store import Room, Round
 
 PAGE_ROUNDS: Final = 50
 PAGE_ROUNDS_MAX: Final = 200
+_SEEN_FIELDS: Final = quoted_fields(SeenRequest)
 
 
-def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
+def routes(rooms: RoomService, seen: SeenLocks) -> list[HTTPRouteHandler]:
     """The handlers, behind the operator's signature."""
 
     async def visible(request: SignedRequest, room: str) -> Room:
@@ -47,14 +51,29 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
         page = {"rounds": [round_members(each) for each in found], "next_before": found[-1].number if more else None}
         return signed_response(request, json_answer(page))
 
-    @get("/rounds/{round_id:str}")
-    async def one_round(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
+    async def visible_round(request: SignedRequest, round_id: str) -> Round:
         found = await rooms.round(decimal_id(round_id, "round_not_found"), request.user.id)
         if found is None:
             raise ProblemError("round_not_found", f"you have no round {round_id}")
-        return signed_response(request, json_answer(round_members(found)))
+        return found
 
-    return [all_rooms, one_room, rounds_of_room, one_round]
+    @get("/rounds/{round_id:str}")
+    async def one_round(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
+        return signed_response(request, json_answer(round_members(await visible_round(request, round_id))))
+
+    @post("/rounds/{round_id:str}/seen")
+    async def countersign(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
+        require_json(request.headers.get("content-type"))
+        body = await request.body()
+        asked = decode_seen(body)
+        refuse_repeated_fields(body, _SEEN_FIELDS)
+        found = await visible_round(request, round_id)
+        stands = await seen.add(request.user.id, found.id, asked)
+        replayed = {"Idempotent-Replayed": "true"} if stands.replayed else None
+        answer = {"round": {"id": str(found.id), "number": found.number}, **msgspec.structs.asdict(asked)}
+        return signed_response(request, json_answer(answer, status=201, headers=replayed))
+
+    return [all_rooms, one_room, rounds_of_room, one_round, countersign]
 
 
 def _room(room: Room) -> dict[str, Any]:

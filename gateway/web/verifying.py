@@ -25,6 +25,7 @@ MODULES: Final = (
         "draw.mjs",
         "rules.mjs",
         "bets.mjs",
+        "seen.mjs",
     ),
     *("verify.mjs", "page.mjs"),
 )

@@ -1,6 +1,7 @@
 """Places bets and tells what became of them. Everything of a bet but HTTP and sockets is behind `BetService.place`."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,9 +15,11 @@ from keno.bets.limits import OperatorLimits, PlayerLimits
 from keno.bets.outcome import Outcome
 from keno.bets.request import AskedBet, BetRequest, request_fingerprints
 from keno.fairness import keno1, leaves
+from keno.fairness.receipts import Proof, ReceiptKey, place
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.reporting.store import log_admin_action
+from keno.rounds.bet_trees import BetTrees, Inclusion
 
 ATTEMPTS = 3
 """How often a batch is tried that waits too long for others; its callers wait meanwhile."""
@@ -38,21 +41,37 @@ class Receipt(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """The answer to a bet; the receipt is there for the outcomes ACCEPTED and DUPLICATE."""
+    """The answer to a bet; receipt and proof are there for the outcomes ACCEPTED and DUPLICATE.
+
+    A duplicate has the receipt of the first time, and always the proof of the bet by itself.
+    """
 
     outcome: Outcome
     receipt: Receipt | None = None
+    proof: Proof | None = None
+
+
+class FoundBet(NamedTuple):
+    """A bet as it stands, its leaf, the proof of its receipt, and, once its round is sealed, where the lock has it."""
+
+    stored: store.StoredBet
+    leaf: bytes
+    leaf_hash: bytes
+    proof: Proof
+    inclusion: Inclusion | None
 
 
 _COMPANY_MIN = 64
 
 
 class BetService:
-    """Accepts bets in batches. `privacy_key` salts the leaves of bets."""
+    """Accepts bets in batches. `privacy_key` salts the leaves of bets, `receipt_key` signs what was accepted."""
 
-    def __init__(self, pool: asyncpg.Pool, privacy_key: bytes) -> None:
+    def __init__(self, pool: asyncpg.Pool, privacy_key: bytes, receipt_key: ReceiptKey) -> None:
         self._pool = pool
         self._privacy_key = privacy_key
+        self._receipt_key = receipt_key
+        self._trees = BetTrees(pool, privacy_key)
         self._batcher: Batcher[store.BetRow, Placed] = Batcher(
             self._place_batch, Placed(Outcome.OVERLOADED), company_min=_COMPANY_MIN
         )
@@ -67,8 +86,8 @@ class BetService:
         """Places bets that came together; an answer each, in their order."""
         return await self._batcher.submit_all(_rows(operator_id, asked))
 
-    async def find(self, operator_id: UUID, bet_id: int) -> tuple[store.StoredBet, bytes] | None:
-        """An operator's bet and its leaf; None where it has no such bet."""
+    async def find(self, operator_id: UUID, bet_id: int) -> FoundBet | None:
+        """An operator's bet; None where it has no such bet."""
         stored = await store.bet_by_id(self._pool, operator_id, bet_id)
         if stored is None:
             return None
@@ -81,7 +100,13 @@ class BetService:
             stored.currency,
             stored.paytable,
         )
-        return stored, leaves.salted(self._privacy_key, unsalted)
+        leaf = leaves.salted(self._privacy_key, unsalted)
+        leaf_hash = leaves.packed_hashes(leaf)
+        proof = self._receipt_key.prove(place(stored.room_id, stored.round_number, stored.accepted_ms), leaf_hash)[0]
+        inclusion = None
+        if stored.bets_root is not None:
+            inclusion = await self._trees.inclusion(stored.round_id, stored.bets_root, leaf_hash)
+        return FoundBet(stored, leaf, leaf_hash, proof, inclusion)
 
     async def limit_player(self, operator_id: UUID, player: str, limits: PlayerLimits) -> bool:
         """Replaces what an operator's player may bet in a round; False where the player has no such account."""
@@ -103,6 +128,7 @@ class BetService:
     async def close(self) -> None:
         """Waits for the bets that are on their way."""
         await self._batcher.close()
+        await self._trees.close()
 
     async def _place_batch(self, bets: Sequence[store.BetRow]) -> list[Placed]:
         conn = self._kept.pop() if self._kept else await self._pool.acquire()
@@ -117,15 +143,30 @@ class BetService:
             while self._kept:
                 await self._pool.release(self._kept.pop())
         failpoints.reach("bets.committed")
-        receipts = iter(
-            self._receipts([(bet, row) for bet, row in zip(bets, rows, strict=True) if row.bet_id is not None])
-        )
-        return [Placed(row.outcome, next(receipts) if row.bet_id is not None else None) for row in rows]
+        return self._answers(bets, rows)
 
-    def _receipts(self, standing: Sequence[tuple[store.BetRow, store.PlacedRow]]) -> list[Receipt]:
+    def _answers(self, bets: Sequence[store.BetRow], rows: Sequence[store.PlacedRow]) -> list[Placed]:
+        standing = [(bet, row) for bet, row in zip(bets, rows, strict=True) if row.bet_id is not None]
         salted = leaves.salted(self._privacy_key, b"".join([_unsalted(bet, row) for bet, row in standing]))
-        each = zip(standing, leaves.split(salted), leaves.leaf_hashes(salted), strict=True)
-        return [_receipt(row, leaf, leaf_hash) for (_, row), leaf, leaf_hash in each]
+        hashes = leaves.leaf_hashes(salted)
+        proofs = self._proofs([row for _, row in standing], hashes)
+        each = zip(standing, leaves.split(salted), hashes, proofs, strict=True)
+        stand = iter(
+            [Placed(row.outcome, _receipt(row, leaf, leaf_hash), proof) for (_, row), leaf, leaf_hash, proof in each]
+        )
+        return [Placed(row.outcome) if row.bet_id is None else next(stand) for row in rows]
+
+    def _proofs(self, rows: Sequence[store.PlacedRow], hashes: Sequence[bytes]) -> list[Proof]:
+        """New bets are proved together; a duplicate by itself, so that it is told the same whenever it comes."""
+        places = [_place_of(row) for row in rows]
+        fresh = [row.outcome is Outcome.ACCEPTED for row in rows]
+        if all(fresh):
+            return self._receipt_key.prove(b"".join(places), b"".join(hashes)) if fresh else []
+        prove = self._receipt_key.prove
+        together = b"".join(compress(places, fresh)), b"".join(compress(hashes, fresh))
+        proved = iter(prove(*together) if any(fresh) else [])
+        each = zip(fresh, places, hashes, strict=True)
+        return [next(proved) if new else prove(where, leaf_hash)[0] for new, where, leaf_hash in each]
 
 
 def _rows(operator_id: UUID, asked: Sequence[AskedBet]) -> list[store.BetRow]:
@@ -172,6 +213,11 @@ def _unsalted(bet: store.BetRow, row: store.PlacedRow) -> bytes:
     operator = bet.operator_id.bytes
     account = keno1.account_hash(operator, bet.player)
     return leaves.unsalted_leaf(row.bet_id, operator, account, bet.picks, bet.stake_minor, bet.currency, row.paytable)
+
+
+def _place_of(row: store.PlacedRow) -> bytes:
+    assert row.room_id is not None and row.round_number is not None and row.accepted_ms is not None  # noqa: S101, PT018 - a bet that stands
+    return place(row.room_id, row.round_number, row.accepted_ms)
 
 
 def _receipt(row: store.PlacedRow, leaf: bytes, leaf_hash: bytes) -> Receipt:

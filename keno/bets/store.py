@@ -151,6 +151,8 @@ class StoredBet:
     payout_minor: int | None
     cut_minor: int | None
     credited_ms: int | None
+    lock: bytes | None
+    bets_root: bytes | None
 
 
 async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet | None:
@@ -159,7 +161,7 @@ async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet
         """
         SELECT b.id, b.operator_id, b.transaction_id, b.round_id, r.number, r.room_id, r.phase, player.reference,
             player.account_hash, b.picks, b.stake_minor, t.currency, t.paytable_hash, b.accepted_ms, p.hits,
-            p.payout_minor, p.cut_minor, c.credited_ms
+            p.payout_minor, p.cut_minor, c.credited_ms, r.lock_hash, r.bets_root
         FROM bets AS b
         JOIN rounds AS r ON r.id = b.round_id
         JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms

@@ -93,6 +93,20 @@ def auditor_bundle(
     return _lines(*lines)
 
 
+def seen_lines(room: bytes, number: int, seen: Iterable[tuple[bytes, int, bytes]]) -> bytes:
+    """The lines that show who has seen the lock: (public key, time in milliseconds, signature) of operators.
+
+    A key names its operator to who knows it, and nobody else: operators are not named in public bundles.
+    """
+    head = {"type": "seen", "room": room.hex(), "round": number}
+    return _lines(
+        *(
+            head | {"public_key": key.hex(), "seen_ms": seen_ms, "signature": signature.hex()}
+            for key, seen_ms, signature in seen
+        )
+    )
+
+
 def log_line(room: bytes, number: int, checkpoint: str, entries: Iterable[tuple[int, bytes, Sequence[bytes]]]) -> bytes:
     """The line that shows a round to be in the public log: (index, entry, path) of its entries under one checkpoint."""
     shown = [{"index": index, "entry": data.hex(), "path": _hexes(path)} for index, data, path in entries]

@@ -10,6 +10,7 @@ from struct import Struct
 from keno import _core
 
 LEAF_BYTES = 138
+Tree = _core.MerkleTree
 # Ids have 16 bytes, of which ours fill 8. Text shorter than its field ends in zeros.
 _UNSALTED = Struct(">QQ16s32s10sQ8s32s")
 

@@ -32,6 +32,7 @@ class EvidenceService:
             paytables = await store.paytable_documents(conn, ended.lock.rules)
             leaves = evidence.bet_leaves(self._privacy_key, await store.round_bets(conn, round_id))
             payouts = await store.round_payouts(conn, round_id) if auditor else None
+            seen = await store.seen_locks(conn, round_id)
             # Asked last: what was there before this answer was read whole.
             if await store.is_archived(conn, round_id):
                 raise ArchivedError(f"the bets of round {round_id} are archived")
@@ -39,7 +40,11 @@ class EvidenceService:
             made = evidence.public_bundle(ended, paytables, leaves)
         else:
             made = evidence.auditor_bundle(ended, paytables, leaves, payouts)
-        return made + await self._log_line(round_id, ended.lock.room, ended.lock.number)
+        room, number = ended.lock.room, ended.lock.number
+        witnessed = evidence.seen_lines(
+            room, number, [(each.public_key, each.seen_ms, each.signature) for each in seen]
+        )
+        return made + witnessed + await self._log_line(round_id, room, number)
 
     async def _log_line(self, round_id: int, room: bytes, number: int) -> bytes:
         """Nothing while the log does not show the round's epoch, lock and outcome under one checkpoint."""

@@ -5,6 +5,7 @@ The vault's statements run under its own database role; nothing else can read an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -366,3 +367,59 @@ async def round_payouts(conn: Executor, round_id: int) -> list[EvidencePayout]:
         "SELECT bet_id, hits, payout_minor, cut_minor FROM payouts WHERE round_id = $1 ORDER BY bet_id", round_id
     )
     return [EvidencePayout(*row.values()) for row in rows]
+
+
+class SeenLock(NamedTuple):
+    """A lock that an operator has countersigned with this key (32 bytes), in which it says when it saw it."""
+
+    lock: bytes
+    public_key: bytes
+    seen_ms: int
+    signature: bytes
+
+
+class LockedRound(NamedTuple):
+    """A round with its lock, when it was locked, and what time it is."""
+
+    lock: bytes
+    locked_ms: int
+    now_ms: int
+
+
+async def locked_round(conn: Executor, round_id: int) -> LockedRound | None:
+    """A round's lock; None where it has none yet."""
+    row = await conn.fetchrow(
+        "SELECT lock_hash, locked_ms, now_ms() FROM rounds WHERE id = $1 AND lock_hash IS NOT NULL", round_id
+    )
+    return None if row is None else LockedRound(*row.values())
+
+
+async def add_seen_lock(conn: Executor, round_id: int, operator_id: UUID, seen: SeenLock) -> bool:
+    """Stores what an operator countersigned; False where it has countersigned for this round before."""
+    status = await conn.execute(
+        "INSERT INTO seen_locks (round_id, operator_id, lock_hash, public_key, seen_ms, signature) "
+        "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        round_id,
+        operator_id,
+        *seen,
+    )
+    return status == "INSERT 0 1"
+
+
+async def seen_lock(conn: Executor, round_id: int, operator_id: UUID) -> SeenLock | None:
+    """What an operator countersigned for a round."""
+    row = await conn.fetchrow(
+        "SELECT lock_hash, public_key, seen_ms, signature FROM seen_locks WHERE round_id = $1 AND operator_id = $2",
+        round_id,
+        operator_id,
+    )
+    return None if row is None else SeenLock(*row.values())
+
+
+async def seen_locks(conn: Executor, round_id: int) -> list[SeenLock]:
+    """What all operators countersigned for a round, by their keys."""
+    rows = await conn.fetch(
+        "SELECT lock_hash, public_key, seen_ms, signature FROM seen_locks WHERE round_id = $1 ORDER BY public_key",
+        round_id,
+    )
+    return [SeenLock(*row.values()) for row in rows]

@@ -9,17 +9,16 @@ No answer can pass for a request: their signature bases begin with different com
 from __future__ import annotations
 
 import hmac
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b64encode
 from hashlib import sha256
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from keno.identity.operators import KnownKey
 from keno.identity.signature import HmacSecret
-from keno.identity.tokens import ALGORITHM
+from keno.infra.published_key import PublishedKey
 
 COMPONENTS: Final = '("@status" "content-digest" "signature";req)'
 
@@ -28,16 +27,9 @@ class ResponseKey:
     """The key that answers to holders of Ed25519 keys are signed with, derived from the platform key (32 bytes)."""
 
     def __init__(self, platform_key: bytes) -> None:
-        seed = HKDF(SHA256(), 32, salt=None, info=b"keno:response-key:ed25519").derive(platform_key)
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        self._x = _base64url(self._key.public_key().public_bytes_raw())
-        # The thumbprint of RFC 7638, so that a key names itself.
-        self.id = _base64url(sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{self._x}"}}'.encode()).digest())
-
-    @property
-    def jwk(self) -> dict[str, str]:
-        """The public key as a JSON Web Key (RFC 7517, RFC 8037)."""
-        return {"kty": "OKP", "crv": "Ed25519", "kid": self.id, "use": "sig", "alg": ALGORITHM, "x": self._x}
+        info = b"keno:response-key:ed25519"
+        self._key = PublishedKey(HKDF(SHA256(), 32, salt=None, info=info).derive(platform_key))
+        self.id, self.jwk = self._key.id, self._key.jwk
 
     def sign(self, status: int, body: bytes, request_signature: str, requester: KnownKey, now_s: int) -> dict[str, str]:
         """The headers of a signed answer: Content-Digest, Signature-Input, Signature.
@@ -63,7 +55,3 @@ def response_base(status: int, content_digest: str, request_signature: str, para
         f'"@status": {status}\n"content-digest": {content_digest}\n"signature";req: {request_signature}\n'
         f'"@signature-params": {params}'
     ).encode("ascii")
-
-
-def _base64url(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()

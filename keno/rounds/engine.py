@@ -22,10 +22,11 @@ from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.infra.transient import is_transient
 from keno.rounds import metrics, store
+from keno.rounds.bet_trees import read_leaf_hashes
 
 LARGE_BETS = 5_000
 """Rounds of more bets are read beside the ticks: so many take some 50 ms."""
-_CHUNK_BETS = 20_000
+_HASH_BYTES = 32
 _ROUNDS_MAX = 1_000
 """The most rounds of a statement, so that none of them holds up the locks of others for long."""
 _REST_MIN_S = 0.005
@@ -154,18 +155,8 @@ class Engine:
         return trees
 
     async def _read_large(self, round_id: int) -> Tree:
-        hashes: list[bytes] = []
-        count, last_bet_id = 0, 0
-        while True:
-            async with self._pool.acquire() as conn:
-                (read,) = await store.unsalted_leaves(conn, [round_id], last_bet_id, _CHUNK_BETS)
-            if read.last_bet_id is None:
-                return Tree(await asyncio.to_thread(leaves.root_of_hashes, b"".join(hashes)), count)
-            hashes.append(await asyncio.to_thread(self._leaf_hashes, read.unsalted))
-            count, last_bet_id = count + read.bets_count, read.last_bet_id
-
-    def _leaf_hashes(self, unsalted: bytes) -> bytes:
-        return leaves.packed_hashes(leaves.salted(self._privacy_key, unsalted))
+        hashes = await read_leaf_hashes(self._pool, self._privacy_key, round_id)
+        return Tree(await asyncio.to_thread(leaves.root_of_hashes, hashes), len(hashes) // _HASH_BYTES)
 
     async def _draw(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         drawn = []

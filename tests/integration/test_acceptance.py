@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 from support.money import DEFAULT_PAYTABLE, OTHER_PAYTABLE, STAKE_MAX_MINOR, Floor, open_floor
-from support.rounds import PRIVACY_KEY
+from support.rounds import PRIVACY_KEY, RECEIPT_KEY
 
 from keno.bets.outcome import Outcome
 from keno.bets.request import BetRequest
@@ -82,7 +82,7 @@ async def test_the_receipt_is_the_leaf_of_exactly_this_bet(floor: Floor) -> None
     assert placed.receipt.leaf == leaves.salted(PRIVACY_KEY, unsalted)
     found = await floor.hall.bets.find(floor.operator_id, placed.receipt.bet_id)
     assert found is not None
-    assert found[1] == placed.receipt.leaf
+    assert (found.leaf, found.leaf_hash, found.proof) == (placed.receipt.leaf, placed.receipt.leaf_hash, placed.proof)
     assert await floor.hall.bets.find(await floor.add_operator("EUR"), placed.receipt.bet_id) is None
 
 
@@ -349,7 +349,7 @@ async def faulty_bets(floor: Floor) -> list[tuple[Outcome, dict[str, Any]]]:
 
 
 async def test_a_service_places_what_arrives_together_in_the_order_of_its_arrival(floor: Floor) -> None:
-    service = BetService(floor.pool, PRIVACY_KEY)
+    service = BetService(floor.pool, PRIVACY_KEY, RECEIPT_KEY)
     placed = await asyncio.gather(
         *(service.place(floor.operator_id, *request(floor, f"t{number}", stake_minor=10_000)) for number in range(12)),
         service.place(floor.operator_id, *request(floor, "t3", stake_minor=10_000)),

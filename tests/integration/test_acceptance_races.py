@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from support.databases import Database
 from support.money import Floor, open_floor
-from support.rounds import PRIVACY_KEY
+from support.rounds import PRIVACY_KEY, RECEIPT_KEY
 
 from keno.bets.limits import OperatorLimits
 from keno.bets.outcome import Outcome
@@ -44,7 +44,7 @@ async def gateways(database: Database, count: int = GATEWAYS) -> AsyncIterator[l
         services = []
         for _ in range(count):
             pool = await stack.enter_async_context(await create_pool(database.app_url, connections_max=1))
-            services.append(BetService(pool, PRIVACY_KEY))
+            services.append(BetService(pool, PRIVACY_KEY, RECEIPT_KEY))
             stack.push_async_callback(services[-1].close)
         yield services
 

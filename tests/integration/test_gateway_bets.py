@@ -71,7 +71,7 @@ async def test_a_bet_is_answered_with_its_round_and_a_receipt(gateway: Gateway, 
     assert len(bytes.fromhex(placed["receipt"]["leaf_hash"])) == 32
     assert "idempotent-replayed" not in response.headers
     looked_up = (await casino.get(f"/v1/bets/{placed['bet_id']}")).json()
-    assert looked_up == placed | {"round": placed["round"] | {"phase": "open"}, "result": None}
+    assert looked_up == placed | {"round": placed["round"] | {"phase": "open"}, "result": None, "inclusion": None}
     balances = (await casino.get("/v1/wallets/p-1")).json()
     assert balances == {"player": "p-1", "balances": [{"currency": "EUR", "balance_minor": 9_900}]}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.money import Floor, open_floor
-from support.rounds import PRIVACY_KEY
+from support.rounds import PRIVACY_KEY, RECEIPT_KEY
 
 from keno.bets.outcome import Outcome
 from keno.bets.request import BetRequest
@@ -173,7 +173,7 @@ async def test_a_service_has_the_outcomes_of_its_bets_placed_in_the_order_of_the
 ) -> None:
     await new_house(floor, deposited)
     model = Model(dict(deposited))
-    service = BetService(floor.pool, PRIVACY_KEY)
+    service = BetService(floor.pool, PRIVACY_KEY, RECEIPT_KEY)
     for turn in turns:
         placed = await asyncio.gather(
             *(

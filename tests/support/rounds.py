@@ -22,6 +22,7 @@ from keno.bets.request import BetRequest
 from keno.bets.service import BetService, Placed
 from keno.bets.settler import Settler
 from keno.fairness import keno1
+from keno.fairness.receipts import ReceiptKey
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
 from keno.game import rules
@@ -43,6 +44,7 @@ EPOCH_ROUNDS = 4
 ROUNDS_AHEAD = 2
 WRAPPING_KEY = bytes(range(32))
 PRIVACY_KEY = bytes(range(32, 64))
+RECEIPT_KEY = ReceiptKey(bytes(range(64, 96)))
 
 _VERIFIER = Path(keno.__file__).parent / "verifier.py"
 
@@ -309,7 +311,7 @@ async def open_hall(app_pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool
         owner_pool=owner_pool,
         clock=clock,
         rooms=RoomService(app_pool),
-        bets=BetService(app_pool, PRIVACY_KEY),
+        bets=BetService(app_pool, PRIVACY_KEY, RECEIPT_KEY),
         settler=Settler(app_pool),
         evidence=EvidenceService(app_pool, PRIVACY_KEY),
         scheduler=ShardLeader(app_pool, "the scheduler"),

@@ -54,6 +54,18 @@ export async function hmacUnder(key) {
   return async (hex) => hexOf(new Uint8Array(await globalThis.crypto.subtle.sign("HMAC", imported, bytesOf(hex))));
 }
 
+/** Whether `signature` is the key's on `message`, all in hex; null where this machine's WebCrypto has no Ed25519. */
+export async function ed25519Verifies(publicKey, message, signature) {
+  const { subtle } = globalThis.crypto;
+  try {
+    const key = await subtle.importKey("raw", bytesOf(publicKey), { name: "Ed25519" }, false, ["verify"]);
+    return await subtle.verify({ name: "Ed25519" }, key, bytesOf(signature), bytesOf(message));
+  } catch (error) {
+    if (!(error instanceof globalThis.DOMException)) throw error;
+    return error.name === "NotSupportedError" ? null : false; // else the key is no point of the curve
+  }
+}
+
 export function leafHash(leaf) {
   return sha256(`00${leaf}`);
 }

@@ -15,6 +15,7 @@ export class Evidence {
   constructor() {
     this.faults = [];
     this.rounds = [];
+    this.seen = new Map(); // by room and round: the lines of operators
     this.kept = new Map(); // by what rounds call a line: { line, number, copies }
   }
 
@@ -39,6 +40,11 @@ export class Evidence {
   /** What shows a round in the public log, if anything. */
   loggedOf(round) {
     return this.find("log", round.room, round.round);
+  }
+
+  /** What operators say who have seen the lock of a round. */
+  seenOf(round) {
+    return this.seen.get(`${round.room} ${round.round}`) ?? [];
   }
 
   /** The payouts listed for a round, or null. */
@@ -118,6 +124,7 @@ function nameOf(line) {
   if (line.type === "document") return `document ${line.hash}`;
   if (line.type === "epoch") return `epoch ${line.room} ${line.first} ${line.count}`;
   if (line.type === "chain") return `chain ${line.hash}`;
+  if (line.type === "seen") return `seen ${line.room} ${line.round} ${line.public_key}`;
   return `${line.type} ${line.room} ${line.round}`;
 }
 
@@ -127,6 +134,10 @@ function keep(evidence, line, number) {
   if (before === undefined) {
     evidence.kept.set(name, { line, number, copies: 1 });
     if (line.type === "round") evidence.rounds.push(line);
+    if (line.type === "seen") {
+      const of = `${line.room} ${line.round}`;
+      evidence.seen.set(of, [...(evidence.seen.get(of) ?? []), line]);
+    }
     return;
   }
   before.copies += 1;
@@ -161,7 +172,9 @@ function findStrangers(evidence) {
   for (const [name, { line, number, copies }] of evidence.kept) {
     // Which of them belong here, missing rules would say.
     if (!allRulesKnown && (line.type === "chain" || line.kind === "paytable")) continue;
-    const used = uses.get(name) ?? 0;
+    // Any number of operators may have seen the lock of a round, each once.
+    const owner = line.type === "seen" ? `round ${line.room} ${line.round}` : name;
+    const used = uses.get(owner) ?? 0;
     if (used === 0) {
       evidence.faults.push(`line ${number}: this ${line.type} line belongs to no round of the file`);
     } else if (copies > used) {

@@ -66,6 +66,7 @@ const LOG = {
   checkpoint: (value) => checkpointOf(string(value)),
   entries: list(object(LOG_ENTRY), 3),
 };
+const SEEN = { type: string, room: ROOM, round: U64, public_key: HASH, seen_ms: U64, signature: hex(64) };
 const ROUND = {
   type: string,
   profile: oneOf("S", "E", "B"),
@@ -99,6 +100,7 @@ export function lineOf(value) {
   if (type === "payouts") return object(PAYOUTS)(value);
   if (type === "chain") return object(CHAIN)(value);
   if (type === "log") return object(LOG)(value);
+  if (type === "seen") return object(SEEN)(value);
   if (type === "round") return roundOf(value);
   throw new Malformed("not an object of a known type");
 }

@@ -19,6 +19,7 @@ import { Malformed } from "./json.mjs";
 import { checkLog } from "./log.mjs";
 import { FileReport, Report } from "./report.mjs";
 import { checkPaytables, checkRules } from "./rules.mjs";
+import { checkSeen } from "./seen.mjs";
 
 /**
  * Verifies every round of some files. A file is { name, bytes } with a Uint8Array, or { name, unreadable } with a reason.
@@ -68,5 +69,6 @@ async function verifyRound(round, evidence, chain, drand) {
     checkPayouts(round, rules, paytables, bets, numbers, evidence.payoutsOf(round), report);
   }
   await checkLog(round, epoch, evidence.loggedOf(round), report);
+  await checkSeen(round, evidence.seenOf(round), report);
   return report;
 }

@@ -1,0 +1,49 @@
+"""Receipts: the platform's signature on what it accepted, with which a bet that is left out can be shown.
+
+What is signed stands in docs/fairness.md and is put together by the core; why a batch has one signature, and a bet that
+is asked for again one of its own, in decision 0034. Nothing is stored: a receipt can be made again from the bet.
+"""
+
+from struct import Struct
+from typing import NamedTuple
+from uuid import UUID
+
+from keno import _core
+from keno.infra import keywrap
+from keno.infra.published_key import PublishedKey
+
+_PLACE = Struct(">16sQQ")
+
+
+def place(room_id: UUID, round_number: int, accepted_ms: int) -> bytes:
+    """Where and when a bet was accepted, 32 bytes."""
+    return _PLACE.pack(room_id.bytes, round_number, accepted_ms)
+
+
+class Proof(NamedTuple):
+    """The signature (64 bytes) of a key on a bet's statement or, of several leaves, on the tree of its batch.
+
+    The bet is the leaf of `leaf_index` among `leaves_count`; `path` has 32 bytes a hash, the nearest first. Flat, since
+    there is one for every bet.
+    """
+
+    key_id: str
+    signature: bytes
+    leaves_count: int
+    leaf_index: int
+    path: bytes
+
+
+class ReceiptKey(PublishedKey):
+    """The key of receipts, derived from the platform key (32 bytes): for good, like the receipts."""
+
+    def __init__(self, platform_key: bytes) -> None:
+        super().__init__(keywrap.derive(platform_key, b"keno:receipt-key"))
+
+    def prove(self, places: bytes, leaf_hashes: bytes) -> list[Proof]:
+        """The proofs of bets that were accepted together, at least one, under one signature; always the same for the
+        same bets. Of each there is its place, and the hash of its leaf.
+        """
+        message, paths = _core.receipt_batch(places, leaf_hashes)
+        key_id, signature, count = self.id, self.sign(message), len(paths)
+        return [Proof(key_id, signature, count, index, path) for index, path in enumerate(paths)]
