@@ -6,7 +6,21 @@ from contextlib import AbstractContextManager, nullcontext
 
 from keno.bootstrap import Platform
 from keno.infra.bus import Bus
-from workers import beacons, health, log, notifier, relay, reporting, runner, scheduler, settler, storage, vault, wallet
+from workers import (
+    anchor,
+    beacons,
+    health,
+    log,
+    notifier,
+    relay,
+    reporting,
+    runner,
+    scheduler,
+    settler,
+    storage,
+    vault,
+    wallet,
+)
 
 STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
@@ -16,6 +30,7 @@ STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "storage": storage.run,
     "log": log.run,
     "beacons": beacons.run,
+    "anchor": anchor.run,
 }
 """Workers that look for work themselves."""
 
