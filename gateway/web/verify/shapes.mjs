@@ -66,6 +66,18 @@ const LOG = {
   checkpoint: (value) => checkpointOf(string(value)),
   entries: list(object(LOG_ENTRY), 3),
 };
+const ANCHOR = {
+  type: string,
+  room: ROOM,
+  round: U64,
+  chain_id: integer(64, 1n),
+  contract: hex(20),
+  transaction: HASH,
+  block: U64,
+  size: integer(64, 1n),
+  root: HASH,
+  paths: list(list(HASH), 3),
+};
 const ROUND = {
   type: string,
   profile: oneOf("S", "E", "B"),
@@ -99,6 +111,7 @@ export function lineOf(value) {
   if (type === "payouts") return object(PAYOUTS)(value);
   if (type === "chain") return object(CHAIN)(value);
   if (type === "log") return object(LOG)(value);
+  if (type === "anchor") return object(ANCHOR)(value);
   if (type === "round") return roundOf(value);
   throw new Malformed("not an object of a known type");
 }

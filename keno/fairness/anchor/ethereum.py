@@ -5,6 +5,12 @@ error, which passes by itself and never shows the node's URL, since that holds a
 file needs web3, which is an extra. Not here: what is sent when (`anchorer.py`).
 """
 
+# ruff: noqa: E402 - the limit has to be read before web3 is imported
+
+import sys
+
+_depth_max = sys.getrecursionlimit()
+
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +34,9 @@ from keno.fairness.anchor.chain import (
     WrongChainError,
 )
 from keno.fairness.anchor.fees import Fees
+
+# py_ecc, which web3 brings, raises it so far that deeply nested input could then crash the process.
+sys.setrecursionlimit(_depth_max)
 
 TIMEOUT_S: Final = 10.0
 _DEPLOY_TIMEOUT_S: Final = 900.0
