@@ -12,6 +12,7 @@ import sys
 _depth_max = sys.getrecursionlimit()
 
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -179,6 +180,8 @@ async def open_chain(
     rpc_url: str, chain_id: int, private_key: bytes, contract: bytes | None
 ) -> AsyncIterator[EthereumChain]:
     """Connects when first asked; closes its connections at the end."""
+    # It tells the node's URL when it connects and leaves.
+    logging.getLogger("web3").setLevel(logging.WARNING)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     provider = AsyncHTTPProvider(rpc_url, {"timeout": timeout}, exception_retry_configuration=None)
     try:
