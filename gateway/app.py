@@ -88,7 +88,7 @@ def create_app(platform: Platform) -> Litestar:
             *guides.routes(),
             *verifying.routes(),
             *fairness.routes(platform.evidence),
-            *log.routes(platform.log),
+            *log.routes(platform.log, platform.anchors),
         ],
     )
     return Litestar(

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import asyncpg
 from redis.asyncio import Redis
@@ -19,6 +20,8 @@ from keno.bets.service import BetService
 from keno.bets.settler import Settler
 from keno.config import Config
 from keno.errors import ConfigError
+from keno.fairness.anchor.anchorer import Anchorer, Policy
+from keno.fairness.anchor.service import AnchorService
 from keno.fairness.beacon import QUICKNET, Chain
 from keno.fairness.beacons.drand import DrandClient
 from keno.fairness.beacons.keeper import BeaconKeeper
@@ -39,7 +42,7 @@ from keno.infra import failpoints, keywrap
 from keno.infra.bus import Bus, DeadLetters
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.key_providers import KeyProvider, LocalKeys
-from keno.infra.keyfiles import Keys, load_keys
+from keno.infra.keyfiles import Keys, load_key, load_keys
 from keno.infra.local_bus import LocalBus
 from keno.infra.migrate import migrate
 from keno.infra.outbox import Relay
@@ -60,11 +63,15 @@ from keno.rounds.service import RoomService
 from keno.storage.service import Storage
 from keno.wallet.service import WalletService
 
+if TYPE_CHECKING:
+    from keno.fairness.anchor.ethereum import EthereumChain
+
 _ELECTION_TIMEOUT_S = 0.5
 assert 2 * _ELECTION_TIMEOUT_S <= RENEW_S  # noqa: S101 - a Redis that hangs must not make a scheduler look dead
 _SCHEDULER_IDLE_TIMEOUT_MS = 2_000
 assert _SCHEDULER_IDLE_TIMEOUT_MS < TTL_S * 1000  # noqa: S101 - a paused leader's locks end before its lease does
 _ROLL_CONNECTIONS = 2
+_GWEI = 1_000_000_000
 _LOCAL_BEACON = b"keno:local-beacon"
 
 
@@ -94,6 +101,7 @@ class Platform:
     seen: SeenLocks
     log_keys: LogKeys
     log: LogService
+    anchors: AnchorService
     streams: Streams
     notifier: Notifier
     player_news: PlayerNews
@@ -148,6 +156,21 @@ class Platform:
         return Storage(
             self.pool, self.config.outbox_retention_h * 3_600_000, None if days is None else days * 86_400_000
         )
+
+    @asynccontextmanager
+    async def anchorer(self) -> AsyncIterator[Anchorer]:
+        """What anchors the log. Raises ConfigError without a contract."""
+        ethereum = self.config.ethereum
+        if ethereum is None or ethereum.contract is None:
+            raise ConfigError("KENO_ETHEREUM_RPC_URL and KENO_ETHEREUM_CONTRACT are needed to anchor the log")
+        policy = Policy(
+            interval_ms=1_000 * ethereum.interval_s,
+            max_fee_wei=_GWEI * ethereum.max_fee_gwei,
+            stuck_ms=1_000 * ethereum.stuck_s,
+            confirmations=ethereum.confirmations,
+        )
+        async with ethereum_chain(self.config) as chain:
+            yield Anchorer(self.pool, chain, policy)
 
     @asynccontextmanager
     async def vault(self) -> AsyncIterator[Vault]:
@@ -237,12 +260,28 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             seen=SeenLocks(pool),
             log_keys=log_keys,
             log=LogService(pool, log_keys),
+            anchors=AnchorService(pool),
             streams=streams,
             notifier=Notifier(streams),
             player_news=PlayerNews(pool),
             audit=Audit(pool, evidence, dead_letters),
             beacon_chain=beacon_chain,
         )
+
+
+@asynccontextmanager
+async def ethereum_chain(config: Config) -> AsyncIterator["EthereumChain"]:
+    """The configured chain with the account of ethereum.key. Raises ConfigError where something of it is missing."""
+    if config.ethereum is None:
+        raise ConfigError("KENO_ETHEREUM_RPC_URL is not set: there is no chain to anchor on")
+    try:
+        # An extra: nobody who does not anchor needs it.
+        from keno.fairness.anchor.ethereum import open_chain  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"anchors need the package {error.name}: pip install 'keno[ethereum]'") from None
+    ethereum, key = config.ethereum, load_key(config.keys_dir / "ethereum.key", create=False)
+    async with open_chain(ethereum.rpc_url, ethereum.chain_id, key, ethereum.contract) as chain:
+        yield chain
 
 
 def _bus(config: Config, pool: asyncpg.Pool) -> tuple[Bus, DeadLetters]:

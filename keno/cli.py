@@ -15,7 +15,7 @@ import msgspec
 import uvloop
 from cyclopts import App, Parameter, validators
 
-from keno import cli_access, cli_log, cli_paytable, cli_rng, cli_vault, config
+from keno import cli_access, cli_anchor, cli_log, cli_paytable, cli_rng, cli_vault, config
 from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import Platform, platform
 from keno.cli_rng import hex_bytes
@@ -40,6 +40,7 @@ room = app.command(App(name="room", help="Rooms."))
 dead = app.command(App(name="dead", help="Events that a consumer could not take."))
 cli_access.register(app, operator)
 cli_log.register(app)
+cli_anchor.register(app)
 cli_paytable.register(app)
 cli_rng.register(app)
 cli_vault.register(app)
@@ -105,7 +106,8 @@ async def run_the_beacon() -> int:
 
 @run.command(name="worker")
 async def run_a_worker(name: str) -> int:
-    """Run one worker: vault, scheduler, beacons, settler, relay, storage, log, wallet, reporting or notifier."""
+    """Run one worker: vault, scheduler, beacons, settler, relay, storage, log, anchor, wallet, reporting or
+    notifier."""
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
@@ -117,6 +119,8 @@ async def run_a_worker(name: str) -> int:
     async with stop_on_signals() as stop, platform(config.load()) as services:
         if services.config.amqp_url is None and name in ("relay", "wallet", "reporting", "notifier"):
             raise ConfigError(f"the worker {name} alone needs KENO_AMQP_URL: without it events stay in one process")
+        if name == "anchor" and not services.config.anchors:
+            raise ConfigError("the worker anchor needs KENO_ETHEREUM_RPC_URL and KENO_ETHEREUM_CONTRACT")
         await run_workers(services, [name], stop)
     return 0
 

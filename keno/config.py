@@ -37,6 +37,16 @@ KENO_LOG_ORIGIN          The name of the public log, which it keeps from its fir
                          public origin without its scheme, and /log.
 KENO_LOG_WITNESSES       Who cosigns checkpoints of the log: URL and key with a space between, separated by commas.
                          Without it: nobody.
+KENO_ETHEREUM_RPC_URL    A node's JSON-RPC, to anchor the log on its chain. Without it: no anchors, and what begins
+                         with KENO_ETHEREUM is not read.
+KENO_ETHEREUM_CHAIN_ID   The chain that the node must be of.
+KENO_ETHEREUM_CONTRACT   The address that `keno anchor deploy` printed. Until it is set nothing is anchored.
+KENO_ETHEREUM_CONFIRMATIONS, KENO_ETHEREUM_INTERVAL_S
+                         Blocks, its own included, after which an anchor counts, and seconds from one anchor to the
+                         next. Without them: 64, 3600.
+KENO_ETHEREUM_MAX_FEE_GWEI, KENO_ETHEREUM_STUCK_S
+                         What a unit of gas may cost at most, and seconds after which a transaction that was not mined
+                         is replaced by one that pays more. Without them: 50, 180.
 KENO_BETS_RETENTION_D    Days, at least 7, after which bets and payouts may be archived. Without it: they never are.
 """
 
@@ -51,7 +61,21 @@ from keno.infra import failpoints
 
 # No wildcard, no path, as browsers spell it.
 _DRAND_URLS = "https://api.drand.sh,https://api2.drand.sh,https://api3.drand.sh,https://drand.cloudflare.com"
+_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 _ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Ethereum:
+    """How the log is anchored. `contract` is an address of 20 bytes, None until there is one."""
+
+    rpc_url: str = field(repr=False)  # it often holds a password
+    chain_id: int
+    contract: bytes | None
+    confirmations: int
+    interval_s: int
+    max_fee_gwei: int
+    stuck_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +115,12 @@ class Config:
     beacon_port: int = 8083
     vault_key: str | None = field(default=None, repr=False)
     vault_old_keys: str = field(default="", repr=False)
+    ethereum: Ethereum | None = None
+
+    @property
+    def anchors(self) -> bool:
+        """Whether the log is anchored."""
+        return self.ethereum is not None and self.ethereum.contract is not None
 
     @property
     def embedded_database(self) -> bool:
@@ -150,6 +180,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         beacon_port=beacon_port,
         vault_key=env.get("KENO_VAULT_KEY"),
         vault_old_keys=env.get("KENO_VAULT_OLD_KEYS", ""),
+        ethereum=_ethereum(env),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")
@@ -171,6 +202,28 @@ def _beacon(env: Mapping[str, str], host: str, port: int) -> tuple[str, int, tup
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"KENO_BEACON_URLS: {url!r} does not begin as https://api.drand.sh")
     return beacon, beacon_port, urls
+
+
+def _ethereum(env: Mapping[str, str]) -> Ethereum | None:
+    rpc_url = env.get("KENO_ETHEREUM_RPC_URL")
+    if rpc_url is None:
+        return None
+    if not rpc_url.startswith(("http://", "https://")):
+        raise ConfigError("KENO_ETHEREUM_RPC_URL does not begin as https://node.example")
+    if "KENO_ETHEREUM_CHAIN_ID" not in env:
+        raise ConfigError("KENO_ETHEREUM_CHAIN_ID is needed beside KENO_ETHEREUM_RPC_URL: 1 is Ethereum itself")
+    address = env.get("KENO_ETHEREUM_CONTRACT")
+    if address is not None and _ADDRESS.fullmatch(address) is None:
+        raise ConfigError(f"KENO_ETHEREUM_CONTRACT: {address!r} is not 0x and 20 bytes in hex")
+    return Ethereum(
+        rpc_url,
+        chain_id=_integer(env, "KENO_ETHEREUM_CHAIN_ID", 1, 1, 2**63 - 1),
+        contract=None if address is None else bytes.fromhex(address[2:]),
+        confirmations=_integer(env, "KENO_ETHEREUM_CONFIRMATIONS", 64, 1, 10_000),
+        interval_s=_integer(env, "KENO_ETHEREUM_INTERVAL_S", 3_600, 1, 31_536_000),
+        max_fee_gwei=_integer(env, "KENO_ETHEREUM_MAX_FEE_GWEI", 50, 1, 1_000_000),
+        stuck_s=_integer(env, "KENO_ETHEREUM_STUCK_S", 180, 12, 86_400),
+    )
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -4,18 +4,19 @@ This file is for auditors, players and regulators. It needs Python 3.11 and noth
 server, and nothing of the server imports it: it was written from the protocol alone (`docs/fairness.md`,
 `docs/evidence.md`), so the two agree only if both follow it. It stands in the order of the protocol.
 
-    python -I -S verifier.py [--quiet | --json] [--drand FILE] [--log-key KEY] [--witness-key KEY]... FILE...
+    python -I -S verifier.py [--quiet | --json] [--drand FILE] [--log-key KEY] [--witness-key KEY]... [--anchor RPC_URL]
+        FILE...
     keno-verify --bls FILE...                         where py_ecc is installed
     keno-verify receipt [--jwks FILE] [--evidence BUNDLE] FILE...     whether accepted bets are in the lock
 
 Exit status: 0 all that had to be checked is right; 1 a violation; 2 malformed input or wrong use; 3 nothing is wrong,
 but necessary evidence is missing. Over several rounds the worst counts: 2, then 1, then 3.
 
-What it does not do: it has no network, so it cannot know *when* something was published (the transparency log and the
-signed receipts are for that); and the standard library has no BLS12-381, so by itself it does not verify the signature
-of a beacon. Either `--bls` does with py_ecc, or fetch the beacon from drand yourself, and `--drand` compares it;
-without both a round drawn in profile E or B is incomplete (3) at best, because a house that invents the beacon chooses
-the draw.
+What it does not do: it has no network but for `--anchor`, so it cannot know *when* something was published (the
+transparency log and the signed receipts are for that); and the standard library has no BLS12-381, so by itself it does
+not verify the signature of a beacon. Either `--bls` does with py_ecc, or fetch the beacon from drand yourself, and
+`--drand` compares it; without both a round drawn in profile E or B is incomplete (3) at best, because a house that
+invents the beacon chooses the draw.
 """
 
 import argparse
@@ -29,12 +30,16 @@ import os
 import re
 import struct
 import sys
+import time
+import urllib.error
+import urllib.request
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache, lru_cache
+from http.client import HTTPException
 from itertools import pairwise
 from math import comb, gcd
 from typing import Annotated, Any, NamedTuple, TypeAlias, get_origin, get_type_hints
@@ -581,7 +586,7 @@ def read_leaf(data: bytes) -> Bet:
 # A file of bundles: what is in it, and whether each line belongs to a round.
 
 Key = tuple[str, *tuple[bytes | int, ...]]
-Line: TypeAlias = "Document | Epoch | BeaconChain | Round | Payouts | Logged | Seen"
+Line: TypeAlias = "Document | Epoch | BeaconChain | Round | Payouts | Logged | Seen | Anchor"
 
 
 def read_line(text: str) -> tuple[Key, Line]:
@@ -612,10 +617,13 @@ def read_new_line(text: str) -> tuple[Key, Line]:
 
 
 def read_later_line(kind: Any, line: Any) -> tuple[Key, Line]:
-    """A line that a bundle has once others have put the round into a log or seen its lock."""
+    """A line that a bundle has once others have put the round into a log or on a chain, or seen its lock."""
     if kind == "log":
         logged = Logged(**record(line, readers(Logged)))
         return ("log", logged.room, logged.round), logged
+    if kind == "anchor":
+        anchor = Anchor(**record(line, readers(Anchor)))
+        return ("anchor", anchor.room, anchor.round), anchor
     if kind == "seen":
         seen = Seen(**record(line, readers(Seen)))
         return ("seen", seen.room, seen.round, seen.public_key), seen
@@ -688,6 +696,10 @@ class Evidence:
     def seen(self, r: Round) -> "list[Seen]":
         return self._seen.get((r.room, r.round), [])
 
+    def anchor(self, r: Round) -> "Anchor | None":
+        line = self.lines.get(("anchor", r.room, r.round))
+        return line if isinstance(line, Anchor) else None
+
     def _find_strangers(self) -> None:
         """Each line must belong to a round. Each bundle of a file may bring its own copy of a document or epoch."""
         owners: Counter[Key] = Counter()
@@ -695,6 +707,7 @@ class Evidence:
             owners[("round", r.room, r.round)] += 1
             owners[("payouts", r.room, r.round)] += 1
             owners[("log", r.room, r.round)] += 1
+            owners[("anchor", r.room, r.round)] += 1
             owners[("epoch", r.room, r.epoch_first, r.epoch_count)] += 1
             owners[("document", r.rules)] += 1
         rules_missing = False
@@ -882,6 +895,7 @@ def verify_round(
         due = check_payouts(r, rules, paytables, bets, report, numbers=numbers, paid=evidence.payouts(r))
         add_totals(report, bets, due, "payout_minor")
     check_log(r, epoch, evidence.logged(r), trust, report)
+    check_anchor(evidence.anchor(r), evidence.logged(r), trust, report)
     check_seen(r, evidence.seen(r), trust, report)
     return report
 
@@ -1387,6 +1401,11 @@ class LogKey(NamedTuple):
     kind: int
     public: bytes
 
+    @property
+    def text(self) -> str:
+        raw = binascii.b2a_base64(u8(self.kind) + self.public, newline=False).decode()
+        return f"{self.name}+{self.id.hex()}+{raw}"
+
 
 def read_log_key(text: str, kind: int) -> LogKey:
     parts = text.split("+", 2)
@@ -1400,11 +1419,15 @@ def read_log_key(text: str, kind: int) -> LogKey:
 
 
 class LogTrust(NamedTuple):
-    """The keys that the auditor brought: of the log, its witnesses, and operators; those must have signed."""
+    """What the auditor brought: the keys of the log, its witnesses, and operators, all of which must have signed; the
+    chain to ask, and the contract that it must be.
+    """
 
     log: LogKey | None = None
     witnesses: tuple[LogKey, ...] = ()
     operators: tuple[bytes, ...] = ()
+    node: "EthereumNode | None" = None
+    contract: bytes | None = None
 
 
 NO_TRUST = LogTrust()
@@ -1574,7 +1597,205 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
 def read_log_trust(options: argparse.Namespace) -> LogTrust:
     log = None if options.log_key is None else read_log_key(options.log_key, LOG_SIGNATURE)
     operators = tuple(hex_of(32)(text) for text in options.operator_key)
-    return LogTrust(log, tuple(read_log_key(text, COSIGNATURE) for text in options.witness_key), operators)
+    witnesses = tuple(read_log_key(text, COSIGNATURE) for text in options.witness_key)
+    return LogTrust(log, witnesses, operators, *read_anchor_trust(options))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Anchors: the root of the log in a contract on an Ethereum chain. The chain is only asked with --anchor.
+
+# What the contract's code must hash to. It has no way to change a root: what it answers today it has ever since.
+ANCHOR_CODE = bytes.fromhex("c4fed9ca2406d94a6793ce759b4fc0c04b1aad1e98939e21e3391927d0fe8d4e")
+# How its functions rootOf(uint64) and log() are called: the first 4 bytes of Keccak-256 of these texts.
+ROOT_OF, LOG_OF = "0x9d7384d9", "0x51973ec9"
+NODE_TIMEOUT_S = 15.0
+NODE_ANSWER_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A root of the log that a contract is said to have, and the paths of the entries of the log line to it."""
+
+    type: Text
+    room: Bytes16
+    round: U64
+    chain_id: Positive
+    contract: Annotated[bytes, hex_of(20)]
+    transaction: Hash
+    block: U64
+    size: Positive
+    root: Hash
+    paths: Annotated[list[list[bytes]], list_of(list_of(hex_of(32)), 3)]
+
+
+class NodeError(Exception):
+    """The node did not answer, or not so that it can be used."""
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The auditor chose this node and no other."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class EthereumNode:
+    """A node of the auditor's, asked by JSON-RPC: each question once, and nothing more once it has failed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._open = urllib.request.build_opener(NoRedirect).open
+        self._answers: dict[tuple[Any, ...], Any] = {}
+        self._failed: NodeError | None = None
+
+    def chain_id(self) -> int:
+        found = self._hex("eth_chainId")
+        if len(found) > 32:
+            raise NodeError("the node's answer is not one word")
+        return int.from_bytes(found)
+
+    def code(self, contract: bytes, block: str = "finalized") -> bytes:
+        return self._hex("eth_getCode", f"0x{contract.hex()}", block)
+
+    def root_of(self, contract: bytes, size: int, block: str = "finalized") -> bytes:
+        return self._word(contract, f"{ROOT_OF}{size:064x}", block)
+
+    def log_of(self, contract: bytes) -> bytes:
+        return self._word(contract, LOG_OF, "finalized")
+
+    def _word(self, contract: bytes, data: str, block: str) -> bytes:
+        found = self._hex("eth_call", (("to", f"0x{contract.hex()}"), ("data", data)), block)
+        if len(found) != 32:
+            raise NodeError("the node's answer is not one word")
+        return found
+
+    def _hex(self, method: str, *params: Any) -> bytes:
+        """The result of a call. Objects among `params` are given as pairs, so that calls can be remembered."""
+        if (method, *params) not in self._answers:
+            self._answers[method, *params] = self._ask(method, [dict(p) if type(p) is tuple else p for p in params])
+        text = self._answers[method, *params]
+        if type(text) is not str or not re.fullmatch("0x[0-9a-fA-F]*", text):
+            raise NodeError(f"the node's answer to {method} is not hex")
+        return bytes.fromhex(text[2:].zfill(len(text) - 2 + len(text) % 2))
+
+    def _ask(self, method: str, params: list[Any]) -> Any:
+        if self._failed is not None:
+            raise self._failed
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        try:
+            said = json.loads(self._exchange(body))
+        except urllib.error.HTTPError as error:
+            with error:
+                self._failed = NodeError(f"the node answers with HTTP status {error.code}")
+        except OSError as error:
+            self._failed = NodeError(f"the node cannot be reached: {error}")
+        except (ValueError, RecursionError, HTTPException):
+            self._failed = NodeError("the node's answer is not JSON")
+        if self._failed is not None:
+            raise self._failed
+        if type(said) is not dict or "result" not in said:
+            refusal = said.get("error") if type(said) is dict else None
+            why = refusal.get("message") if type(refusal) is dict else None
+            raise NodeError(f"the node refuses {method}: {str(why)[:200]}")
+        return said["result"]
+
+    def _exchange(self, body: bytes) -> bytes:
+        """Raises OSError after NODE_TIMEOUT_S, also where the answer drips."""
+        until = time.monotonic() + NODE_TIMEOUT_S
+        headers = {"Content-Type": "application/json", "User-Agent": "keno-verify"}
+        with self._open(urllib.request.Request(self._url, body, headers), timeout=NODE_TIMEOUT_S) as answer:
+            data = bytearray()
+            while piece := answer.read1(1 << 16):
+                data += piece
+                if time.monotonic() > until:
+                    raise TimeoutError("it takes too long")
+                if len(data) > NODE_ANSWER_BYTES_MAX:
+                    raise ValueError("too long")
+        return bytes(data)
+
+
+def check_anchor(anchor: Anchor | None, logged: Logged | None, trust: LogTrust, report: Report) -> None:
+    """The round is in the log whose root the bundle says is on a chain; that it is there, only the chain can tell."""
+    if anchor is None:
+        if trust.node is not None:
+            report.missing("anchor", "the bundle does not show the log on a chain")
+        return
+    if logged is None:
+        report.missing("anchor inclusion", "the log line is missing")
+    else:
+        astray = [
+            f"the path of entry {each.index} does not lead to the anchored root"
+            for each, path in zip(logged.entries, anchor.paths, strict=True)
+            if root_from_path(leaf_hash(each.entry), each.index, anchor.size, path) != anchor.root
+        ]
+        head = logged.checkpoint
+        if head.size == anchor.size and head.root != anchor.root:
+            astray.append(f"the checkpoint of {head.size} entries has another root")
+        report.faultless("anchor inclusion", astray)
+    if trust.node is None:
+        report.skip("anchor on the chain", "no node of the chain is given (--anchor)")
+        return
+    try:
+        if check_anchor_contract(anchor, trust.node, trust, report):
+            check_anchor_root(anchor, trust.node, report)
+    except NodeError as error:
+        report.missing("anchor on the chain", str(error))
+
+
+def check_anchor_contract(anchor: Anchor, node: EthereumNode, trust: LogTrust, report: Report) -> bool:
+    """Whether the contract of the bundle is one whose answers count."""
+    if not report.equal("anchor chain id", anchor.chain_id, node.chain_id()):
+        return False
+    if trust.contract is None:
+        report.skip("anchor contract address", "it is the bundle's: none is given (--anchor-contract)")
+    elif not report.equal("anchor contract address", trust.contract, anchor.contract):
+        return False
+    code = node.code(anchor.contract)
+    if not code:
+        report.missing("anchor contract", "no finalized block has a contract at its address")
+        return False
+    if sha256(code) != ANCHOR_CODE:
+        report.fail("anchor contract", "what stands at its address is not the contract of anchors")
+        return False
+    if trust.log is None:
+        report.ok("anchor contract")
+        return True
+    return report.equal("anchor contract", sha256(trust.log.text.encode()), node.log_of(anchor.contract))
+
+
+def check_anchor_root(anchor: Anchor, node: EthereumNode, report: Report) -> None:
+    root, name = node.root_of(anchor.contract, anchor.size), "anchor on the chain"
+    is_final = root != ZERO_HASH
+    if not is_final:
+        root = node.root_of(anchor.contract, anchor.size, "latest")
+    if root == ZERO_HASH:
+        report.missing(name, f"the contract has no root over {anchor.size} entries")
+    elif root == anchor.root and not is_final:
+        report.missing(name, "the block is not finalized yet")
+    else:
+        report.equal(name, anchor.root, root)
+
+
+def add_anchor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--anchor",
+        metavar="RPC_URL",
+        help="a node of the Ethereum chain on which the log is anchored; the only use of a network",
+    )
+    parser.add_argument("--anchor-contract", metavar="ADDRESS", help="the contract that it must be, with --anchor")
+
+
+def read_anchor_trust(options: argparse.Namespace) -> tuple[EthereumNode | None, bytes | None]:
+    contract = None
+    if options.anchor_contract is not None:
+        if options.anchor is None or not re.fullmatch("0x[0-9a-fA-F]{40}", options.anchor_contract):
+            raise MalformedError("--anchor-contract is 0x and 20 bytes in hex, beside --anchor")
+        contract = bytes.fromhex(options.anchor_contract[2:])
+    if options.anchor is None:
+        return None, None
+    if not re.fullmatch(r"https?://[!-~]+", options.anchor):
+        raise MalformedError("--anchor is the URL of a node, such as https://node.example")
+    return EthereumNode(options.anchor), contract
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -2138,6 +2359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "without them or --bls a round drawn in profile E or B is incomplete (exit status 3)",
     )
     add_log_options(parser)
+    add_anchor_options(parser)
     parser.add_argument("--bls", action="store_true", help="verify the signatures of beacons; needs py_ecc")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="one JSON object for programs")
@@ -2151,7 +2373,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         trust = read_log_trust(options)
     except MalformedError as error:
-        print("malformed key:", error, file=sys.stderr)
+        print("malformed option:", error, file=sys.stderr)
         return MALFORMED
     try:
         bls = Bls() if options.bls else None

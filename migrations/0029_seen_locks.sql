@@ -1,5 +1,5 @@
 -- Locks that operators have countersigned: who saw which lock, and when.
--- depends: 0027_log
+-- depends: 0028_vault
 
 -- migrate: apply
 CREATE TABLE seen_locks (

@@ -5,7 +5,21 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from keno.bootstrap import Platform
 from keno.infra.bus import Bus
-from workers import beacons, health, log, notifier, relay, reporting, runner, scheduler, settler, storage, vault, wallet
+from workers import (
+    anchor,
+    beacons,
+    health,
+    log,
+    notifier,
+    relay,
+    reporting,
+    runner,
+    scheduler,
+    settler,
+    storage,
+    vault,
+    wallet,
+)
 
 STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "vault": vault.run,
@@ -15,6 +29,7 @@ STEPPING: dict[str, Callable[[Platform, asyncio.Event], Awaitable[None]]] = {
     "storage": storage.run,
     "log": log.run,
     "beacons": beacons.run,
+    "anchor": anchor.run,
 }
 """Workers that look for work themselves."""
 

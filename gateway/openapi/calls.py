@@ -180,6 +180,10 @@ _OPEN: Final = (
          shapes.LogConsistency, codes=("log_not_found",), query=(
              Query("first", Annotated[int, Meta(ge=1, le=ID_MAX)], "The smaller size.", required=True),
              Query("second", Annotated[int, Meta(ge=1, le=ID_MAX)], "The larger size.", required=True))),
+    Call("GET", "/v1/fairness/log/anchors", "log_anchor", "The log", "The newest root of the log on Ethereum", "open",
+         shapes.LogAnchor, codes=("log_not_found",)),
+    Call("GET", "/v1/fairness/log/anchors/{size}", "log_anchor_of_size", "The log",
+         "The first anchor that covers so many entries", "open", shapes.LogAnchorOfSize, codes=("log_not_found",)),
     Call("GET", "/log/checkpoint", "log_checkpoint", "The log", "The newest checkpoint (c2sp.org/tlog-checkpoint)",
          "open", str, codes=("log_not_found",), media_type=TEXT),
     Call("GET", "/log/tile/{rest}", "log_tile", "The log", "A tile (c2sp.org/tlog-tiles)", "open", bytes,

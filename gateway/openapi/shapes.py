@@ -446,6 +446,24 @@ class LogProof(Shape):
     entries: list[LogEntry]
 
 
+class LogAnchor(Shape):
+    """A root of the log that a contract on an Ethereum chain has; addresses and hashes of the chain begin with 0x."""
+
+    chain_id: Count
+    contract: Annotated[str, Meta(pattern="^0x[0-9a-f]{40}$")]
+    transaction: Annotated[str, Meta(pattern="^0x[0-9a-f]{64}$")]
+    block: Count
+    size: Count
+    root: HashHex
+
+
+class LogAnchorOfSize(LogAnchor):
+    """The first anchor over `first` entries or more, and the consistency proof from these to it (RFC 9162)."""
+
+    first: Count
+    path: list[HashHex]
+
+
 class LogConsistency(Shape):
     """The consistency proof between two sizes (RFC 9162)."""
 

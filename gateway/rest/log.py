@@ -15,6 +15,8 @@ from litestar.params import FromPath
 from gateway.answers import Answer, bytes_answer, json_answer
 from gateway.http import decimal_id, query_of, response
 from gateway.problems import ProblemError
+from keno.fairness.anchor.service import AnchorService
+from keno.fairness.anchor.store import ConfirmedAnchor
 from keno.fairness.log.service import LogService, Proof
 from keno.fairness.log.tree import TILE_HASHES
 from keno.requests import ID_MAX
@@ -27,9 +29,9 @@ _FOR_GOOD: Final = "public, max-age=31536000, immutable"
 _FRESH: Final = "public, max-age=1"
 
 
-def routes(log: LogService) -> list[HTTPRouteHandler]:
+def routes(log: LogService, anchors: AnchorService) -> list[HTTPRouteHandler]:
     """The handlers, open to everyone."""
-    return [*_tlog(log), *_proofs(log)]
+    return [*_tlog(log), *_proofs(log), *_anchors(anchors)]
 
 
 def _tlog(log: LogService) -> list[HTTPRouteHandler]:
@@ -82,6 +84,36 @@ def _proofs(log: LogService) -> list[HTTPRouteHandler]:
         return response(json_answer(stated, headers={"Cache-Control": _FOR_GOOD}))
 
     return [head, of_round, of_entry, consistency]
+
+
+def _anchors(anchors: AnchorService) -> list[HTTPRouteHandler]:
+    @get("/v1/fairness/log/anchors")
+    async def newest() -> Response[bytes]:
+        found = await anchors.newest()
+        if found is None:
+            raise ProblemError("log_not_found", "the log is not anchored yet")
+        return response(json_answer(_anchor(found), headers={"Cache-Control": _FRESH}))
+
+    @get("/v1/fairness/log/anchors/{size:str}")
+    async def covering(size: FromPath[str]) -> Response[bytes]:
+        found = await anchors.covering(decimal_id(size, "log_not_found"))
+        if found is None:
+            raise ProblemError("log_not_found", f"no anchor covers {size} entries yet")
+        proof = {"first": found.size, "path": [each.hex() for each in found.path]}
+        return response(json_answer(_anchor(found.anchor) | proof, headers={"Cache-Control": _FRESH}))
+
+    return [newest, covering]
+
+
+def _anchor(anchor: ConfirmedAnchor) -> dict[str, Any]:
+    return {
+        "chain_id": anchor.where.chain_id,
+        "contract": f"0x{anchor.where.contract.hex()}",
+        "transaction": f"0x{anchor.transaction_hash.hex()}",
+        "block": anchor.block_number,
+        "size": anchor.size,
+        "root": anchor.root.hex(),
+    }
 
 
 def _sizes(request: Request[Any, Any, Any]) -> tuple[int, int]:

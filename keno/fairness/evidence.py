@@ -113,6 +113,25 @@ def log_line(room: bytes, number: int, checkpoint: str, entries: Iterable[tuple[
     return _lines({"type": "log", "room": room.hex(), "round": number, "checkpoint": checkpoint, "entries": shown})
 
 
+def anchor_line(
+    room: bytes,
+    number: int,
+    where: tuple[int, bytes],
+    mined: tuple[bytes, int],
+    size: int,
+    root: bytes,
+    paths: Iterable[Sequence[bytes]],
+) -> bytes:
+    """The line that shows a logged round under a root that is on a chain.
+
+    `where` is the chain's id and the contract, `mined` the transaction and its block, `paths` those of the log line's
+    entries to `root`.
+    """
+    shown = {"type": "anchor", "room": room.hex(), "round": number, "chain_id": where[0], "contract": where[1].hex()}
+    found = {"transaction": mined[0].hex(), "block": mined[1], "size": size, "root": root.hex()}
+    return _lines(shown | found | {"paths": [_hexes(path) for path in paths]})
+
+
 def _common(ended: EndedRound, paytables: Sequence[bytes]) -> list[dict[str, Any]]:
     return [
         _document("rules", ended.rules_document),

@@ -4,6 +4,7 @@ import asyncpg
 
 from keno.errors import KenoError
 from keno.fairness import evidence, store
+from keno.fairness.anchor.service import anchored_paths
 from keno.fairness.log.service import round_proof
 
 _ENTRIES_OF_ROUND = 3
@@ -52,4 +53,14 @@ class EvidenceService:
         if proof is None or len(proof.entries) < _ENTRIES_OF_ROUND:
             return b""
         shown = [(each.index, each.data, each.path) for each in proof.entries]
-        return evidence.log_line(room, number, proof.checkpoint.note, shown)
+        logged = evidence.log_line(room, number, proof.checkpoint.note, shown)
+        return logged + await self._anchor_line(room, number, [each.index for each in proof.entries])
+
+    async def _anchor_line(self, room: bytes, number: int, indexes: list[int]) -> bytes:
+        """Nothing while no confirmed anchor covers the round's entries."""
+        found = await anchored_paths(self._pool, indexes)
+        if found is None:
+            return b""
+        anchor, paths = found
+        mined = anchor.transaction_hash, anchor.block_number
+        return evidence.anchor_line(room, number, anchor.where, mined, anchor.size, anchor.root, paths)

@@ -27,6 +27,8 @@ NAMES = frozenset(
         "log.appended",  # entries are on disk, and nothing is signed
         "log.signed",  # a checkpoint is signed and witnessed, and not published
         "log.published",
+        "anchor.signed",  # a transaction is on disk, and not sent
+        "anchor.sent",
         "relay.published",  # the broker has the events, and they are not marked as sent
         "wallet.committed",  # credited or refunded, and the event is not acknowledged
         "reporting.committed",

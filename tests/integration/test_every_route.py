@@ -42,6 +42,7 @@ def path_of(call: Call, **ids: object) -> str:
         "room": uuid.uuid4(),
         "digest": "0" * 64,
         "index": 2**40,
+        "size": 2**40,
         "name": "nothing.js",
         "rest": "0/000",
         "session_id": "0" * 32,

@@ -126,6 +126,11 @@ _NOT_THERE = [
     "/v1/fairness/log/entries/99999",
     "/v1/fairness/log/entries/999999999999999999999999",
     "/v1/fairness/log/consistency?first=1&second=99999",
+    "/v1/fairness/log/anchors",
+    "/v1/fairness/log/anchors/1",
+    "/v1/fairness/log/anchors/0",
+    "/v1/fairness/log/anchors/x",
+    "/v1/fairness/log/anchors/99999999999999999999999",
 ]
 
 
@@ -164,3 +169,35 @@ async def test_the_evidence_of_a_round_shows_it_in_the_log_once_it_is_there(logg
     assert len(shown["entries"]) == ENTRIES
     assert of_round["lock"] in shown["entries"][1]["entry"]
     assert of_round["result"] in shown["entries"][2]["entry"]
+
+
+_ANCHORED = """
+    WITH begun AS (INSERT INTO anchors (chain_id, contract, size) VALUES ($1, $2, $3) RETURNING id),
+    signed AS (
+        INSERT INTO anchor_transactions (anchor_id, hash, nonce, max_fee_wei, tip_wei, raw)
+        SELECT id, $4, 0, 2, 1, '' FROM begun RETURNING anchor_id, hash
+    )
+    INSERT INTO anchor_verdicts (anchor_id, verdict, transaction_hash, block_number, block_hash, gas_used)
+    SELECT anchor_id, 1, hash, 17, $4, 1 FROM signed
+"""
+
+
+async def test_anchors_are_shown_with_the_proof_that_the_log_grew_into_them(logged: tuple[Gateway, int]) -> None:
+    gateway, _ = logged
+    entries, contract, transaction = await entries_of(gateway), bytes([0xAB]) * 20, bytes([0xCD]) * 32
+    await gateway.owner_pool.execute(_ANCHORED, 11_155_111, contract, len(entries), transaction)
+    shown = {
+        "chain_id": 11_155_111,
+        "contract": f"0x{contract.hex()}",
+        "transaction": f"0x{transaction.hex()}",
+        "block": 17,
+        "size": len(entries),
+        "root": mth(entries).hex(),
+    }
+    assert (await gateway.client.get("/v1/fairness/log/anchors")).json() == shown
+    for size in range(1, len(entries) + 1):
+        path = [digest.hex() for digest in proof(size, entries)]
+        answer = await gateway.client.get(f"/v1/fairness/log/anchors/{size}")
+        assert answer.json() == shown | {"first": size, "path": path}
+    beyond = await gateway.client.get(f"/v1/fairness/log/anchors/{len(entries) + 1}")
+    assert (beyond.status_code, beyond.json()["code"]) == (404, "log_not_found")

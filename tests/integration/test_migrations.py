@@ -193,6 +193,9 @@ async def test_the_services_are_refused(pool: asyncpg.Pool, statement: str) -> N
 
 _APPEND_ONLY = {
     "admin_actions": "actor",
+    "anchor_transactions": "raw",
+    "anchor_verdicts": "verdict",
+    "anchors": "size",
     "audit_logs": "actor",
     "beacon_chains": "period_s",
     "beacon_misses": "missed_ms",

@@ -49,3 +49,39 @@ def test_the_vaults_keys_are_not_in_the_text_of_the_configuration() -> None:
 def test_old_keys_without_a_current_one_are_an_error() -> None:
     with pytest.raises(ConfigError, match="KENO_VAULT_KEY"):
         config.load({"KENO_VAULT_OLD_KEYS": "cd" * 32})
+
+
+_NODE = {"KENO_ETHEREUM_RPC_URL": "https://user:secret@node.example", "KENO_ETHEREUM_CHAIN_ID": "1"}
+
+
+def test_nothing_is_anchored_without_a_node_and_a_contract() -> None:
+    assert not config.load({"KENO_ETHEREUM_CONTRACT": "0x" + "ab" * 20}).anchors
+    assert not config.load(_NODE).anchors
+    named = config.load(_NODE | {"KENO_ETHEREUM_CONTRACT": "0x" + "aB" * 20})
+    assert named.anchors
+    assert named.ethereum is not None
+    assert (named.ethereum.chain_id, named.ethereum.contract) == (1, bytes([0xAB]) * 20)
+    assert "secret" not in repr(named)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KENO_ETHEREUM_RPC_URL", "node.example"),
+        ("KENO_ETHEREUM_CHAIN_ID", "0"),
+        ("KENO_ETHEREUM_CONTRACT", "ab" * 20),
+        ("KENO_ETHEREUM_CONTRACT", "0x" + "ab" * 19),
+        ("KENO_ETHEREUM_CONFIRMATIONS", "0"),
+        ("KENO_ETHEREUM_INTERVAL_S", "0"),
+        ("KENO_ETHEREUM_MAX_FEE_GWEI", "1.5"),
+        ("KENO_ETHEREUM_STUCK_S", "1"),
+    ],
+)
+def test_a_setting_of_anchors_that_cannot_be_used_is_an_error_that_names_it(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        config.load(_NODE | {name: value})
+
+
+def test_a_node_whose_chain_is_not_named_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="KENO_ETHEREUM_CHAIN_ID"):
+        config.load({"KENO_ETHEREUM_RPC_URL": "https://node.example"})

@@ -47,6 +47,11 @@ export class Evidence {
     return this.seen.get(`${round.room} ${round.round}`) ?? [];
   }
 
+  /** What shows the log of a round on a chain, if anything. */
+  anchorOf(round) {
+    return this.find("anchor", round.room, round.round);
+  }
+
   /** The payouts listed for a round, or null. */
   payoutsOf(round) {
     return this.find("payouts", round.room, round.round)?.payouts ?? null;
@@ -159,6 +164,7 @@ function findStrangers(evidence) {
     use(nameOf(round));
     use(`payouts ${round.room} ${round.round}`);
     use(`log ${round.room} ${round.round}`);
+    use(`anchor ${round.room} ${round.round}`);
     use(`epoch ${round.room} ${round.epoch_first} ${round.epoch_count}`);
     use(`document ${round.rules}`);
     const rules = evidence.document(round.rules);

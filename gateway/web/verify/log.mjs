@@ -56,6 +56,25 @@ export async function checkLog(round, epoch, logged, report) {
   report.skip("log cosignatures", "this verifier takes no key of a witness");
 }
 
+/** Checks that the entries of a round lead to the root that the bundle says is on a chain, which is not asked. */
+export async function checkAnchor(anchor, logged, report) {
+  if (anchor === undefined) return;
+  if (logged === undefined) {
+    report.missing("anchor inclusion", "the log line is missing");
+  } else {
+    const astray = [];
+    for (const [at, { index, entry }] of logged.entries.entries()) {
+      if ((await rootOfPath(await leafHash(entry), index, anchor.size, anchor.paths[at])) !== anchor.root) {
+        astray.push(`the path of entry ${index} does not lead to the anchored root`);
+      }
+    }
+    const { size, root } = logged.checkpoint;
+    if (size === anchor.size && root !== anchor.root) astray.push(`the checkpoint of ${size} entries has another root`);
+    report.faultless("anchor inclusion", astray);
+  }
+  report.skip("anchor on the chain", "this verifier asks no chain; keno-verify does with --anchor");
+}
+
 /** How the three entries must begin, and their lengths in hex. What follows is not in the bundle. */
 function statements(round, epoch) {
   const entry = (kind, number, ...parts) => utf8("keno1:log") + uint(kind, 1) + round.room + uint(number, 8) + parts.join("");

@@ -67,6 +67,18 @@ const LOG = {
   entries: list(object(LOG_ENTRY), 3),
 };
 const SEEN = { type: string, room: ROOM, round: U64, public_key: HASH, seen_ms: U64, signature: hex(64) };
+const ANCHOR = {
+  type: string,
+  room: ROOM,
+  round: U64,
+  chain_id: integer(64, 1n),
+  contract: hex(20),
+  transaction: HASH,
+  block: U64,
+  size: integer(64, 1n),
+  root: HASH,
+  paths: list(list(HASH), 3),
+};
 const ROUND = {
   type: string,
   profile: oneOf("S", "E", "B"),
@@ -101,6 +113,7 @@ export function lineOf(value) {
   if (type === "chain") return object(CHAIN)(value);
   if (type === "log") return object(LOG)(value);
   if (type === "seen") return object(SEEN)(value);
+  if (type === "anchor") return object(ANCHOR)(value);
   if (type === "round") return roundOf(value);
   throw new Malformed("not an object of a known type");
 }

@@ -16,7 +16,7 @@ import {
 } from "./draw.mjs";
 import { readEvidence } from "./evidence.mjs";
 import { Malformed } from "./json.mjs";
-import { checkLog } from "./log.mjs";
+import { checkAnchor, checkLog } from "./log.mjs";
 import { FileReport, Report } from "./report.mjs";
 import { checkPaytables, checkRules } from "./rules.mjs";
 import { checkSeen } from "./seen.mjs";
@@ -69,6 +69,7 @@ async function verifyRound(round, evidence, chain, drand) {
     checkPayouts(round, rules, paytables, bets, numbers, evidence.payoutsOf(round), report);
   }
   await checkLog(round, epoch, evidence.loggedOf(round), report);
+  await checkAnchor(evidence.anchorOf(round), evidence.loggedOf(round), report);
   await checkSeen(round, evidence.seenOf(round), report);
   return report;
 }

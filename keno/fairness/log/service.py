@@ -4,6 +4,7 @@ Nothing is told that no published checkpoint covers.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -89,18 +90,23 @@ async def round_proof(pool: asyncpg.Pool, round_id: int) -> Proof | None:
     return await _proof(pool, await store.entries_of_round(pool, round_id))
 
 
+async def inclusion_paths(pool: asyncpg.Pool, indexes: Sequence[int], size: int) -> list[list[bytes]]:
+    """The path of each entry to the root of the first `size` entries, the nearest sibling first."""
+
+    def paths(read: tree.Read) -> list[list[bytes]]:
+        return [tree.inclusion_path(index, size, read) for index in indexes]
+
+    return paths(await store.reader(pool, paths))
+
+
 async def _proof(pool: asyncpg.Pool, entries: list[StoredEntry]) -> Proof | None:
     newest = await store.latest_checkpoint(pool)
     if newest is None:
         return None
-    size, covered = newest.size, [each for each in entries if each.index < newest.size]
+    covered = [each for each in entries if each.index < newest.size]
     if not covered:
         return None
-
-    def paths(read: tree.Read) -> list[list[bytes]]:
-        return [tree.inclusion_path(each.index, size, read) for each in covered]
-
-    proven = paths(await store.reader(pool, paths))
+    proven = await inclusion_paths(pool, [each.index for each in covered], newest.size)
     return Proof(
         newest,
         [ProvenEntry(each.index, Kind(each.kind), each.data, path) for each, path in zip(covered, proven, strict=True)],

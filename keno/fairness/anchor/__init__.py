@@ -1,0 +1,1 @@
+"""Anchors of the public log on Ethereum (docs/anchor.md)."""
