@@ -54,6 +54,7 @@ from keno.rounds.lease import RENEW_S, TTL_S
 from keno.rounds.scheduler import Scheduler
 from keno.rounds.service import RoomService
 from keno.storage.service import Storage
+from keno.texts.service import Texts
 from keno.wallet.service import WalletService
 
 _ELECTION_TIMEOUT_S = 0.5
@@ -92,6 +93,7 @@ class Platform:
     player_news: PlayerNews
     audit: Audit
     beacon_chain: Chain
+    texts: Texts
 
     @asynccontextmanager
     async def scheduler(self) -> AsyncIterator[Scheduler]:
@@ -205,6 +207,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             player_news=PlayerNews(pool),
             audit=Audit(pool, evidence, dead_letters),
             beacon_chain=beacon_chain,
+            texts=Texts(),
         )
 
 

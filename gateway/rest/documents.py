@@ -11,6 +11,7 @@ from litestar.params import FromPath
 from gateway.answers import JSON, bytes_answer
 from gateway.http import hash_id, response
 from gateway.problems import ProblemError
+from keno.phrases import said
 from keno.rounds.service import RoomService
 
 # What a hash names can never change.
@@ -33,5 +34,7 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
 
 def _document(digest: str, document: bytes | None) -> Response[bytes]:
     if document is None:
-        raise ProblemError("document_not_found", f"no published document of this kind has the hash {digest}")
+        raise ProblemError(
+            "document_not_found", said("no published document of this kind has the hash {digest}", digest=digest)
+        )
     return response(bytes_answer(document, JSON, cache_control=_CACHE_CONTROL))

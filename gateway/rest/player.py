@@ -17,15 +17,18 @@ from gateway.placing import place_player_bet
 from gateway.problems import ProblemError
 from gateway.rest.bets import stored_bet
 from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX, place_of
+from gateway.speech import language_of
 from keno.bets.player_request import own_transaction_id
 from keno.bets.service import BetService
+from keno.phrases import said
+from keno.texts.service import Texts
 from keno.wallet.service import WalletService
 from keno.wallet.statement import Entry
 
 _HISTORY_PARAMETERS: Final = ("before", "limit")
 
 
-def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
+def routes(bets: BetService, wallet: WalletService, texts: Texts) -> list[HTTPRouteHandler]:
     """The handlers, behind the player's session."""
 
     @get("/me")
@@ -38,14 +41,14 @@ def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
     @post("/bets")
     async def place(request: PlayerRequest) -> Response[bytes]:
         require_json(request.headers.get("content-type"))
-        return response(await place_player_bet(bets, request.user, await request.body()))
+        return response(await place_player_bet(bets, request.user, await request.body(), language_of(texts, request)))
 
     @get("/bets/{bet_id:str}")
     async def look_up(request: PlayerRequest, bet_id: FromPath[str]) -> Response[bytes]:
         session = request.user
         found = await bets.find(session.operator_id, decimal_id(bet_id, "bet_not_found"))
         if found is None or found[0].player != session.player:
-            raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
+            raise ProblemError("bet_not_found", said("you have no bet {bet_id}", bet_id=bet_id))
         own_id = own_transaction_id(session.player_id, found[0].transaction_id)
         return response(json_answer(stored_bet(*found) | {"transaction_id": own_id}))
 

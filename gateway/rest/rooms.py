@@ -12,6 +12,7 @@ from gateway.answers import json_answer
 from gateway.auth.guard import SignedRequest, signed_response
 from gateway.http import decimal_id, query_of, uuid_id
 from gateway.problems import ProblemError
+from keno.phrases import said
 from keno.requests import ID_MAX
 from keno.rounds.service import RoomService
 from keno.rounds.store import Room, Round
@@ -26,7 +27,7 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
     async def visible(request: SignedRequest, room: str) -> Room:
         found = await rooms.room(uuid_id(room, "room_not_found"), request.user.id)
         if found is None:
-            raise ProblemError("room_not_found", f"you have no room {room}")
+            raise ProblemError("room_not_found", said("you have no room {room}", room=room))
         return found
 
     @get("/rooms")
@@ -51,7 +52,7 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
     async def one_round(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
         found = await rooms.round(decimal_id(round_id, "round_not_found"), request.user.id)
         if found is None:
-            raise ProblemError("round_not_found", f"you have no round {round_id}")
+            raise ProblemError("round_not_found", said("you have no round {round_id}", round_id=round_id))
         return signed_response(request, json_answer(round_members(found)))
 
     return [all_rooms, one_room, rounds_of_room, one_round]

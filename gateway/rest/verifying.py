@@ -12,6 +12,7 @@ from gateway.answers import Answer
 from gateway.http import response
 from gateway.problems import ProblemError
 from gateway.web.verifying import OFFLINE_NAME, Asset, assets
+from keno.phrases import said
 
 _NAMED_BY_HASH: Final = "public, max-age=31536000, immutable"
 _PAGE: Final = "public, max-age=300"
@@ -28,7 +29,7 @@ def routes() -> list[HTTPRouteHandler]:
     @get("/verify/{name:str}")
     async def asset(name: FromPath[str]) -> Response[bytes]:
         if name not in answers:
-            raise ProblemError("not_found", f"there is no {name!r} here")
+            raise ProblemError("not_found", said("there is no {name!r} here", name=name))
         return response(answers[name])
 
     return [page, asset]

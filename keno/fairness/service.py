@@ -5,6 +5,7 @@ import asyncpg
 from keno.errors import KenoError
 from keno.fairness import evidence, store
 from keno.fairness.log.service import round_proof
+from keno.phrases import said
 
 _ENTRIES_OF_ROUND = 3
 
@@ -34,7 +35,7 @@ class EvidenceService:
             payouts = await store.round_payouts(conn, round_id) if auditor else None
             # Asked last: what was there before this answer was read whole.
             if await store.is_archived(conn, round_id):
-                raise ArchivedError(f"the bets of round {round_id} are archived")
+                raise ArchivedError(said("the bets of round {round_id} are archived", round_id=round_id))
         if payouts is None:
             made = evidence.public_bundle(ended, paytables, leaves)
         else:

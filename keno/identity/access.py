@@ -17,6 +17,7 @@ from keno.identity import store
 from keno.identity.networks import Network
 from keno.identity.operators import IdentityError, Key, KeyExistsError, KeyLimitError
 from keno.identity.service import IdentityService
+from keno.phrases import said
 from keno.reporting.store import log_admin_action
 from keno.requests import HashHex, RequestError, decode_as
 
@@ -132,4 +133,4 @@ class AccessService:
         for key in await self.keys(operator_id):
             if key.id == key_id:
                 return key
-        raise KeyNotFoundError(f"you have no key {key_id}")
+        raise KeyNotFoundError(said("you have no key {key_id}", key_id=key_id))

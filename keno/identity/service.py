@@ -30,6 +30,7 @@ from keno.identity.operators import (
     checked_name,
 )
 from keno.identity.responses import ResponseKey
+from keno.phrases import said
 from keno.reporting.store import log_admin_action
 from keno.risk.rates import PER_SECOND_MAX
 
@@ -87,12 +88,15 @@ class IdentityService:
         signed = signature.parse_fields(values_of)
         key = await self._keyring.find(signed.key_id, now_ms)
         if key is None:
-            raise AuthenticationError("unknown_key", f"no key {signed.key_id}")
+            raise AuthenticationError("unknown_key", said("no key {key_id}", key_id=signed.key_id))
         signature.verify(signed, key.verifying_key, method=method, target_uri=target_uri, body=body, now_ms=now_ms)
         if key.revoked:
-            raise AuthenticationError("key_revoked", f"key {key.id} was revoked")
+            raise AuthenticationError("key_revoked", said("key {key_id} was revoked", key_id=key.id))
         if key.operator.status != "active":
-            raise AuthenticationError("operator_suspended", f"operator {key.operator.name} is {key.operator.status}")
+            raise AuthenticationError(
+                "operator_suspended",
+                said("operator {name} is {status}", name=key.operator.name, status=key.operator.status),
+            )
         return Verified(signed, key, now_ms)
 
     async def admit(self, verified: Verified, cost: int) -> Admission:
