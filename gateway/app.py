@@ -60,6 +60,7 @@ _CODES_BY_STATUS: Final = {
 def create_app(platform: Platform) -> Litestar:
     """The gateway over a platform's services. Raises ConfigError where the public origins cannot be used."""
     config = platform.config
+    platform.texts.follow()
     origins = Origins(config.public_origins)
     entrance = Entrance(platform.identity, origins, config.proxies_count)
     our_pages = of_our_pages(origins, config.player_origins)
@@ -86,7 +87,7 @@ def create_app(platform: Platform) -> Litestar:
         path="/",
         guards=[by_address],
         route_handlers=[
-            *documents.routes(platform.rooms),
+            *documents.routes(platform.documents),
             *guides.routes(),
             *verifying.routes(),
             *fairness.routes(platform.evidence),
@@ -127,6 +128,7 @@ def _cors(player_origins: tuple[str, ...]) -> CORSConfig | None:
 def create_lane(platform: Platform) -> Lane:
     """The bet lane over a platform's services. Raises ConfigError where the public origins cannot be used."""
     config = platform.config
+    platform.texts.follow()
     entrance = Entrance(platform.identity, Origins(config.public_origins), config.proxies_count)
     return Lane(Desk(entrance, platform.bets, platform.texts), Health(platform.pool, platform.redis))
 

@@ -17,7 +17,7 @@ from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
-from keno import cli_access, cli_log, config
+from keno import cli_access, cli_log, cli_texts, config
 from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import Platform, platform
 from keno.errors import ConfigError, KenoError
@@ -42,6 +42,7 @@ tables = app.command(App(name="paytable", help="Paytables."))
 dead = app.command(App(name="dead", help="Events that a consumer could not take."))
 cli_access.register(app, operator)
 cli_log.register(app)
+cli_texts.register(app)
 
 _ACTOR = "command line"
 _GC_THRESHOLD = 50_000

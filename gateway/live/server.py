@@ -62,6 +62,7 @@ class LiveServer:
         self.bets = platform.bets
         self.limits = platform.limits
         self.texts = platform.texts
+        self.texts.follow()
         self.connections: set[Connection] = set()
         self._config = platform.config
         self._streams = platform.streams

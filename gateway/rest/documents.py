@@ -12,22 +12,22 @@ from gateway.answers import JSON, bytes_answer
 from gateway.http import hash_id, response
 from gateway.problems import ProblemError
 from keno.phrases import said
-from keno.rounds.service import RoomService
+from keno.rounds.documents import Documents
 
 # What a hash names can never change.
 _CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
 
 
-def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
+def routes(documents: Documents) -> list[HTTPRouteHandler]:
     """The handlers, open to everyone."""
 
     @get("/v1/paytables/{digest:str}")
     async def paytable(digest: FromPath[str]) -> Response[bytes]:
-        return _document(digest, await rooms.paytable_document(hash_id(digest, "document_not_found")))
+        return _document(digest, await documents.paytable(hash_id(digest, "document_not_found")))
 
     @get("/v1/rules/{digest:str}")
     async def rules(digest: FromPath[str]) -> Response[bytes]:
-        return _document(digest, await rooms.rules_document(hash_id(digest, "document_not_found")))
+        return _document(digest, await documents.rules(hash_id(digest, "document_not_found")))
 
     return [paytable, rules]
 

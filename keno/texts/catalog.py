@@ -42,3 +42,9 @@ def entries(language: str) -> Iterator[Entry]:
             if message.id and message.string and not message.fuzzy:
                 english = str(message.id)
                 yield Entry(message.context or english, english, str(message.string))
+
+
+@cache
+def english_texts() -> MappingProxyType[str, str]:
+    """The English of every text by its id: each catalog has all of them, and a test sees to that."""
+    return MappingProxyType({entry.text_id: entry.english for entry in entries(LANGUAGES[1])})

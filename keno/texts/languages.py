@@ -32,13 +32,11 @@ class Language(NamedTuple):
         return self.texts.get(text_id, english)
 
     def phrase(self, english: str) -> str:
-        """A sentence in this language; its id is its template."""
-        if not self.texts:
-            return english
+        """A sentence in this language, as a plain text; its id is its template."""
         if not isinstance(english, Phrase):
             return self.texts.get(english, english)
         template = self.texts.get(english.template)
-        return english if template is None else template.format(**english.values)
+        return str(english) if template is None else template.format(**english.values)
 
 
 ENGLISH: Final = Language(DEFAULT, {})

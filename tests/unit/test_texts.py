@@ -129,7 +129,7 @@ def test_a_phrase_is_its_english_and_can_be_said_otherwise() -> None:
     assert german.phrase(phrase) == "'{x}': 2"
     assert german.phrase("nothing") == "nichts"
     assert german.phrase("unknown {text}") == "unknown {text}"
-    assert ENGLISH.phrase(phrase) is phrase
+    assert type(ENGLISH.phrase(phrase)) is type(german.phrase(phrase)) is str
     assert german.phrase(worded("somebody's words", "nothing")) == "nichts"
     assert phrase_of(ValueError(phrase)) is phrase
     assert phrase_of(ValueError()) == ""
