@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from litestar import Litestar, Request, Response, Router
+from litestar import Litestar, Response, Router
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 
@@ -35,19 +35,17 @@ from gateway.rest import (
     health,
     keys,
     log,
+    pages,
     player,
     rooms,
     sessions,
     statement,
-    verifying,
     wallet,
 )
 from gateway.rest.health import Health
-from gateway.speech import language_of
+from gateway.speech import AnyRequest, language_of
 from keno.bootstrap import Platform
 from keno.texts.service import Texts
-
-AnyRequest = Request[Any, Any, Any]
 
 _CODES_BY_STATUS: Final = {
     404: "not_found",
@@ -81,7 +79,7 @@ def create_app(platform: Platform) -> Litestar:
     players = Router(
         path="/v1/player",
         guards=[by_address, our_pages, player_session(platform.sessions), limited_by_player(platform.limits)],
-        route_handlers=[*player.routes(platform.bets, platform.wallet, platform.texts)],
+        route_handlers=[*player.routes(platform.bets, platform.wallet, platform.rooms, platform.texts)],
     )
     public = Router(
         path="/",
@@ -89,7 +87,7 @@ def create_app(platform: Platform) -> Litestar:
         route_handlers=[
             *documents.routes(platform.documents),
             *guides.routes(),
-            *verifying.routes(),
+            *pages.routes(platform.texts, config),
             *fairness.routes(platform.evidence),
             *log.routes(platform.log),
         ],

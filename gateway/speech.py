@@ -10,8 +10,10 @@ from keno.identity.sessions import Session
 from keno.texts.languages import Language
 from keno.texts.service import Texts
 
+AnyRequest = Request[Any, Any, Any]
 
-def language_of(texts: Texts, request: Request[Any, Any, Any]) -> Language:
+
+def language_of(texts: Texts, request: AnyRequest) -> Language:
     """What its Accept-Language asks for; where it has none, the language of the player's session."""
     asked = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"accept-language"]
     user = request.scope.get("user")

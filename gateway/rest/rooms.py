@@ -33,11 +33,11 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
     @get("/rooms")
     async def all_rooms(request: SignedRequest) -> Response[bytes]:
         found = await rooms.rooms(request.user.id)
-        return signed_response(request, json_answer({"rooms": [_room(room) for room in found]}))
+        return signed_response(request, json_answer({"rooms": [room_members(room) for room in found]}))
 
     @get("/rooms/{room:str}")
     async def one_room(request: SignedRequest, room: FromPath[str]) -> Response[bytes]:
-        return signed_response(request, json_answer(_room(await visible(request, room))))
+        return signed_response(request, json_answer(room_members(await visible(request, room))))
 
     @get("/rooms/{room:str}/rounds")
     async def rounds_of_room(request: SignedRequest, room: FromPath[str]) -> Response[bytes]:
@@ -58,7 +58,8 @@ def routes(rooms: RoomService) -> list[HTTPRouteHandler]:
     return [all_rooms, one_room, rounds_of_room, one_round]
 
 
-def _room(room: Room) -> dict[str, Any]:
+def room_members(room: Room) -> dict[str, Any]:
+    """A room as those may see it who may bet there."""
     return {
         "room": str(room.id),
         "name": room.name,

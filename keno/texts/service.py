@@ -50,7 +50,7 @@ class Texts:
 
     def follow(self) -> None:
         """From now on follow what staff change, in the running event loop, until `close`."""
-        self._languages = self._languages or _languages([])
+        self._said()
         if self._following is None:
             self._following = asyncio.create_task(self._follow(), name="texts")
 
@@ -64,11 +64,15 @@ class Texts:
 
     def for_header(self, values: Sequence[str]) -> Language:
         """The language that a request's values of Accept-Language ask for."""
-        return self._languages[language_of_header(values)]
+        return self._said()[language_of_header(values)]
 
     def for_locale(self, locale: str) -> Language:
         """The language of a session."""
-        return self._languages[language_of_locale(locale)]
+        return self._said()[language_of_locale(locale)]
+
+    def _said(self) -> Mapping[str, Language]:
+        self._languages = self._languages or _languages([])
+        return self._languages
 
     async def listed(self, language: str | None = None) -> list[Text]:
         """All texts, or those of a language, by language and id."""
@@ -97,10 +101,7 @@ class Texts:
             before = await store.changed_text(conn, language, text_id)
             if before == content:
                 return
-            if content is None:
-                await store.reset_text(conn, language, text_id)
-            else:
-                await store.set_text(conn, language, text_id, content)
+            await store.set_text(conn, language, text_id, content)
             states = [None if each is None else {"text": each} for each in (before, content)]
             await log_admin_action(
                 conn, actor, "text.set" if content else "text.reset", f"{language} {text_id}", *states

@@ -9,7 +9,9 @@ _TEXTS_LOCK = -7333
 
 async def changed_texts(conn: Executor) -> list[tuple[str, str, str]]:
     """Language, id and text of each that is said otherwise."""
-    rows = await conn.fetch("SELECT language, text_id, content FROM texts ORDER BY language, text_id")
+    rows = await conn.fetch(
+        "SELECT language, text_id, content FROM texts WHERE content IS NOT NULL ORDER BY language, text_id"
+    )
     return [(row["language"], row["text_id"], row["content"]) for row in rows]
 
 
@@ -26,8 +28,8 @@ async def changed_text(conn: Executor, language: str, text_id: str) -> str | Non
     return found
 
 
-async def set_text(conn: Executor, language: str, text_id: str, content: str) -> None:
-    """Say a text otherwise."""
+async def set_text(conn: Executor, language: str, text_id: str, content: str | None) -> None:
+    """Say a text otherwise; with None as the catalog does."""
     await conn.execute(
         "INSERT INTO texts (language, text_id, content) VALUES ($1, $2, $3) "
         "ON CONFLICT (language, text_id) DO UPDATE SET content = excluded.content, changed_ms = now_ms()",
@@ -35,8 +37,3 @@ async def set_text(conn: Executor, language: str, text_id: str, content: str) ->
         text_id,
         content,
     )
-
-
-async def reset_text(conn: Executor, language: str, text_id: str) -> None:
-    """Say a text as the catalog does."""
-    await conn.execute("DELETE FROM texts WHERE language = $1 AND text_id = $2", language, text_id)

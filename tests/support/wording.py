@@ -12,6 +12,7 @@ from pathlib import Path
 from gateway.auth import limits
 from gateway.problems import KINDS
 from gateway.rest.wallet import REFUSALS
+from gateway.web import playing, verifying
 from keno import requests
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ def needed() -> dict[str, str]:
     texts |= {f"{code}.remedy": kind.remedy for code, kind in KINDS.items()}
     tables = [detail for _, detail, _ in REFUSALS.values()]
     tables += [*limits._TOO_MANY.values(), *(template for _, template in requests._VALUES)]
-    return texts | {each: each for each in (*tables, *_phrases())}
+    return texts | {each: each for each in (*tables, *_phrases(), *playing.texts(), *verifying.texts())}
 
 
 def _phrases() -> Iterator[str]:

@@ -16,7 +16,7 @@ from keno.texts.languages import DEFAULT, ENGLISH, LANGUAGES, Language, language
 
 OTHERS = tuple(language for language in LANGUAGES if language != DEFAULT)
 # Texts that are the same in another language, because they are names.
-SAME: set[tuple[str, str]] = set()
+SAME = {("de", "Keno"), ("es", "Keno"), ("pt", "Keno")}
 
 
 @pytest.mark.parametrize("language", OTHERS)
