@@ -25,6 +25,7 @@ from benchmarks.report import Row
 from benchmarks.servers import ServerCpu, Servers, process_cpu_seconds
 from keno.identity.service import IdentityService
 from keno.identity.signature import HmacSecret
+from keno.infra.cache import Cache
 from keno.infra.keyfiles import load_keys
 from keno.infra.postgres import create_pool
 from keno.risk.rates import PER_SECOND_MAX
@@ -177,7 +178,7 @@ async def _ours(found: Servers) -> AsyncIterator[tuple[Side, Side]]:
         keys = load_keys(Path(folder), create=True)
         async with house(found, PLAYERS) as books, Redis.from_url(found.redis_url) as redis:
             async with await create_pool(books.database.app_url, connections_max=1) as pool:
-                identity = IdentityService(pool, redis, keys.platform)
+                identity = IdentityService(pool, redis, keys.platform, Cache(redis, keys.platform))
                 secret = HmacSecret(await identity.add_hmac_key(books.operator_id, key_id, actor="benchmark"))
                 await identity.limit_rate(books.operator_id, PER_SECOND_MAX, actor="benchmark")
             environment = {

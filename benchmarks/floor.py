@@ -21,6 +21,7 @@ from keno.game import rules
 from keno.game.profiles import shipped_paytable
 from keno.identity.service import IdentityService
 from keno.identity.signature import HmacSecret
+from keno.infra.cache import Cache
 from keno.infra.key_providers import LocalKeys
 from keno.infra.keyfiles import load_keys
 from keno.infra.migrate import migrate
@@ -77,7 +78,7 @@ async def floor(found: Servers, *, rooms: int, players: int) -> AsyncIterator[Fl
         LocalKeys.from_files(folder, create=True)
         pool = await stack.enter_async_context(await create_pool(database.app_url, connections_max=2))
         redis = await stack.enter_async_context(Redis.from_url(found.redis_url))
-        identity = IdentityService(pool, redis, keys.platform)
+        identity = IdentityService(pool, redis, keys.platform, Cache(redis, keys.platform))
         operator = await identity.add_operator("casino", ["EUR"], actor="benchmark")
         await identity.limit_rate(operator.id, PER_SECOND_MAX, actor="benchmark")
         key_id = f"bench-{secrets.token_hex(4)}"

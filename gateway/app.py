@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from litestar import Litestar, Request, Response, Router
+from litestar import Litestar, Response, Router
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 
@@ -35,17 +35,17 @@ from gateway.rest import (
     health,
     keys,
     log,
+    pages,
     player,
     rooms,
     sessions,
     statement,
-    verifying,
     wallet,
 )
 from gateway.rest.health import Health
+from gateway.speech import AnyRequest, language_of
 from keno.bootstrap import Platform
-
-AnyRequest = Request[Any, Any, Any]
+from keno.texts.service import Texts
 
 _CODES_BY_STATUS: Final = {
     404: "not_found",
@@ -58,6 +58,7 @@ _CODES_BY_STATUS: Final = {
 def create_app(platform: Platform) -> Litestar:
     """The gateway over a platform's services. Raises ConfigError where the public origins cannot be used."""
     config = platform.config
+    platform.texts.follow()
     origins = Origins(config.public_origins)
     entrance = Entrance(platform.identity, origins, config.proxies_count)
     our_pages = of_our_pages(origins, config.player_origins)
@@ -78,15 +79,15 @@ def create_app(platform: Platform) -> Litestar:
     players = Router(
         path="/v1/player",
         guards=[by_address, our_pages, player_session(platform.sessions), limited_by_player(platform.limits)],
-        route_handlers=[*player.routes(platform.bets, platform.wallet)],
+        route_handlers=[*player.routes(platform.bets, platform.wallet, platform.rooms, platform.texts)],
     )
     public = Router(
         path="/",
         guards=[by_address],
         route_handlers=[
-            *documents.routes(platform.rooms),
+            *documents.routes(platform.documents),
             *guides.routes(),
-            *verifying.routes(),
+            *pages.routes(platform.texts, config),
             *fairness.routes(platform.evidence),
             *log.routes(platform.log, platform.anchors),
         ],
@@ -97,12 +98,12 @@ def create_app(platform: Platform) -> Litestar:
             auth,
             players,
             staff.router(platform.staff, [by_address, of_our_pages(origins, ())], config.proxies_count),
-            *bets.placing_routes(Desk(entrance, platform.bets)),
+            *bets.placing_routes(Desk(entrance, platform.bets, platform.texts)),
             public,
             *keys.routes([platform.identity.response_key.jwk, platform.receipt_key.jwk], platform.signing_keys),
             *health.routes(Health(platform.pool, platform.redis)),
         ],
-        exception_handlers=_exception_handlers(),
+        exception_handlers=_exception_handlers(platform.texts),
         request_max_body_size=BODY_BYTES_MAX,
         before_send=[tell_limits],
         cors_config=_cors(config.player_origins),
@@ -125,24 +126,25 @@ def _cors(player_origins: tuple[str, ...]) -> CORSConfig | None:
 def create_lane(platform: Platform) -> Lane:
     """The bet lane over a platform's services. Raises ConfigError where the public origins cannot be used."""
     config = platform.config
+    platform.texts.follow()
     entrance = Entrance(platform.identity, Origins(config.public_origins), config.proxies_count)
-    return Lane(Desk(entrance, platform.bets), Health(platform.pool, platform.redis))
+    return Lane(Desk(entrance, platform.bets, platform.texts), Health(platform.pool, platform.redis))
 
 
-def _exception_handlers() -> dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]]:
-    return {HTTPException: _on_http_exception, Exception: _on_failure}
+def _exception_handlers(texts: Texts) -> dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]]:
+    def on_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
+        route = request.scope.get("path_template")
+        return _finished(request, answer_to(error, request.method, route, language_of(texts, request)))
 
+    def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+        if error.status_code >= 500:
+            return on_failure(request, error)
+        code = _CODES_BY_STATUS.get(error.status_code, "bad_request")
+        answer = problem(code, language=language_of(texts, request))
+        answer.headers.update({name.title(): value for name, value in (error.headers or {}).items()})
+        return _finished(request, answer)
 
-def _on_failure(request: AnyRequest, error: Exception) -> Response[bytes]:
-    return _finished(request, answer_to(error, request.method, request.scope.get("path_template")))
-
-
-def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    if error.status_code >= 500:
-        return _on_failure(request, error)
-    answer = problem(_CODES_BY_STATUS.get(error.status_code, "bad_request"))
-    answer.headers.update({name.title(): value for name, value in (error.headers or {}).items()})
-    return _finished(request, answer)
+    return {HTTPException: on_http_exception, Exception: on_failure}
 
 
 def _finished(request: AnyRequest, answer: Answer) -> Response[bytes]:

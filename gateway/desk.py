@@ -17,6 +17,7 @@ from gateway.placing import Asked, BetCall
 from gateway.problems import ProblemError
 from keno.bets.service import BetService
 from keno.errors import KenoError
+from keno.texts.service import Texts
 
 REQUESTS_MAX: Final = 2_000
 BODY_BYTES_MAX: Final = 128 * 1024 * 1024
@@ -45,9 +46,10 @@ class Capacity:
 class Desk:
     """Answers bets."""
 
-    def __init__(self, entrance: Entrance, bets: BetService) -> None:
+    def __init__(self, entrance: Entrance, bets: BetService, texts: Texts) -> None:
         self._entrance = entrance
         self._bets = bets
+        self.texts = texts
         self.capacity = Capacity()
 
     async def answer(self, call: BetCall, target: str, values_of: ValuesOf, body: bytes, peer: str) -> Answer:
@@ -56,15 +58,16 @@ class Desk:
         Bad requests of an operator cost like good ones, or they could be sent without end.
         """
         passage = self._entrance.passage()
+        language = self.texts.for_header(values_of("accept-language"))
         try:
             verified = await self._entrance.verify(passage, "POST", target, values_of, body, peer)
             asked = _read(call, values_of("content-type"), body)
             await self._entrance.admit(passage, 1 if isinstance(asked, KenoError) else len(asked))
             if isinstance(asked, KenoError):
                 raise asked
-            answer = await call.place(self._bets, verified.operator.id, asked)
+            answer = await call.place(self._bets, verified.operator.id, asked, language)
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
-            answer = answer_to(error, "POST", call.path)
+            answer = answer_to(error, "POST", call.path, language)
         return passage.finish(answer)
 
 

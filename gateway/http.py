@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from gateway.answers import Answer
 from gateway.problems import ProblemError
+from keno.phrases import said
 from keno.requests import ID_MAX
 
 _DECIMAL_ID: Final = re.compile(r"[1-9][0-9]{0,18}")
@@ -42,14 +43,14 @@ def options_of(path: str, *methods: str) -> HTTPRouteHandler:
 def decimal_id(text: str, not_found: str) -> int:
     """A 64-bit id of the path; ProblemError `not_found` for what cannot be one."""
     if _DECIMAL_ID.fullmatch(text) is None or int(text) > ID_MAX:
-        raise ProblemError(not_found, f"{text!r} is not a decimal id")
+        raise ProblemError(not_found, said("{text!r} is not a decimal id", text=text))
     return int(text)
 
 
 def uuid_id(text: str, not_found: str) -> UUID:
     """A UUID of the path in its canonical spelling; ProblemError `not_found` for anything else."""
     if _UUID.fullmatch(text) is None:
-        raise ProblemError(not_found, f"{text!r} is not a UUID")
+        raise ProblemError(not_found, said("{text!r} is not a UUID", text=text))
     return UUID(text)
 
 
@@ -82,9 +83,9 @@ def query_texts(request: Request[Any, Any, Any], known: Container[str]) -> dict[
     found: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
-            raise ProblemError("invalid_query", f"there is no query parameter {name!r}", name)
+            raise ProblemError("invalid_query", said("there is no query parameter {name!r}", name=name), name)
         if name in found:
-            raise ProblemError("invalid_query", f"{name} is given twice", name)
+            raise ProblemError("invalid_query", said("{name} is given twice", name=name), name)
         found[name] = value
     return found
 
@@ -92,5 +93,9 @@ def query_texts(request: Request[Any, Any, Any], known: Container[str]) -> dict[
 def query_integer(name: str, text: str, least: int, greatest: int) -> int:
     """A parameter as an integer; ProblemError `invalid_query` for anything but a decimal one in the range."""
     if _DECIMAL_ID.fullmatch(text) is None or not least <= int(text) <= greatest:
-        raise ProblemError("invalid_query", f"{name} is an integer from {least} to {greatest}", name)
+        raise ProblemError(
+            "invalid_query",
+            said("{name} is an integer from {least} to {greatest}", name=name, least=least, greatest=greatest),
+            name,
+        )
     return int(text)

@@ -21,6 +21,7 @@ from keno.bets.service import BetService, Placed
 from keno.fairness.receipts import Proof
 from keno.identity.sessions import Session
 from keno.requests import RequestError
+from keno.texts.languages import Language
 
 _CREATED: Final = 201
 _HASH_DIGITS: Final = 64
@@ -36,35 +37,35 @@ class BetCall(NamedTuple):
     path: str
     body_bytes_max: int
     read: Callable[[bytes], Asked]
-    place: Callable[[BetService, UUID, Asked], Awaitable[Answer]]
+    place: Callable[[BetService, UUID, Asked, Language], Awaitable[Answer]]
 
 
-async def _place_bet(bets: BetService, operator_id: UUID, asked: Asked) -> Answer:
+async def _place_bet(bets: BetService, operator_id: UUID, asked: Asked, language: Language) -> Answer:
     """201 with the bet and its receipt, or a problem.
 
     The same bet under the same transaction id again has the same answer, with the header `Idempotent-Replayed: true`.
     """
     (bet,) = _readable(asked)
     (placed,) = await bets.place_all(operator_id, [bet])
-    return _answer(bet, placed)
+    return _answer(bet, placed, language)
 
 
-async def place_player_bet(bets: BetService, session: Session, body: bytes) -> Answer:
+async def place_player_bet(bets: BetService, session: Session, body: bytes, language: Language) -> Answer:
     """Place the bet in `body` for the session's player; answers as for an operator's bet. Raises RequestError."""
     request, mask = decode_player_bet(body, session.player_id, session.player, session.currency)
     (placed,) = await bets.place_all(session.operator_id, [(request, mask)])
     own_id = own_transaction_id(session.player_id, request.transaction_id)
-    return _answer((msgspec.structs.replace(request, transaction_id=own_id), mask), placed)
+    return _answer((msgspec.structs.replace(request, transaction_id=own_id), mask), placed, language)
 
 
-def _answer(bet: AskedBet, placed: Placed) -> Answer:
+def _answer(bet: AskedBet, placed: Placed, language: Language) -> Answer:
     if placed.receipt is None:
-        return _refusal(bet[0], placed.outcome)
+        return _refusal(bet[0], placed.outcome, language)
     replayed = _REPLAYED if placed.outcome is Outcome.DUPLICATE else None
     return json_answer(_bet(bet, placed), status=_CREATED, headers=replayed)
 
 
-async def _place_batch(bets: BetService, operator_id: UUID, asked: Asked) -> Answer:
+async def _place_batch(bets: BetService, operator_id: UUID, asked: Asked, language: Language) -> Answer:
     """200 with a result for each bet, in their order.
 
     A result has the `status` that the bet would have had alone, and its `bet` or its `problem`. A bet that is refused,
@@ -72,7 +73,10 @@ async def _place_batch(bets: BetService, operator_id: UUID, asked: Asked) -> Ans
     """
     readable = _readable(asked)
     placed = iter(zip(readable, await bets.place_all(operator_id, readable), strict=True))
-    results = [_result(*next(placed)) if isinstance(each, tuple) else _Refused.of(problem_of(each)) for each in asked]
+    results = [
+        _result(*next(placed), language) if isinstance(each, tuple) else _Refused.of(problem_of(each, language))
+        for each in asked
+    ]
     return json_answer({"results": results})
 
 
@@ -142,17 +146,17 @@ def _readable(asked: Asked) -> list[AskedBet]:
     return [each for each in asked if isinstance(each, tuple)]
 
 
-def _result(bet: AskedBet, placed: Placed) -> _Accepted | _Refused:
+def _result(bet: AskedBet, placed: Placed, language: Language) -> _Accepted | _Refused:
     if placed.receipt is None:
-        return _Refused.of(_refusal(bet[0], placed.outcome))
+        return _Refused.of(_refusal(bet[0], placed.outcome, language))
     return _Accepted(_CREATED, _bet(bet, placed))
 
 
-def _refusal(request: BetRequest, outcome: Outcome) -> Answer:
+def _refusal(request: BetRequest, outcome: Outcome, language: Language) -> Answer:
     code, field = OUTCOME_CODES[outcome]
     if outcome is Outcome.ROUND_NOT_FOUND and request.room is not None:
         code = "room_not_found"
-    return problem(code, field=field or ("round" if request.room is None else "room"))
+    return problem(code, field=field or ("round" if request.room is None else "room"), language=language)
 
 
 def _bet(bet: AskedBet, placed: Placed) -> _Bet:

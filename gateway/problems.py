@@ -1,12 +1,13 @@
 """Everything that can be wrong with a request: one table of stable codes, answered as RFC 9457 problem details.
 
-A problem's `type` is `/problems/<code>`; `status`, `title` and `remedy` belong to the code and never vary; `detail` and
-`field` are about this one request. A client decides by `code`, never by `detail`.
+A problem's `type` is `/problems/<code>`; `status`, `title` and `remedy` belong to the code and vary with the language
+only; `detail` and `field` are about this one request. A client decides by `code`, never by a text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -25,8 +26,10 @@ from keno.identity.sessions import SessionError, SessionStoreError
 from keno.identity.signature import SignatureError
 from keno.identity.staff_service import LoginError, StaffSessionError, StaffStoreError
 from keno.identity.tokens import TokenError
+from keno.phrases import phrase_of
 from keno.requests import RequestError
 from keno.risk.service import LimitError
+from keno.texts.languages import ENGLISH, Language
 
 PROBLEM_JSON: Final = "application/problem+json"
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -214,20 +217,21 @@ class ProblemError(KenoError):
         self.retry_after_s = retry_after_s
 
 
-def problem(code: str, detail: str | None = None, field: str | None = None) -> Answer:
-    """The answer for a code of KINDS; KeyError for any other."""
+def problem(code: str, detail: str | None = None, field: str | None = None, *, language: Language = ENGLISH) -> Answer:
+    """The answer for a code of KINDS, in a language; KeyError for any other code."""
     kind = KINDS[code]
+    title = language.text(f"{code}.title", kind.title)
     members: dict[str, object] = {
         "type": f"/problems/{code}",
-        "title": kind.title,
+        "title": title,
         "status": kind.status,
         "code": code,
-        "detail": detail or kind.title,
-        "remedy": kind.remedy,
+        "detail": language.phrase(detail) if detail else title,
+        "remedy": language.text(f"{code}.remedy", kind.remedy),
     }
     if field is not None:
         members["field"] = field
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", "Content-Language": language.tag}
     if kind.status == 401:
         headers["WWW-Authenticate"] = f'{"Bearer" if code in BEARER_CODES else "Signature"} realm="keno"'
     if kind.status == 503:
@@ -235,27 +239,28 @@ def problem(code: str, detail: str | None = None, field: str | None = None) -> A
     return Answer(kind.status, msgspec.json.encode(members), PROBLEM_JSON, headers)
 
 
-def problem_of(error: KenoError) -> Answer:
+def problem_of(error: KenoError, language: Language = ENGLISH) -> Answer:
     """The answer for an error that a client can cause; `internal` for every other."""
+    answered = partial(problem, language=language)
     retry_after_s: int | None = None
     match error:
         case ProblemError():
-            answer, retry_after_s = problem(error.code, error.detail, error.field), error.retry_after_s
+            answer, retry_after_s = answered(error.code, error.detail, error.field), error.retry_after_s
         case RequestError():
-            answer = problem(error.code, error.detail, error.field)
+            answer = answered(error.code, error.detail, error.field)
         case SignatureError() | AuthenticationError() | TokenError() | SessionError():
-            answer = problem(error.code, error.detail)
+            answer = answered(error.code, error.detail)
         case _ if type(error) in ERROR_CODES:
             code, field = ERROR_CODES[type(error)]
-            answer = problem(code, str(error), field)
+            answer = answered(code, phrase_of(error), field)
         case LockedError():
-            answer, retry_after_s = problem("login_locked"), -(-error.wait_ms // 1000)
+            answer, retry_after_s = answered("login_locked"), -(-error.wait_ms // 1000)
         case AdmissionError(overloaded=True) | LimitError(overloaded=True):
-            answer = problem("overloaded", "requests cannot be authenticated at the moment")
+            answer = answered("overloaded", "requests cannot be authenticated at the moment")
         case AdmissionError() | LimitError() | StaffStoreError() | LockoutStoreError() | SessionStoreError():
-            answer = problem("unavailable", "requests cannot be authenticated at the moment")
+            answer = answered("unavailable", "requests cannot be authenticated at the moment")
         case _:
-            answer = problem("internal")
+            answer = answered("internal")
     if retry_after_s is not None:
         answer.headers["Retry-After"] = str(retry_after_s)
     return answer

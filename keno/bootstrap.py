@@ -40,6 +40,7 @@ from keno.identity.signing_keys import SigningKeys
 from keno.identity.staff_service import StaffService
 from keno.infra import failpoints, keywrap
 from keno.infra.bus import Bus, DeadLetters
+from keno.infra.cache import Cache
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.key_providers import KeyProvider, LocalKeys
 from keno.infra.keyfiles import Keys, load_key, load_keys
@@ -56,11 +57,13 @@ from keno.notify.streams import Streams
 from keno.reporting.audit import Audit
 from keno.reporting.service import ReportingService
 from keno.risk.service import Limits
+from keno.rounds.documents import Documents
 from keno.rounds.election import RedisElection
 from keno.rounds.lease import RENEW_S, TTL_S
 from keno.rounds.scheduler import Scheduler
 from keno.rounds.service import RoomService
 from keno.storage.service import Storage
+from keno.texts.service import Texts
 from keno.wallet.service import WalletService
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ _SCHEDULER_IDLE_TIMEOUT_MS = 2_000
 assert _SCHEDULER_IDLE_TIMEOUT_MS < TTL_S * 1000  # noqa: S101 - a paused leader's locks end before its lease does
 _ROLL_CONNECTIONS = 2
 _GWEI = 1_000_000_000
+_CACHE_CONNECTIONS = 8
+_CACHE_TIMEOUT_S = 0.5
 _LOCAL_BEACON = b"keno:local-beacon"
 
 
@@ -107,6 +112,8 @@ class Platform:
     player_news: PlayerNews
     audit: Audit
     beacon_chain: Chain
+    documents: Documents
+    texts: Texts
 
     @asynccontextmanager
     async def scheduler(self) -> AsyncIterator[Scheduler]:
@@ -230,13 +237,20 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         stack.push_async_callback(bets.close)
         signing_keys = SigningKeys(pool, keys.platform)
         refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
-        identity = IdentityService(pool, redis, keys.platform)
+        cache = Cache(
+            create_redis(config.redis_url, connections_max=_CACHE_CONNECTIONS, timeout_s=_CACHE_TIMEOUT_S),
+            keywrap.derive(keys.platform, b"keno:cache"),
+        )
+        stack.push_async_callback(cache.close)
+        identity = IdentityService(pool, redis, keys.platform, cache)
         stack.push_async_callback(identity.close)
         limits = Limits(redis)
         stack.push_async_callback(limits.close)
         streams = Streams(redis)
         local_secret = keywrap.derive(keys.platform, _LOCAL_BEACON)
         beacon_chain = QUICKNET if config.beacon == "quicknet" else LocalBeacon(local_secret).chain
+        texts = Texts(pool, cache)
+        stack.push_async_callback(texts.close)
         yield Platform(
             config=config,
             makes_keys=makes_keys,
@@ -249,7 +263,7 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             limits=limits,
             access=AccessService(pool, identity),
             signing_keys=signing_keys,
-            sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0]),
+            sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0], cache),
             staff=StaffService(pool, redis, keys.platform),
             rooms=RoomService(pool, config.shards, beacon_chain),
             receipt_key=receipt_key,
@@ -266,6 +280,8 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
             player_news=PlayerNews(pool),
             audit=Audit(pool, evidence, dead_letters),
             beacon_chain=beacon_chain,
+            documents=Documents(pool, cache),
+            texts=texts,
         )
 
 

@@ -15,7 +15,7 @@ import msgspec
 import uvloop
 from cyclopts import App, Parameter, validators
 
-from keno import cli_access, cli_anchor, cli_log, cli_paytable, cli_rng, cli_vault, config
+from keno import cli_access, cli_anchor, cli_log, cli_paytable, cli_rng, cli_texts, cli_vault, config
 from keno.bets.limits import decode_operator_limits
 from keno.bootstrap import Platform, platform
 from keno.cli_rng import hex_bytes
@@ -43,6 +43,7 @@ cli_log.register(app)
 cli_anchor.register(app)
 cli_paytable.register(app)
 cli_rng.register(app)
+cli_texts.register(app)
 cli_vault.register(app)
 
 _ACTOR = "command line"

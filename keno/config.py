@@ -18,6 +18,8 @@ KENO_LANE_PORT           Where the bet lane listens. Without it: two after KENO_
 KENO_LIVE_PORT           Where the live stream listens, on KENO_HOST. Without it: the port after KENO_PORT.
 KENO_LIVE_CONNECTIONS_MAX, KENO_LIVE_ADDRESS_CONNECTIONS_MAX
                          Connections to a live process, of all and of one address. Without them: 20000, 200.
+KENO_LIVE_URL            Where the page /play finds the live stream. Without it: at its own origin; and where
+                         KENO_PUBLIC_ORIGINS is not given either, at KENO_LIVE_PORT.
 KENO_PUBLIC_ORIGINS      The origins that requests are signed for, separated by commas. Without it: http://HOST:PORT.
 KENO_LAUNCH_URL          The page that a launched player is sent to. Without it: /play of the first public origin.
 KENO_PLAYER_ORIGINS      Other origins whose pages may call for players, separated by commas. Without it: none.
@@ -62,6 +64,7 @@ from keno.infra import failpoints
 # No wildcard, no path, as browsers spell it.
 _DRAND_URLS = "https://api.drand.sh,https://api2.drand.sh,https://api3.drand.sh,https://drand.cloudflare.com"
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
+_SOCKET = re.compile(r"wss?://[a-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 _ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 
 
@@ -116,6 +119,8 @@ class Config:
     vault_key: str | None = field(default=None, repr=False)
     vault_old_keys: str = field(default="", repr=False)
     ethereum: Ethereum | None = None
+    live_url: str = ""
+    """Where pages find the live stream; empty: at their own origin."""
 
     @property
     def anchors(self) -> bool:
@@ -145,6 +150,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
             raise ConfigError(f"KENO_PLAYER_ORIGINS: {origin!r} is not an origin such as https://games.example")
     if "#" in launch_url:
         raise ConfigError("KENO_LAUNCH_URL has no fragment: the ticket goes there")
+    live_port = _integer(env, "KENO_LIVE_PORT", port + 1 if port < 65_535 else port - 1, 1, 65_535)
     beacon, beacon_port, beacon_urls = _beacon(env, host, port)
     config = Config(
         database_url=env.get("KENO_DATABASE_URL"),
@@ -170,7 +176,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         launch_url=launch_url,
         player_origins=player_origins,
         proxies_count=_integer(env, "KENO_PROXIES_COUNT", 0, 0, 16),
-        live_port=_integer(env, "KENO_LIVE_PORT", port + 1 if port < 65_535 else port - 1, 1, 65_535),
+        live_port=live_port,
         live_connections_max=_integer(env, "KENO_LIVE_CONNECTIONS_MAX", 20_000, 1, 1_000_000),
         live_address_connections_max=_integer(env, "KENO_LIVE_ADDRESS_CONNECTIONS_MAX", 200, 1, 1_000_000),
         log_origin=env.get("KENO_LOG_ORIGIN", f"{origins[0].partition('://')[2]}/log"),
@@ -181,6 +187,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         vault_key=env.get("KENO_VAULT_KEY"),
         vault_old_keys=env.get("KENO_VAULT_OLD_KEYS", ""),
         ethereum=_ethereum(env),
+        live_url=_live_url(env, host, live_port),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")
@@ -189,6 +196,14 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
     if config.vault_key is None and config.vault_old_keys:
         raise ConfigError("KENO_VAULT_OLD_KEYS needs KENO_VAULT_KEY beside it")
     return config
+
+
+def _live_url(env: Mapping[str, str], host: str, port: int) -> str:
+    # Where no origin is configured, no proxy shows gateway and live stream as one.
+    url = env.get("KENO_LIVE_URL", "" if "KENO_PUBLIC_ORIGINS" in env else f"ws://{host}:{port}/v1/live")
+    if url and _SOCKET.fullmatch(url) is None:
+        raise ConfigError(f"KENO_LIVE_URL: {url!r} is not as wss://keno.example/v1/live")
+    return url
 
 
 def _beacon(env: Mapping[str, str], host: str, port: int) -> tuple[str, int, tuple[str, ...]]:

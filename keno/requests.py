@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from keno.errors import KenoError
 from keno.money import MINOR_MAX
+from keno.phrases import said, worded
 
 ID_MAX = 2**63 - 1
 
@@ -32,6 +33,15 @@ _encoder = msgspec.json.Encoder()
 _CODES_BY_FIELD = {"picks": "invalid_picks", "stake_minor": "invalid_stake", "amount_minor": "invalid_amount"}
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `(?P<name>.*)`", re.DOTALL)
+_BYTE = re.compile(r"\(byte (?P<position>[0-9]+)\)$")
+_VALUES = (
+    (re.compile(r"Expected (?P<expected>`.*`), got (?P<got>`.*`)$"), "expected {expected}, got {got}"),
+    (re.compile(r"Expected (?P<type>`[^`]*`) of length (?P<length>.*)$"), "expected {type} of length {length}"),
+    (re.compile(r"Expected (?P<type>`[^`]*`) matching regex (?P<regex>.*)$"), "expected {type} matching {regex}"),
+    (re.compile(r"Expected (?P<expected>`[^`]*` [<>]=? .*)$"), "expected {expected}"),
+    (re.compile(r"Invalid (?:enum )?value (?P<value>.*)$"), "{value} is no value of this field"),
+    (re.compile(r"Invalid UUID$"), "this is not a UUID"),
+)
 _MISSING_FIELD = re.compile(r"^Object missing required field `(?P<name>.*)`")
 
 
@@ -56,7 +66,7 @@ def decode_as(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
     except msgspec.ValidationError as error:
         raise _explained(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RequestError("malformed_json", f"the body is not JSON: {error}") from None
+        raise RequestError("malformed_json", _broken(str(error))) from None
     except RecursionError:
         raise _too_deep() from None
 
@@ -95,7 +105,7 @@ def refuse_repeated_fields(body: bytes, fields: Sequence[bytes]) -> None:
     seen = set()
     for name, _ in members:
         if name in seen:
-            raise RequestError("duplicate_field", f"the field {name!r} is given twice", name)
+            raise RequestError("duplicate_field", said("the field {name!r} is given twice", name=name), name)
         seen.add(name)
 
 
@@ -107,9 +117,26 @@ def _explained(message: str) -> RequestError:
     path = _PATH.search(message)
     sentence = _PATH.sub("", message)
     if unknown := _UNKNOWN_FIELD.match(sentence):
-        return RequestError("unknown_field", f"there is no field {unknown['name']!r}", unknown["name"])
+        return RequestError("unknown_field", said("there is no field {name!r}", name=unknown["name"]), unknown["name"])
     if missing := _MISSING_FIELD.match(sentence):
-        return RequestError("missing_field", f"the field {missing['name']!r} is missing", missing["name"])
+        return RequestError(
+            "missing_field", said("the field {name!r} is missing", name=missing["name"]), missing["name"]
+        )
     field = path["path"] if path else None
     name = re.split(r"[.\[]", field, maxsplit=1)[0] if field else ""
-    return RequestError(_CODES_BY_FIELD.get(name, "invalid_request"), sentence, field)
+    return RequestError(_CODES_BY_FIELD.get(name, "invalid_request"), _reworded(sentence), field)
+
+
+def _broken(error: str) -> str:
+    english, place = f"the body is not JSON: {error}", _BYTE.search(error)
+    if place is not None:
+        return worded(english, "the body is not JSON, as byte {position} shows", position=place["position"])
+    return worded(english, "the body is not JSON")
+
+
+def _reworded(sentence: str) -> str:
+    """A sentence of msgspec, which is English in every language, with what has to be said in others."""
+    for pattern, template in _VALUES:
+        if found := pattern.match(sentence):
+            return worded(sentence, template, **found.groupdict())
+    return worded(sentence, "the value is not what this call takes")

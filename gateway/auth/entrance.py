@@ -18,6 +18,7 @@ from keno.identity.operators import Operator
 from keno.identity.responses import ResponseKey
 from keno.identity.service import AuthenticationError, IdentityService, Verified
 from keno.identity.signature import SignatureError
+from keno.phrases import said
 from keno.risk import rates
 from keno.risk.failures import Failures
 from keno.risk.rates import Standing
@@ -102,7 +103,14 @@ class Entrance:
             return
         passage.standing = admission.standing
         if admission.limited:
-            raise ProblemError("rate_limited", f"this request costs {cost}, of {verified.operator.rate.per_second}/s")
+            raise ProblemError(
+                "rate_limited",
+                said(
+                    "this request costs {cost}, of {per_second}/s",
+                    cost=cost,
+                    per_second=verified.operator.rate.per_second,
+                ),
+            )
 
     def address(self, peer: str, values_of: ValuesOf) -> Address | None:
         """The address that a request comes from, as far as the proxies in front can be trusted."""
@@ -112,7 +120,9 @@ class Entrance:
 def require_allowed(operator: Operator, address: Address | None) -> None:
     """Raises AddressNotAllowedError where the operator does not call from this address."""
     if not is_allowed(operator.networks, address):
-        raise AddressNotAllowedError(f"{operator.name} does not call from {address or 'an unknown address'}")
+        if address is None:
+            raise AddressNotAllowedError(said("{name} does not call from an unknown address", name=operator.name))
+        raise AddressNotAllowedError(said("{name} does not call from {address}", name=operator.name, address=address))
 
 
 def sender_of(address: Address | None, peer: str) -> str:

@@ -17,6 +17,7 @@ from gateway.auth.entrance import Entrance, Passage, ValuesOf
 from gateway.http import response
 from gateway.problems import ProblemError
 from keno.identity.operators import Operator
+from keno.phrases import said
 
 BODY_READ_S: Final = 10.0
 """How long a body may take to arrive: who sends a byte a minute must not hold a connection for ever."""
@@ -85,4 +86,6 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
     except InternalServerException:
         raise ProblemError("bad_request", "the connection ended before the body") from None
     except TimeoutError:
-        raise ProblemError("body_too_slow", f"the body was not complete after {BODY_READ_S:g} s") from None
+        raise ProblemError(
+            "body_too_slow", said("the body was not complete after {seconds:g} s", seconds=BODY_READ_S)
+        ) from None

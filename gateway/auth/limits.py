@@ -6,7 +6,7 @@ Without Redis nothing that can move money or a session goes on; reading does, un
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Message, Scope
@@ -15,9 +15,16 @@ from gateway.auth.entrance import sender_of
 from gateway.auth.guard import Connection, Guard, peer
 from gateway.auth.networks import address_of
 from gateway.problems import ProblemError
+from keno.phrases import said
 from keno.risk import rates
 from keno.risk.rates import Bucket, Rate, Standing
 from keno.risk.service import LimitError, Limits
+
+_TOO_MANY: Final = {
+    "address": "more than {per_second} requests a second of this address: wait {wait_s} s",
+    "player": "more than {per_second} requests a second of this player: wait {wait_s} s",
+    "device": "more than {per_second} requests a second of this device: wait {wait_s} s",
+}
 
 
 def limited_by_address(limits: Limits, proxies_count: int) -> Guard:
@@ -61,7 +68,7 @@ def require_within(buckets: Sequence[Bucket], standings: Sequence[Standing]) -> 
     for bucket, standing in zip(buckets, standings, strict=True):
         if standing.wait_us:
             wait_s = -(-standing.wait_us // 1_000_000)
-            detail = f"more than {bucket.rate.per_second} requests a second of this {bucket.kind}: wait {wait_s} s"
+            detail = said(_TOO_MANY[bucket.kind], per_second=bucket.rate.per_second, wait_s=wait_s)
             raise ProblemError("rate_limited", detail, retry_after_s=wait_s)
 
 

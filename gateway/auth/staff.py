@@ -22,6 +22,7 @@ from gateway.http import response
 from gateway.problems import ProblemError
 from keno.identity.staff import LoginRequest, Role, Staff, decode_login
 from keno.identity.staff_service import SESSION_IDLE_MS, StaffService
+from keno.phrases import said
 from keno.requests import quoted_fields, refuse_repeated_fields
 
 StaffRequest = Request[Staff, None, State]
@@ -48,7 +49,7 @@ def only(*roles: Role) -> Guard:
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         if connection.scope["user"].role not in roles:
-            raise ProblemError("role_not_allowed", f"this is for {', '.join(roles)}")
+            raise ProblemError("role_not_allowed", said("this is for {roles}", roles=", ".join(roles)))
 
     return guard
 

@@ -18,8 +18,10 @@ from gateway.desk import Desk
 from gateway.failing import answer_to
 from gateway.lane.patience import Patience
 from gateway.placing import BATCH, BET, BetCall
-from gateway.problems import KINDS, ProblemError, problem
+from gateway.problems import ProblemError, problem
 from gateway.rest.health import Health
+from keno.phrases import said
+from keno.texts.languages import Language
 
 _CALLS: Final = {call.path: call for call in (BET, BATCH)}
 
@@ -43,7 +45,7 @@ class Lane:
         elif scope.method == "OPTIONS":
             answer = Answer(204, b"", "", {"Allow": _ALLOW_OPTIONS})
         elif scope.method != "POST":
-            answer = problem("method_not_allowed")
+            answer = problem("method_not_allowed", language=self._language(scope))
             answer.headers["Allow"] = _ALLOW
         else:
             answer = await self._bets(call, scope, protocol)
@@ -66,7 +68,7 @@ class Lane:
             finally:
                 capacity.give_back(taken)
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
-            return answer_to(error, "POST", call.path)
+            return answer_to(error, "POST", call.path, self._language(scope))
 
     async def _body(self, protocol: RSGIHTTPProtocol, announced: int | None, bytes_max: int) -> bytes:
         reading: Awaitable[bytes] = protocol() if announced is not None else _bounded(protocol, bytes_max)
@@ -75,18 +77,23 @@ class Lane:
         except RSGIProtocolClosed:
             raise ProblemError("bad_request", "the connection ended before the body") from None
         except TimeoutError:
-            raise ProblemError("body_too_slow", f"the body was not complete after {guard.BODY_READ_S:g} s") from None
+            raise ProblemError(
+                "body_too_slow", said("the body was not complete after {seconds:g} s", seconds=guard.BODY_READ_S)
+            ) from None
 
     async def _other(self, scope: Scope) -> Answer:
         if scope.path == "/healthz":
             return self._health.lives()
         if scope.path == "/readyz":
-            return await self._health.ready()
-        return problem("not_found")
+            return await self._health.ready(self._language(scope))
+        return problem("not_found", language=self._language(scope))
+
+    def _language(self, scope: Scope) -> Language:
+        return self._desk.texts.for_header(scope.headers.get_all("accept-language"))  # type: ignore[attr-defined]
 
 
 def _too_large() -> ProblemError:
-    return ProblemError("body_too_large", KINDS["body_too_large"].title)
+    return ProblemError("body_too_large", "the body is larger than this call takes")
 
 
 def _announced(length: str | None, bytes_max: int) -> int | None:

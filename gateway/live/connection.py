@@ -29,8 +29,10 @@ from keno.identity.tokens import ACCESS_TOKEN_S
 from keno.infra.transient import is_transient
 from keno.notify import frames
 from keno.notify.players import player_channel
+from keno.phrases import said
 from keno.requests import decode_as
 from keno.risk import rates
+from keno.texts.languages import Language
 
 if TYPE_CHECKING:
     from gateway.live.server import LiveServer
@@ -52,9 +54,11 @@ _log = structlog.get_logger("gateway.live")
 class Connection(WSListener):
     """A player or a spectator."""
 
-    def __init__(self, server: LiveServer, address: str | None) -> None:
+    def __init__(self, server: LiveServer, address: str | None, language: Language) -> None:
         self.server = server
         self.address = address
+        self.language = language
+        """That of the handshake, and once a player is there that of the session."""
         self.session: Session | None = None
         self.known = False
         self.closed = False
@@ -185,13 +189,13 @@ class Connection(WSListener):
         try:
             asked = decode_as(frames.asked_decoder, message)
         except KenoError as error:
-            self._refuse(None, problem_of(error))
+            self._refuse(None, problem_of(error, self.language))
             return
         first = isinstance(asked, frames.Authenticate | frames.Spectate)
         if not first and not self.known and not self._waiting and self._worker is None:
             self.close(Close.NOT_AUTHENTICATED, "the first frame is authenticate or spectate")
         elif len(self._waiting) + len(self._bets) >= TASKS_MAX:
-            self._refuse(asked.id, problem("overloaded", "wait for the answers to your frames"))
+            self._refuse(asked.id, problem("overloaded", "wait for the answers to your frames", language=self.language))
         elif isinstance(asked, frames.Bet) and self.known:
             task = asyncio.create_task(self._answered(asked, self._bet(asked)))
             self._bets.add(task)
@@ -210,12 +214,13 @@ class Connection(WSListener):
         try:
             await work
         except KenoError as error:
-            self._refuse(asked.id, problem_of(error))
+            self._refuse(asked.id, problem_of(error, self.language))
             if not self.known:
                 self.close(Close.NOT_AUTHENTICATED, "not let in")
         except Exception as failure:  # noqa: BLE001 - one frame that fails must not end the process
             _log.error("frame.failed", kind=type(asked).__name__, exc_info=failure)
-            self._refuse(asked.id, problem("unavailable" if is_transient(failure) else "internal"))
+            code = "unavailable" if is_transient(failure) else "internal"
+            self._refuse(asked.id, problem(code, language=self.language))
 
     async def _work_on(self, asked: frames.Asked) -> None:
         match asked:
@@ -255,12 +260,15 @@ class Connection(WSListener):
         elif asked.token is not None:
             self.session = await sessions.authenticate(asked.token, now_ms)
         assert self.session is not None, "one of both was given"  # noqa: S101
+        self.language = self.server.texts.for_locale(self.session.locale)
         self.known = True
         self._send(frames.Welcome(id=asked.id, session=session_answer(self.session), tokens=tokens))
 
     async def _subscribe(self, asked: frames.Subscribe) -> None:
         if len(self.channels.keys() | set(asked.channels)) > frames.CHANNELS_MAX:
-            raise ProblemError("invalid_request", f"follow at most {frames.CHANNELS_MAX} channels", "channels")
+            raise ProblemError(
+                "invalid_request", said("follow at most {most} channels", most=frames.CHANNELS_MAX), "channels"
+            )
         names = {label: await self._name(label) for label in asked.channels}
         for label, name in names.items():
             # Once more is from anew.
@@ -288,7 +296,7 @@ class Connection(WSListener):
             return player_channel(self.session.player_id, self.session.currency)
         operator_id = self.session.operator_id if self.session else None
         if not await self.server.hub.may_follow(UUID(label.partition(":")[2]), operator_id):
-            raise ProblemError("room_not_found", f"you have no channel {label}", "channels")
+            raise ProblemError("room_not_found", said("you have no channel {label}", label=label), "channels")
         return label
 
     def _unsubscribe(self, labels: list[str]) -> None:
@@ -303,7 +311,7 @@ class Connection(WSListener):
         )
         buckets = rates.of_session(session.player_id, session.id)
         require_within(buckets, await self.server.limits.take(buckets))
-        answer = await place_player_bet(self.server.bets, session, bytes(asked.bet))
+        answer = await place_player_bet(self.server.bets, session, bytes(asked.bet), self.language)
         if answer.status != 201:
             self._refuse(asked.id, answer)
             return

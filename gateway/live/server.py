@@ -30,6 +30,7 @@ from keno.infra.transient import is_transient
 from keno.notify import frames
 from keno.notify.players import player_channel
 from keno.notify.streams import Publication
+from keno.texts.languages import Language
 
 PATH: Final = "/v1/live"
 KNOWN_S: Final = 10.0
@@ -60,6 +61,8 @@ class LiveServer:
         self.sessions = platform.sessions
         self.bets = platform.bets
         self.limits = platform.limits
+        self.texts = platform.texts
+        self.texts.follow()
         self.connections: set[Connection] = set()
         self._config = platform.config
         self._streams = platform.streams
@@ -75,17 +78,17 @@ class LiveServer:
         if path == "/healthz":
             return WSUpgradeResponseWithListener(WSUpgradeResponse.create_ok_response(b'{"live":true}'), None)
         if path != PATH:
-            return _refusal("not_found")
+            return self._refusal("not_found", request)
         pages = request.headers.getall("Origin", [])
         if len(pages) > 1 or any(page not in self._origins for page in pages):
-            return _refusal("origin_not_allowed")
+            return self._refusal("origin_not_allowed", request)
         if len(self.connections) >= self._config.live_connections_max:
-            return _refusal("overloaded")
+            return self._refusal("overloaded", request)
         address = None
         if self._config.proxies_count:
             lines = request.headers.getall("X-Forwarded-For", [])
             address = str(caller(None, lines, self._config.proxies_count) or "unknown")
-        return Connection(self, address)
+        return Connection(self, address, self._language(request))
 
     def admit(self, connection: Connection) -> bool:
         """Count a connection that has shaken hands; False where its address has too many."""
@@ -163,6 +166,15 @@ class LiveServer:
         for connection in list(self.connections):
             connection.abort()
 
+    def _language(self, request: WSUpgradeRequest) -> Language:
+        return self.texts.for_header(request.headers.getall("Accept-Language", []))
+
+    def _refusal(self, code: str, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        answer = problem(code, language=self._language(request))
+        headers = answer.headers | {"Content-Type": PROBLEM_JSON}
+        response = WSUpgradeResponse.create_error_response(HTTPStatus(answer.status), answer.body, headers)
+        return WSUpgradeResponseWithListener(response, None)
+
     def _open_sessions(self) -> list[Session]:
         sessions = (each.session for each in self.connections if each.session is not None)
         return list({session.id: session for session in sessions}.values())
@@ -183,13 +195,6 @@ def _look_after(connection: Connection, now_s: float) -> None:
         connection.close(Close.IDLE, "no channel and no frame")
     elif quiet_s > QUIET_S and not connection.pinged:
         connection.ping()
-
-
-def _refusal(code: str) -> WSUpgradeResponseWithListener:
-    answer = problem(code)
-    headers = answer.headers | {"Content-Type": PROBLEM_JSON}
-    response = WSUpgradeResponse.create_error_response(HTTPStatus(answer.status), answer.body, headers)
-    return WSUpgradeResponseWithListener(response, None)
 
 
 async def serve_live(platform: Platform, stop: asyncio.Event) -> None:

@@ -49,6 +49,7 @@ _DESCRIPTION: Final = """\
 What operators, players and everyone may call, all under one origin. Bodies are JSON in UTF-8 and read strictly: unknown
 fields, fields given twice, strings for numbers and fractions are refused. Money is an integer of minor units, times
 are UTC in milliseconds, ids are decimal strings or UUIDs. A retry has the same `transaction_id` and the same content.
+Problems are told in the language that `Accept-Language` asks for: English, German, Spanish, Portuguese or Japanese.
 
 Operators sign every request (RFC 9421), covering `"@method" "@target-uri" "content-digest"` in this order with
 `created`, `nonce`, `keyid` and `alg`, which is `ed25519` or `hmac-sha256`. Our answers to them are signed over
@@ -164,7 +165,7 @@ class _Responses:
 
 
 def _problem(status: int, codes: Sequence[str]) -> dict[str, Any]:
-    names = ["WWW-Authenticate"] if status == 401 else []
+    names = ["Content-Language"] + (["WWW-Authenticate"] if status == 401 else [])
     names += ["Retry-After"] if status in (429, 503) else []
     schema = {"allOf": [{"$ref": SCHEMAS_REFERENCE + "Problem"}, {"properties": {"code": {"enum": list(codes)}}}]}
     meanings = "; ".join(f"`{code}`: {KINDS[code].title}" for code in codes)
@@ -182,6 +183,7 @@ def _header(does: str, pattern: str | None = None) -> dict[str, Any]:
 
 _SIGNED_HEADERS: Final = ["Content-Digest", "Signature-Input", "Signature", "RateLimit", "RateLimit-Policy"]
 _HEADERS: Final[dict[str, Any]] = {
+    "Content-Language": _header("The language of `title`, `detail` and `remedy`.", "^(en|de|es|pt|ja)$"),
     "Content-Digest": _header("RFC 9530, of the answer's bytes.", "^sha-256=:[A-Za-z0-9+/]{43}=:$"),
     "Signature-Input": _header('Ours, over `"@status" "content-digest" "signature";req`.', "^keno="),
     "Signature": _header("Ours: with your shared secret, or with our key of `/.well-known/jwks.json`.", "^keno=:"),

@@ -17,6 +17,7 @@ from gateway.problems import ProblemError
 from keno.identity.access import AccessService, KeyRequest, NetworksRequest, decode_key, decode_networks
 from keno.identity.networks import NetworkError, checked_networks, is_allowed
 from keno.identity.operators import Key
+from keno.phrases import phrase_of, said
 from keno.requests import quoted_fields, refuse_repeated_fields
 
 _KEY_FIELDS: Final = quoted_fields(KeyRequest)
@@ -61,10 +62,12 @@ def routes(access: AccessService, proxies_count: int) -> list[HTTPRouteHandler]:
         try:
             checked = checked_networks(asked.networks)
         except NetworkError as error:
-            raise ProblemError("invalid_request", str(error), "networks") from None
+            raise ProblemError("invalid_request", phrase_of(error), "networks") from None
         address = address_of(request, proxies_count)
         if not is_allowed(checked, address):
-            raise ProblemError("own_address_left_out", f"you call from {address or 'an unknown address'}", "networks")
+            unknown = "you call from an unknown address"
+            detail = unknown if address is None else said("you call from {address}", address=address)
+            raise ProblemError("own_address_left_out", detail, "networks")
         await access.set_networks(request.user.id, checked, actor=_actor(request))
         return signed_response(request, json_answer({"networks": [str(network) for network in checked]}))
 

@@ -20,6 +20,7 @@ from keno.bets.limits import PlayerLimits, decode_limits
 from keno.bets.service import BetService, FoundBet
 from keno.bets.store import StoredBet
 from keno.game.numbers import mask_picks
+from keno.phrases import said
 from keno.requests import PlayerReference, quoted_fields, refuse_repeated_fields
 
 _LIMITS_FIELDS: Final = quoted_fields(PlayerLimits)
@@ -32,7 +33,7 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
     async def look_up(request: SignedRequest, bet_id: FromPath[str]) -> Response[bytes]:
         found = await bets.find(request.user.id, decimal_id(bet_id, "bet_not_found"))
         if found is None:
-            raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
+            raise ProblemError("bet_not_found", said("you have no bet {bet_id}", bet_id=bet_id))
         return signed_response(request, json_answer(stored_bet(found)))
 
     @put("/players/{player:str}/limits")
@@ -42,7 +43,10 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
         limits = decode_limits(body)
         refuse_repeated_fields(body, _LIMITS_FIELDS)
         if not is_a(PlayerReference, player) or not await bets.limit_player(request.user.id, player, limits):
-            raise ProblemError("player_not_found", f"you have no such player with an account in {limits.currency}")
+            raise ProblemError(
+                "player_not_found",
+                said("you have no such player with an account in {currency}", currency=limits.currency),
+            )
         return signed_response(request, json_answer({"player": player, **msgspec.structs.asdict(limits)}))
 
     return [look_up, limit]

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from gateway.answers import Answer, json_answer
 from gateway.http import response
 from gateway.problems import problem
+from keno.texts.languages import ENGLISH, Language
 
 _PATIENCE_S: Final = 2.0
 
@@ -30,14 +31,14 @@ class Health:
         """200."""
         return json_answer({"status": "ok"})
 
-    async def ready(self) -> Answer:
+    async def ready(self, language: Language = ENGLISH) -> Answer:
         """200 where PostgreSQL and Redis answer, else the problem `unavailable`."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._pool.fetchval("SELECT 1")
                 await self._redis.set("keno:ready", b"", px=1_000)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError):
-            return problem("unavailable", "the database or Redis does not answer")
+            return problem("unavailable", "the database or Redis does not answer", language=language)
         return json_answer({"status": "ready"})
 
 

@@ -19,6 +19,7 @@ from keno.fairness.anchor.service import AnchorService
 from keno.fairness.anchor.store import ConfirmedAnchor
 from keno.fairness.log.service import LogService, Proof
 from keno.fairness.log.tree import TILE_HASHES
+from keno.phrases import said
 from keno.requests import ID_MAX
 
 _TILE: Final = re.compile(r"/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
@@ -66,20 +67,22 @@ def _proofs(log: LogService) -> list[HTTPRouteHandler]:
     @get("/v1/fairness/log/rounds/{round_id:str}")
     async def of_round(round_id: FromPath[str]) -> Response[bytes]:
         found = await log.round_proof(decimal_id(round_id, "log_not_found"))
-        return response(_proof(found, f"nothing of round {round_id} is in the log yet"))
+        return response(_proof(found, said("nothing of round {round_id} is in the log yet", round_id=round_id)))
 
     @get("/v1/fairness/log/entries/{index:str}")
     async def of_entry(index: FromPath[str]) -> Response[bytes]:
         if _INDEX.fullmatch(index) is None:
             raise ProblemError("log_not_found", "an index is a decimal integer from 0 on")
-        return response(_proof(await log.entry_proof(int(index)), f"the log has no entry {index} yet"))
+        return response(
+            _proof(await log.entry_proof(int(index)), said("the log has no entry {index} yet", index=index))
+        )
 
     @get("/v1/fairness/log/consistency")
     async def consistency(request: Request[Any, Any, Any]) -> Response[bytes]:
         first, second = _sizes(request)
         path = await log.consistency(first, second)
         if path is None:
-            raise ProblemError("log_not_found", f"no checkpoint covers {second} entries")
+            raise ProblemError("log_not_found", said("no checkpoint covers {second} entries", second=second))
         stated = {"first": first, "second": second, "path": [each.hex() for each in path]}
         return response(json_answer(stated, headers={"Cache-Control": _FOR_GOOD}))
 

@@ -16,16 +16,21 @@ from gateway.http import decimal_id, query_integer, query_texts, response
 from gateway.placing import place_player_bet
 from gateway.problems import ProblemError
 from gateway.rest.bets import stored_bet
+from gateway.rest.rooms import room_members
 from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX, place_of
+from gateway.speech import language_of
 from keno.bets.player_request import own_transaction_id
 from keno.bets.service import BetService
+from keno.phrases import said
+from keno.rounds.service import RoomService
+from keno.texts.service import Texts
 from keno.wallet.service import WalletService
 from keno.wallet.statement import Entry
 
 _HISTORY_PARAMETERS: Final = ("before", "limit")
 
 
-def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
+def routes(bets: BetService, wallet: WalletService, rooms: RoomService, texts: Texts) -> list[HTTPRouteHandler]:
     """The handlers, behind the player's session."""
 
     @get("/me")
@@ -38,14 +43,14 @@ def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
     @post("/bets")
     async def place(request: PlayerRequest) -> Response[bytes]:
         require_json(request.headers.get("content-type"))
-        return response(await place_player_bet(bets, request.user, await request.body()))
+        return response(await place_player_bet(bets, request.user, await request.body(), language_of(texts, request)))
 
     @get("/bets/{bet_id:str}")
     async def look_up(request: PlayerRequest, bet_id: FromPath[str]) -> Response[bytes]:
         session = request.user
         found = await bets.find(session.operator_id, decimal_id(bet_id, "bet_not_found"))
         if found is None or found.stored.player != session.player:
-            raise ProblemError("bet_not_found", f"you have no bet {bet_id}")
+            raise ProblemError("bet_not_found", said("you have no bet {bet_id}", bet_id=bet_id))
         own_id = own_transaction_id(session.player_id, found.stored.transaction_id)
         return response(json_answer(stored_bet(found) | {"transaction_id": own_id}))
 
@@ -60,7 +65,12 @@ def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
         entries = [_entry(entry, session.player_id) for entry in page.entries]
         return response(json_answer({"entries": entries, "next_before": next_before}))
 
-    return [me, place, look_up, history]
+    @get("/rooms")
+    async def open_rooms(request: PlayerRequest) -> Response[bytes]:
+        found = await rooms.rooms(request.user.operator_id)
+        return response(json_answer({"rooms": [room_members(each) for each in found if each.status == "open"]}))
+
+    return [me, place, look_up, history, open_rooms]
 
 
 def _entry(entry: Entry, player_id: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from gateway.bodies import require_json
 from gateway.http import decimal_id, query_of, uuid_id
 from gateway.problems import ProblemError
 from keno.fairness.seen import SeenLocks, SeenRequest, decode_seen
+from keno.phrases import said
 from keno.requests import ID_MAX, quoted_fields, refuse_repeated_fields
 from keno.rounds.service import RoomService
 from keno.rounds.store import Room, Round
@@ -30,17 +31,17 @@ def routes(rooms: RoomService, seen: SeenLocks) -> list[HTTPRouteHandler]:
     async def visible(request: SignedRequest, room: str) -> Room:
         found = await rooms.room(uuid_id(room, "room_not_found"), request.user.id)
         if found is None:
-            raise ProblemError("room_not_found", f"you have no room {room}")
+            raise ProblemError("room_not_found", said("you have no room {room}", room=room))
         return found
 
     @get("/rooms")
     async def all_rooms(request: SignedRequest) -> Response[bytes]:
         found = await rooms.rooms(request.user.id)
-        return signed_response(request, json_answer({"rooms": [_room(room) for room in found]}))
+        return signed_response(request, json_answer({"rooms": [room_members(room) for room in found]}))
 
     @get("/rooms/{room:str}")
     async def one_room(request: SignedRequest, room: FromPath[str]) -> Response[bytes]:
-        return signed_response(request, json_answer(_room(await visible(request, room))))
+        return signed_response(request, json_answer(room_members(await visible(request, room))))
 
     @get("/rooms/{room:str}/rounds")
     async def rounds_of_room(request: SignedRequest, room: FromPath[str]) -> Response[bytes]:
@@ -54,7 +55,7 @@ def routes(rooms: RoomService, seen: SeenLocks) -> list[HTTPRouteHandler]:
     async def visible_round(request: SignedRequest, round_id: str) -> Round:
         found = await rooms.round(decimal_id(round_id, "round_not_found"), request.user.id)
         if found is None:
-            raise ProblemError("round_not_found", f"you have no round {round_id}")
+            raise ProblemError("round_not_found", said("you have no round {round_id}", round_id=round_id))
         return found
 
     @get("/rounds/{round_id:str}")
@@ -76,7 +77,8 @@ def routes(rooms: RoomService, seen: SeenLocks) -> list[HTTPRouteHandler]:
     return [all_rooms, one_room, rounds_of_room, one_round, countersign]
 
 
-def _room(room: Room) -> dict[str, Any]:
+def room_members(room: Room) -> dict[str, Any]:
+    """A room as those may see it who may bet there."""
     return {
         "room": str(room.id),
         "name": room.name,

@@ -21,6 +21,7 @@ from keno.bets.limits import PlayerLimits
 from keno.bets.service import BetService
 from keno.identity.launch import LaunchLimits, LaunchRequest, decode_launch
 from keno.identity.sessions import SessionService
+from keno.phrases import said
 from keno.requests import PlayerReference, quoted_fields, refuse_repeated_fields
 from keno.rounds.service import RoomService
 from keno.wallet.service import WalletService
@@ -44,8 +45,9 @@ def routes(
         await _require_open_room(rooms, operator_id, asked.room)
         opened = await wallet.open_account(operator_id, asked.player, asked.currency)
         if opened.player_id is None:
-            blocked = opened.outcome == "player_blocked"
-            raise ProblemError(opened.outcome, f"of {asked.player}", "player" if blocked else "currency")
+            if opened.outcome == "player_blocked":
+                raise ProblemError(opened.outcome, said("player {player} is blocked", player=asked.player), "player")
+            raise ProblemError(opened.outcome, said("you do not offer {currency}", currency=asked.currency), "currency")
         if asked.limits is not None:
             limits = PlayerLimits(asked.currency, asked.limits.round_bets_max, asked.limits.round_stake_max_minor)
             await bets.limit_player(operator_id, asked.player, limits)
@@ -81,9 +83,11 @@ async def _require_open_room(rooms: RoomService, operator_id: UUID, room_id: UUI
         return
     room = await rooms.room(room_id, operator_id)
     if room is None:
-        raise ProblemError("room_not_found", f"you have no room {room_id}", "room")
+        raise ProblemError("room_not_found", said("you have no room {room_id}", room_id=room_id), "room")
     if room.status != "open":
-        raise ProblemError("room_closed", f"room {room_id} is {room.status}", "room")
+        raise ProblemError(
+            "room_closed", said("room {room_id} is {status}", room_id=room_id, status=room.status), "room"
+        )
 
 
 def _now_ms() -> int:

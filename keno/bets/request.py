@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from keno.game.numbers import PicksError, picks_mask, picks_masks
+from keno.phrases import phrase_of, said
 from keno.requests import (
     ID_MAX,
     AmountMinor,
@@ -146,11 +147,11 @@ def checked(request: BetRequest) -> AskedBet:
     if (request.room is None) == (request.round is None):
         raise RequestError("invalid_request", "name either a room or a round", "round")
     if request.round_id is not None and request.round_id > ID_MAX:
-        raise RequestError("invalid_request", f"a round id is at most {ID_MAX}", "round")
+        raise RequestError("invalid_request", said("a round id is at most {most}", most=ID_MAX), "round")
     try:
         mask = picks_mask(request.picks)
     except PicksError as error:
-        raise RequestError("invalid_picks", str(error), "picks") from None
+        raise RequestError("invalid_picks", phrase_of(error), "picks") from None
     return request, mask
 
 

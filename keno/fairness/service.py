@@ -6,6 +6,7 @@ from keno.errors import KenoError
 from keno.fairness import evidence, store
 from keno.fairness.anchor.service import anchored_paths
 from keno.fairness.log.service import round_proof
+from keno.phrases import said
 
 _ENTRIES_OF_ROUND = 3
 
@@ -36,7 +37,7 @@ class EvidenceService:
             seen = await store.seen_locks(conn, round_id)
             # Asked last: what was there before this answer was read whole.
             if await store.is_archived(conn, round_id):
-                raise ArchivedError(f"the bets of round {round_id} are archived")
+                raise ArchivedError(said("the bets of round {round_id} are archived", round_id=round_id))
         if payouts is None:
             made = evidence.public_bundle(ended, paytables, leaves)
         else:

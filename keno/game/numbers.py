@@ -11,6 +11,7 @@ from typing import Final
 
 from keno import _core
 from keno.errors import KenoError
+from keno.phrases import said, worded
 
 NUMBERS: Final = 80
 DRAWN: Final = 20
@@ -29,18 +30,18 @@ def picks_mask(picks: Sequence[int]) -> bytes:
     would be a bet that nobody placed.
     """
     if not isinstance(picks, list | tuple):
-        raise PicksError(f"picks are a list of integers, not {type(picks).__name__}")
+        raise PicksError(said("picks are a list of integers, not {type}", type=type(picks).__name__))
     if not 1 <= len(picks) <= PICKS_MAX:
-        raise PicksError(f"a bet has 1 to {PICKS_MAX} picks, not {len(picks)}")
+        raise PicksError(said("a bet has 1 to {most} picks, not {count}", most=PICKS_MAX, count=len(picks)))
     for pick in picks:
         if type(pick) is not int:
-            raise PicksError(f"a pick is an integer, not {type(pick).__name__}")
+            raise PicksError(said("a pick is an integer, not {type}", type=type(pick).__name__))
         if not 1 <= pick <= NUMBERS:
-            raise PicksError(f"a pick is in 1..{NUMBERS}, not {pick}")
+            raise PicksError(said("a pick is in 1..{most}, not {pick}", most=NUMBERS, pick=pick))
     try:
         return _core.picks_mask(picks)
     except _core.CoreError as error:
-        raise PicksError(str(error)) from None
+        raise PicksError(worded(str(error), "a number is picked once")) from None
 
 
 def picks_masks(many: Sequence[list[int]]) -> list[bytes]:

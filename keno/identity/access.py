@@ -1,7 +1,7 @@
 """What operators decide about who may sign for them, and from where: over their API as on the command line.
 
 Every change is recorded in the audit trail, in its transaction, under `actor`. It holds in every process within a
-second (`keyring.CACHE_MS`). Authentication itself is in `service.py`.
+second (`cache.AGE_MS`). Authentication itself is in `service.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from keno.identity import store
 from keno.identity.networks import Network
 from keno.identity.operators import IdentityError, Key, KeyExistsError, KeyLimitError
 from keno.identity.service import IdentityService
+from keno.phrases import said
 from keno.reporting.store import log_admin_action
 from keno.requests import HashHex, RequestError, decode_as
 
@@ -113,6 +114,7 @@ class AccessService:
                 await store.revoke_key(conn, key_id)
                 before, after = {"status": "active"}, {"status": "revoked", "operator": str(operator_id)}
                 await log_admin_action(conn, actor, "key.revoked", key_id, before, after)
+        await self._identity.changed(operator_id)
         return await self._key(operator_id, key_id)
 
     async def networks(self, operator_id: UUID) -> tuple[Network, ...]:
@@ -127,9 +129,10 @@ class AccessService:
             await store.set_networks(conn, operator_id, networks)
             change = [{"networks": [str(network) for network in each]} for each in (before, networks)]
             await log_admin_action(conn, actor, "operator.networks_set", str(operator_id), *change)
+        await self._identity.changed(operator_id)
 
     async def _key(self, operator_id: UUID, key_id: str) -> Key:
         for key in await self.keys(operator_id):
             if key.id == key_id:
                 return key
-        raise KeyNotFoundError(f"you have no key {key_id}")
+        raise KeyNotFoundError(said("you have no key {key_id}", key_id=key_id))

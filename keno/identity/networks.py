@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 from keno.errors import KenoError
+from keno.phrases import said
 
 NETWORKS_MAX: Final = 64
 # One more than any address has: what is longer is none, and is not kept.
@@ -31,13 +32,14 @@ class AddressNotAllowedError(KenoError):
 def checked_networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """The networks as they are kept: in order, each once; NetworkError for anything but CIDRs without host bits."""
     if len(texts) > NETWORKS_MAX:
-        raise NetworkError(f"there are at most {NETWORKS_MAX} networks")
+        raise NetworkError(said("there are at most {most} networks", most=NETWORKS_MAX))
     networks = set()
     for text in texts:
         try:
             networks.add(ip_network(text))
-        except ValueError as error:
-            raise NetworkError(f"not a network such as 203.0.113.0/24 or 2001:db8::/32: {error}") from None
+        except ValueError:
+            like = "{text!r} is not a network such as 203.0.113.0/24 or 2001:db8::/32"
+            raise NetworkError(said(like, text=text)) from None
     return tuple(sorted(networks, key=lambda each: (each.version, int(each.network_address), each.prefixlen)))
 
 

@@ -21,6 +21,8 @@ KEYS_ACTIVE_MAX = 2
 
 WalletMode = Literal["transfer", "seamless"]
 OperatorStatus = Literal["active", "suspended"]
+OPERATOR_STATUS = "operator-status"
+"""The kind of value as which it is cached."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

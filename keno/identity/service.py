@@ -19,6 +19,7 @@ from keno.identity import signature, store
 from keno.identity.admission import Admission, Admissions
 from keno.identity.keyring import Keyring
 from keno.identity.operators import (
+    OPERATOR_STATUS,
     IdentityError,
     Key,
     KnownKey,
@@ -30,6 +31,8 @@ from keno.identity.operators import (
     checked_name,
 )
 from keno.identity.responses import ResponseKey
+from keno.infra.cache import Cache
+from keno.phrases import said
 from keno.reporting.store import log_admin_action
 from keno.risk.rates import PER_SECOND_MAX
 
@@ -67,9 +70,10 @@ class IdentityService:
     Every change is recorded in the audit trail, in its transaction, under `actor`: who made it.
     """
 
-    def __init__(self, pool: asyncpg.Pool, redis: Redis, platform_key: bytes) -> None:
+    def __init__(self, pool: asyncpg.Pool, redis: Redis, platform_key: bytes, cache: Cache) -> None:
         self._pool = pool
-        self._keyring = Keyring(pool, platform_key)
+        self._cache = cache
+        self._keyring = Keyring(pool, platform_key, cache)
         self._admissions = Admissions(redis)
         self.response_key = ResponseKey(platform_key)
 
@@ -85,14 +89,17 @@ class IdentityService:
         Raises `signature.SignatureError`, `AuthenticationError`. A key's state is told only to who can sign with it.
         """
         signed = signature.parse_fields(values_of)
-        key = await self._keyring.find(signed.key_id, now_ms)
+        key = await self._keyring.find(signed.key_id)
         if key is None:
-            raise AuthenticationError("unknown_key", f"no key {signed.key_id}")
+            raise AuthenticationError("unknown_key", said("no key {key_id}", key_id=signed.key_id))
         signature.verify(signed, key.verifying_key, method=method, target_uri=target_uri, body=body, now_ms=now_ms)
         if key.revoked:
-            raise AuthenticationError("key_revoked", f"key {key.id} was revoked")
+            raise AuthenticationError("key_revoked", said("key {key_id} was revoked", key_id=key.id))
         if key.operator.status != "active":
-            raise AuthenticationError("operator_suspended", f"operator {key.operator.name} is {key.operator.status}")
+            raise AuthenticationError(
+                "operator_suspended",
+                said("operator {name} is {status}", name=key.operator.name, status=key.operator.status),
+            )
         return Verified(signed, key, now_ms)
 
     async def admit(self, verified: Verified, cost: int) -> Admission:
@@ -139,6 +146,12 @@ class IdentityService:
                 raise OperatorNotFoundError(f"no operator {operator_id}")
             changed = {"bets_per_s_max": before}, {"bets_per_s_max": per_second}
             await log_admin_action(conn, actor, "operator.rate_limited", str(operator_id), *changed)
+        await self.changed(operator_id)
+
+    async def changed(self, operator_id: UUID) -> None:
+        """Tell every process, after the commit, that an operator's configuration has changed, or its keys."""
+        await self._keyring.changed(*(key.id for key in await store.keys_of(self._pool, operator_id)))
+        await self._cache.changed(OPERATOR_STATUS, str(operator_id))
 
     async def operator(self, name: str) -> Operator | None:
         """The operator of this name."""
@@ -170,7 +183,7 @@ class IdentityService:
             if operator_id is not None:
                 before, after = {"status": "active"}, {"status": "revoked", "operator": str(operator_id)}
                 await log_admin_action(conn, actor, "key.revoked", key_id, before, after)
-        self._keyring.forget(key_id)
+        await self._keyring.changed(key_id)
         return operator_id is not None
 
     async def keys(self, operator_id: UUID) -> list[Key]:
@@ -184,5 +197,5 @@ class IdentityService:
             key = await store.add_key(conn, operator_id, key_id, algorithm, material)
             after = {"algorithm": algorithm, "operator": str(operator_id)}
             await log_admin_action(conn, actor, "key.added", key_id, None, after)
-        self._keyring.forget(key_id)
+        await self._keyring.changed(key_id)
         return key

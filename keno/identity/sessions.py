@@ -22,9 +22,10 @@ from redis.exceptions import RedisError
 
 from keno.errors import KenoError
 from keno.identity import refresh, store, tokens
-from keno.identity.operators import OperatorStatus
+from keno.identity.operators import OPERATOR_STATUS
 from keno.identity.refresh import ID_BYTES, NO_TOKEN, RefreshToken
 from keno.identity.signing_keys import SigningKeys
+from keno.infra.cache import Cache
 
 TICKET_MS: Final = 2 * 60_000
 """How long a ticket waits for the player's client."""
@@ -34,7 +35,6 @@ SESSION_MAX_MS: Final = 12 * 3_600_000
 """When it ends however it is used; the operator launches the player anew."""
 assert tokens.ACCESS_TOKEN_S * 1000 < SESSION_IDLE_MS < SESSION_MAX_MS  # noqa: S101 - a client refreshes in between
 
-OPERATOR_CACHE_MS: Final = 1_000
 _ENDED: Final = "keno:sessions:ended"
 
 _CUT_MS: Final = TICKET_MS + SESSION_MAX_MS + 60_000
@@ -132,14 +132,20 @@ class SessionService:
     """Sessions of players. `issuer` names us in their tokens; `refresh_key` (32 bytes) seals refresh tokens."""
 
     def __init__(
-        self, pool: asyncpg.Pool, redis: Redis, signing_keys: SigningKeys, refresh_key: bytes, issuer: str
+        self,
+        pool: asyncpg.Pool,
+        redis: Redis,
+        signing_keys: SigningKeys,
+        refresh_key: bytes,
+        issuer: str,
+        cache: Cache,
     ) -> None:
         self._pool = pool
         self._redis = redis
         self._signing_keys = signing_keys
         self._refresh_key = refresh_key
         self._issuer = issuer
-        self._operators: dict[UUID, tuple[int, OperatorStatus | None]] = {}
+        self._statuses = cache.kept(OPERATOR_STATUS, self._load_status, bytes.decode)
 
     async def launch(
         self,
@@ -216,7 +222,7 @@ class SessionService:
             raise SessionError("session_ended", "the session is over")
         session = _session(found)
         _require_uncut(session, cut)
-        if await self._operator_status(session.operator_id, now_ms) != "active":
+        if await self._statuses.find(str(session.operator_id)) != "active":
             raise SessionError("operator_suspended", "the operator of this player is suspended")
         return session
 
@@ -289,12 +295,9 @@ class SessionService:
             raise SessionError("refresh_token_invalid", "this is no refresh token of ours")
         return token
 
-    async def _operator_status(self, operator_id: UUID, now_ms: int) -> OperatorStatus | None:
-        loaded = self._operators.get(operator_id)
-        if loaded is None or not 0 <= now_ms - loaded[0] < OPERATOR_CACHE_MS:
-            loaded = now_ms, await store.operator_status(self._pool, operator_id)
-            self._operators[operator_id] = loaded
-        return loaded[1]
+    async def _load_status(self, operator_id: str) -> bytes | None:
+        status = await store.operator_status(self._pool, UUID(operator_id))
+        return None if status is None else status.encode()
 
     async def _run(self, script: str, session_id: str, *arguments: str | bytes | int) -> Any:
         return await _answer(self._redis.eval(script, 1, _name(session_id), *arguments))

@@ -28,6 +28,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from keno.errors import KenoError
+from keno.phrases import said
 
 WINDOW_MS: Final = 60_000
 HEADER_BYTES_MAX: Final = 512
@@ -125,7 +126,10 @@ def parse_fields(values_of: Callable[[str], Sequence[str]]) -> SignedHeaders:
     signature_input, signature_field, content_digest = _fields(values_of)
     found = _INPUT.fullmatch(signature_input)
     if found is None:
-        raise SignatureError("signature_malformed", f"Signature-Input must be label={COMPONENTS} and four parameters")
+        raise SignatureError(
+            "signature_malformed",
+            said("Signature-Input must be label={components} and four parameters", components=COMPONENTS),
+        )
     label, params, created, nonce, key_id, algorithm = found.groups()
     if created is None or nonce is None or key_id is None or algorithm not in _SIGNATURE_BYTES:
         raise SignatureError("signature_malformed", "created, nonce, keyid and alg must each appear exactly once")
@@ -156,13 +160,24 @@ def verify(signed: SignedHeaders, key: VerifyingKey, *, method: str, target_uri:
     `digest_mismatch`, `signature_invalid`.
     """
     if signed.algorithm != algorithm_of(key):
-        raise SignatureError("algorithm_mismatch", f"key {signed.key_id} is for {algorithm_of(key)}")
+        raise SignatureError(
+            "algorithm_mismatch",
+            said("key {key_id} is for {algorithm}", key_id=signed.key_id, algorithm=algorithm_of(key)),
+        )
     age_ms = now_ms - signed.created_s * 1000
     if age_ms > WINDOW_MS:
-        raise SignatureError("signature_expired", f"created is {age_ms} ms old; at most {WINDOW_MS} ms are accepted")
+        raise SignatureError(
+            "signature_expired",
+            said("created is {age_ms} ms old; at most {most_ms} ms are accepted", age_ms=age_ms, most_ms=WINDOW_MS),
+        )
     if age_ms < -WINDOW_MS:
         raise SignatureError(
-            "signature_not_yet_valid", f"created is {-age_ms} ms in the future; at most {WINDOW_MS} ms are accepted"
+            "signature_not_yet_valid",
+            said(
+                "created is {age_ms} ms in the future; at most {most_ms} ms are accepted",
+                age_ms=-age_ms,
+                most_ms=WINDOW_MS,
+            ),
         )
     if not hmac.compare_digest(sha256(body).digest(), signed.digest):
         raise SignatureError("digest_mismatch", "Content-Digest is not the SHA-256 of the body received")
@@ -170,7 +185,14 @@ def verify(signed: SignedHeaders, key: VerifyingKey, *, method: str, target_uri:
         raise SignatureError("signature_invalid", "only a method of letters and a printable ASCII target can be signed")
     base = signature_base(method, target_uri, signed.content_digest, signed.params)
     if not _is_signature(key, signed.signature, base):
-        raise SignatureError("signature_invalid", f"the signature does not match {method} {target_uri} and its digest")
+        raise SignatureError(
+            "signature_invalid",
+            said(
+                "the signature does not match {method} {target_uri} and its digest",
+                method=method,
+                target_uri=target_uri,
+            ),
+        )
 
 
 def sign(
@@ -224,14 +246,16 @@ def _fields(values_of: Callable[[str], Sequence[str]]) -> tuple[str, str, str]:
             missing.append(name)
             continue
         if len(values) > 1:
-            raise SignatureError("signature_malformed", f"{name} appears more than once")
+            raise SignatureError("signature_malformed", said("{name} appears more than once", name=name))
         if len(values[0]) > HEADER_BYTES_MAX:
-            raise SignatureError("signature_malformed", f"{name} is longer than {HEADER_BYTES_MAX} bytes")
+            raise SignatureError(
+                "signature_malformed", said("{name} is longer than {most} bytes", name=name, most=HEADER_BYTES_MAX)
+            )
         if not values[0].isascii():
-            raise SignatureError("signature_malformed", f"{name} must be ASCII")
+            raise SignatureError("signature_malformed", said("{name} must be ASCII", name=name))
         fields.append(values[0])
     if missing:
-        raise SignatureError("signature_missing", f"missing: {', '.join(missing)}")
+        raise SignatureError("signature_missing", said("missing: {missing}", missing=", ".join(missing)))
     return fields[0], fields[1], fields[2]
 
 
@@ -244,9 +268,12 @@ def _bytes(text: str, length: int, header: str) -> bytes:
     try:
         value = a2b_base64(text)
     except ValueError as error:
-        raise SignatureError("signature_malformed", f"{header} is not base64") from error
+        raise SignatureError("signature_malformed", said("{header} is not base64", header=header)) from error
     if len(value) != length or b64encode(value).decode() != text:
-        raise SignatureError("signature_malformed", f"{header} must be the canonical base64 of {length} bytes")
+        raise SignatureError(
+            "signature_malformed",
+            said("{header} must be the canonical base64 of {length} bytes", header=header, length=length),
+        )
     return value
 
 

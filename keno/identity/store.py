@@ -22,6 +22,7 @@ from keno.identity.operators import (
 from keno.identity.signature import Algorithm
 from keno.identity.staff import Role, Staff, StaffError
 from keno.infra.postgres import Connection, Executor
+from keno.phrases import said
 from keno.risk.rates import Rate
 
 Purpose = Literal["player-token", "wallet-callback"]
@@ -86,12 +87,14 @@ async def add_key(conn: Executor, operator_id: UUID, key_id: str, algorithm: Alg
             material,
         )
     except asyncpg.UniqueViolationError as error:
-        raise KeyExistsError(f"there is a key {key_id}") from error
+        raise KeyExistsError(said("there is a key {key_id}", key_id=key_id)) from error
     except asyncpg.ForeignKeyViolationError as error:
         raise OperatorNotFoundError(f"no operator {operator_id}") from error
     except asyncpg.CheckViolationError as error:
         # The service checked the id and the algorithm, so what is left is the trigger two_active_keys.
-        raise KeyLimitError(f"operator {operator_id} has two active keys: revoke one first") from error
+        raise KeyLimitError(
+            said("operator {operator_id} has two active keys: revoke one first", operator_id=operator_id)
+        ) from error
     return Key(*rows[0])
 
 

@@ -93,9 +93,9 @@ def verify(token: str, keys: Mapping[str, OKPKey], *, issuer: str, now_s: int) -
         decoded = jwt.decode(token, key, algorithms=[ALGORITHM])
         claims = msgspec.convert(decoded.claims, Claims)
     except JoseError as error:
-        raise TokenError("token_invalid", f"the token is not signed by us: {error}") from None
+        raise TokenError("token_invalid", "the token is not signed by us") from error
     except msgspec.ValidationError as error:
-        raise TokenError("token_invalid", f"the claims are not those of an access token: {error}") from None
+        raise TokenError("token_invalid", "the claims are not those of an access token") from error
     if claims.iss != issuer:
         raise TokenError("token_invalid", "the token is another issuer's")
     if claims.iat > now_s + CLOCK_SKEW_MAX_S:
@@ -113,4 +113,4 @@ def _kid(token: str) -> str:
     try:
         return _header_decoder.decode(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))).kid
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise TokenError("token_invalid", f"not the header of an access token: {error}") from None
+        raise TokenError("token_invalid", "not the header of an access token") from error

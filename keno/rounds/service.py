@@ -254,14 +254,6 @@ class RoomService:
             return None
         return found
 
-    async def paytable_document(self, digest: bytes) -> bytes | None:
-        """The exact bytes of a published paytable."""
-        return await store.published_paytable(self._pool, digest)
-
-    async def rules_document(self, digest: bytes) -> bytes | None:
-        """The exact bytes of published rules."""
-        return await store.published_rules(self._pool, digest)
-
 
 def _visible(room: store.Room, operator_id: UUID | None) -> bool:
     return operator_id is None or room.operator_id is None or room.operator_id == operator_id

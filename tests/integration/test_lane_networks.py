@@ -12,14 +12,14 @@ from support.gateway import ORIGIN, Gateway
 from support.lanes import LaneTransport
 
 from gateway.app import create_app, create_lane
-from keno.identity.keyring import CACHE_MS
+from keno.infra.cache import AGE_MS
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "route"])
 async def test_bets_come_only_from_the_networks_of_their_operator(gateway: Gateway, lane: bool) -> None:
     casino = await gateway.casino()
     await gateway.owner_pool.execute("UPDATE operators SET networks = '{203.0.113.0/24}'")
-    await asyncio.sleep(CACHE_MS / 1000)
+    await asyncio.sleep(AGE_MS / 1000)
     platform = replace(gateway.platform, config=replace(gateway.platform.config, proxies_count=1))
     transport: httpx.AsyncBaseTransport = httpx.ASGITransport(app=create_app(platform))  # type: ignore[arg-type]
     if lane:

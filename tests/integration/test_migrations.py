@@ -92,6 +92,7 @@ _UPDATES = {
         "schedulers": "beat leaving",
         "signing_keys": "changed_ms private_key state",
         "staff": "credentials password_hash status totp_secret totp_step",
+        "texts": "changed_ms content",
     },
     "keno_vault": {"epochs": "epoch_key", "rng_seeds": "wrapped_key"},
 }

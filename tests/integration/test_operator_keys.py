@@ -13,8 +13,8 @@ from support.gateway import Casino, Gateway
 from support.players import problem
 
 from gateway.app import create_app
-from keno.identity.keyring import CACHE_MS
 from keno.identity.signature import HmacSecret
+from keno.infra.cache import AGE_MS
 
 KEYS = "/v1/keys"
 NETWORKS = "/v1/networks"
@@ -70,7 +70,7 @@ async def test_a_rotation_leaves_no_moment_without_a_key(casino: Casino) -> None
     assert revoked.status_code == 200
     assert revoked.json()["revoked_ms"] is not None
     assert (await second.send("DELETE", f"{KEYS}/{casino.key_id}")).json() == revoked.json()
-    await asyncio.sleep(CACHE_MS / 1000)
+    await asyncio.sleep(AGE_MS / 1000)
     assert problem(await casino.get(KEYS)) == (401, "key_revoked")
     third = await add_hmac(second, "third")
     assert await listed(third) == {casino.key_id: False, "second": True, "third": True}
@@ -153,7 +153,7 @@ async def test_an_operator_with_networks_calls_from_there_only(gateway: Gateway,
     asked = {"networks": ["203.0.113.0/24", "127.0.0.1", "203.0.113.0/24"]}
     kept = {"networks": ["127.0.0.1/32", "203.0.113.0/24"]}
     assert (await casino.put(NETWORKS, asked)).json() == kept
-    await asyncio.sleep(CACHE_MS / 1000)
+    await asyncio.sleep(AGE_MS / 1000)
     for address, status in [("127.0.0.1", 200), ("203.0.113.9", 200), ("198.51.100.1", 403)]:
         there = calling_from(gateway, casino, address)
         answer = await there.get(NETWORKS)

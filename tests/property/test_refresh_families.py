@@ -18,13 +18,15 @@ from keno.identity import refresh
 from keno.identity.refresh import RefreshToken
 from keno.identity.sessions import SessionError, SessionService
 from keno.identity.signing_keys import SigningKeys
+from keno.infra.cache import Cache
 
 NOW_MS = 1_700_000_000_000
 
 
 @pytest.fixture
 def service(pool: asyncpg.Pool, redis: Redis) -> SessionService:
-    return SessionService(pool, redis, SigningKeys(pool, bytes(32)), bytes(32), "https://keno.test")
+    signing_keys, cache = SigningKeys(pool, bytes(32)), Cache(redis, bytes(32))
+    return SessionService(pool, redis, signing_keys, bytes(32), "https://keno.test", cache)
 
 
 async def entered(service: SessionService) -> str:

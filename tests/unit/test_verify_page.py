@@ -5,25 +5,29 @@ import re
 import subprocess
 from base64 import b64encode
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
+from redis.asyncio import Redis
 from support.javascript import NODE
 
 from gateway.http import response
 from gateway.problems import ProblemError, problem_of
-from gateway.rest import verifying
+from gateway.rest import pages
 from gateway.web.verifying import FOLDER, MODULES, OFFLINE_NAME, assets
+from keno.infra.cache import Cache
+from keno.texts.service import Texts
 
-PATHS = ("/verify", *(f"/verify/{name}" for name in assets() if name))
+PATHS = ("/verify", *(f"/verify/{name}" for name in assets()))
 
 
 @pytest.fixture(scope="module")
 def client() -> TestClient[Litestar]:
     return TestClient(
         Litestar(
-            route_handlers=verifying.routes(),
+            route_handlers=pages.verify_routes(Texts(cast("Any", None), Cache(Redis(), bytes(32)))),
             exception_handlers={ProblemError: lambda _, error: response(problem_of(error))},
             openapi_config=None,
         )
@@ -93,4 +97,4 @@ def test_the_joined_script_is_one_valid_module(tmp_path: Path) -> None:
 
 
 def test_every_module_of_the_verifier_is_joined_but_those_of_the_command() -> None:
-    assert {path.name for path in FOLDER.glob("*.mjs")} - {"cli.mjs", "text.mjs"} == set(MODULES)
+    assert {path.name for path in FOLDER.glob("*.mjs")} - {"cli.mjs", "text.mjs"} == set(MODULES) - {"../texts.mjs"}

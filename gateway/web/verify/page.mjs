@@ -3,11 +3,14 @@
 
 import { FILE_BYTES_MAX, readBeacons } from "./evidence.mjs";
 import { worst } from "./report.mjs";
+import { learn, t } from "../texts.mjs";
 import { verifyFiles } from "./verify.mjs";
 
-const STATUS_WORDS = ["verified", "VIOLATION", "malformed", "incomplete"];
-const VERDICT_LABELS = { ok: "ok", FAIL: "FAIL", missing: "not checked", skipped: "not checked" };
 const ROUNDS_SHOWN_MAX = 50;
+
+if (document.body.dataset.texts !== undefined) learn(JSON.parse(document.body.dataset.texts), document.documentElement.lang);
+const STATUS_WORDS = [t("verified"), t("VIOLATION"), t("malformed"), t("incomplete")];
+const VERDICT_LABELS = { ok: t("ok"), FAIL: t("FAIL"), missing: t("not checked"), skipped: t("not checked") };
 
 const verdict = document.getElementById("verdict");
 const checks = document.getElementById("checks");
@@ -29,13 +32,13 @@ async function run(task) {
   runs += 1;
   const own = runs;
   checks.replaceChildren();
-  say("Verifying …");
+  say(t("Verifying …"));
   let show;
   try {
-    if (globalThis.crypto?.subtle === undefined) throw new Error("a browser verifies only over https, or from a saved file");
+    if (globalThis.crypto?.subtle === undefined) throw new Error(t("a browser verifies only over https, or from a saved file"));
     show = await task();
   } catch (error) {
-    show = () => say(`Nothing was verified: ${error.message}`, 3);
+    show = () => say(t("Nothing was verified: {reason}", { reason: error.message }), 3);
   }
   if (own === runs) show();
 }
@@ -62,21 +65,21 @@ function showReports(reports) {
   const status = worst(reports.map((report) => report.status));
   const rounds = reports.flatMap((report) => report.rounds);
   const proved = [...new Set(rounds.map((round) => round.profileProved))].filter((profile) => profile !== null);
-  const what = status === 0 && proved.length > 0 ? `, profile ${proved.sort().join(", ")}` : "";
-  say(`${STATUS_WORDS[status]}${what}; rounds: ${rounds.length}`, status);
+  const what = status === 0 && proved.length > 0 ? `, ${t("profile {profile}", { profile: proved.sort().join(", ") })}` : "";
+  say(`${STATUS_WORDS[status]}${what}; ${t("rounds: {count}", { count: rounds.length })}`, status);
   for (const report of reports) showFile(report);
 }
 
 function showFile(report) {
   checks.append(element("h2", `${report.name}: ${STATUS_WORDS[report.status]}`, `s${report.status}`));
   if (report.malformed !== null) checks.append(element("p", report.malformed));
-  else if (report.rounds.length === 0) checks.append(element("p", "no round line"));
+  else if (report.rounds.length === 0) checks.append(element("p", t("no round line")));
   for (const fault of report.faults.slice(0, ROUNDS_SHOWN_MAX)) checks.append(element("p", fault, "FAIL"));
   // Rounds that are not as they should be come first, so that none is among those left out.
   const ordered = [...report.rounds].sort((a, b) => (a.status === 0) - (b.status === 0));
   for (const round of ordered.slice(0, ROUNDS_SHOWN_MAX)) showRound(round);
   if (ordered.length > ROUNDS_SHOWN_MAX) {
-    checks.append(element("p", `and ${ordered.length - ROUNDS_SHOWN_MAX} more rounds, whose verdicts count above`));
+    checks.append(element("p", t("and {count} more rounds, whose verdicts count above", { count: ordered.length - ROUNDS_SHOWN_MAX })));
   }
 }
 
@@ -96,10 +99,10 @@ function showRound(round) {
 
 async function fetched(id) {
   const answer = await fetch(`/v1/rounds/${id}/evidence`);
-  if (answer.status === 404) throw new Error(`no ended round has the id ${id}`);
-  if (answer.status === 410) throw new Error(`the evidence of round ${id} was archived`);
-  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-  return { name: `evidence of round ${id}`, bytes: new Uint8Array(await answer.arrayBuffer()) };
+  if (answer.status === 404) throw new Error(t("no ended round has the id {id}", { id }));
+  if (answer.status === 410) throw new Error(t("the evidence of round {id} was archived", { id }));
+  if (!answer.ok) throw new Error(t("the server answered {status}", { status: answer.status }));
+  return { name: t("evidence of round {id}", { id }), bytes: new Uint8Array(await answer.arrayBuffer()) };
 }
 
 function verifyChosen(list) {
@@ -129,3 +132,9 @@ document.getElementById("round")?.addEventListener("submit", (event) => {
   const id = new FormData(event.target).get("id");
   run(async () => verify([await fetched(id)]));
 });
+// A link of ours names the round: /verify#round=ID.
+const asked = /^#round=([1-9][0-9]{0,18})$/.exec(location.hash);
+if (asked !== null && document.getElementById("round") !== null) {
+  document.querySelector("#round input").value = asked[1];
+  run(async () => verify([await fetched(asked[1])]));
+}

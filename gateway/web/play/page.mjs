@@ -1,0 +1,322 @@
+// The page: shows the game, and asks for bets in the player's name. All that the server says is shown as text.
+
+import { allowedStake, minor, moneyText } from "./money.mjs";
+import { learn, speak, spoken, t } from "../texts.mjs";
+import { PICKS_MAX, lastDrawn, leftMs, newGame, onSale, told } from "./game.mjs";
+import { Session, SessionError, ticketOf } from "./session.mjs";
+import { Stream } from "./stream.mjs";
+
+const NUMBERS = 80;
+const SHOWN_EVERY_MS = 100;
+const NUMBER_EVERY_MS = 120;
+const PING_EVERY_MS = 30_000;
+const AGAIN_MS = 3_000;
+
+const [at, data] = [(id) => document.getElementById(id), document.body.dataset];
+const session = new Session(sessionStorage, post);
+const picks = new Set();
+let game = newGame();
+let room = null;
+let terms = null;
+let currency = "";
+let stake = null;
+let stream = null;
+let shownRound = null;
+let bar = { round: null, longest: 0 };
+
+async function post(path, body) {
+  const headers = { "Content-Type": "application/json", "Accept-Language": spoken() };
+  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+  return { status: answer.status, body: await answer.json() };
+}
+
+async function fetched(path) {
+  const headers = { Authorization: `Bearer ${session.tokens.access_token}`, "Accept-Language": spoken() };
+  const answer = await fetch(path, { headers });
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  return answer.json();
+}
+
+function say(text) {
+  at("message").textContent = text;
+}
+
+function translate(locale) {
+  document.documentElement.lang = speak(locale);
+  for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
+  for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", t(element.dataset.label));
+}
+
+const amountText = (amount) => moneyText(amount, terms.exponent, currency);
+
+// ---- the numbers, the stake, the bet ----
+
+function makeNumbers() {
+  for (let number = 1; number <= NUMBERS; number += 1) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = String(number);
+    button.addEventListener("click", () => {
+      if (!picks.delete(number) && picks.size < PICKS_MAX) picks.add(number);
+      showPicks();
+    });
+    at("numbers").append(button);
+  }
+}
+
+function showPicks() {
+  const drawn = new Set(lastDrawn(game)?.numbers ?? []);
+  [...at("numbers").children].forEach((button, place) => {
+    button.setAttribute("aria-pressed", String(picks.has(place + 1)));
+    button.classList.toggle("drawn", drawn.has(place + 1));
+  });
+  at("picked").textContent = t("{count} of 10 numbers picked", { count: picks.size });
+  showBet();
+}
+
+function showBet() {
+  at("bet").disabled = picks.size === 0 || stake === null || !stream?.up || onSale(game) === undefined;
+  at("stake").textContent = stake === null ? "…" : amountText(stake);
+}
+
+function choose() {
+  const bytes = new Uint8Array(1);
+  picks.clear();
+  while (picks.size < PICKS_MAX) {
+    const [byte] = crypto.getRandomValues(bytes);
+    if (byte < 3 * NUMBERS) picks.add((byte % NUMBERS) + 1);
+  }
+  showPicks();
+}
+
+function changeStake(steps) {
+  if (terms === null) return;
+  stake = allowedStake((stake ?? terms.least) + steps * terms.step, terms);
+  showBet();
+}
+
+function freshId() {
+  const hex = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0"));
+  return hex.join("");
+}
+
+function placeBet() {
+  say("");
+  stream.bet({ transaction_id: freshId(), room, picks: [...picks].sort((a, b) => a - b), stake_minor: Number(stake) });
+}
+
+// ---- what the server tells ----
+
+async function learnTerms() {
+  const document_ = await fetched(`/v1/rules/${game.rules}`);
+  const offered = document_.currencies[currency];
+  if (offered === undefined) {
+    say(t("This room does not offer your currency."));
+    return;
+  }
+  terms = {
+    exponent: offered.exponent,
+    least: minor(offered.stake_min_minor),
+    greatest: minor(offered.stake_max_minor),
+    step: minor(offered.stake_step_minor),
+  };
+  changeStake(0n);
+  showAll();
+}
+
+function heard(frame) {
+  if (frame.type === "problem") {
+    say([frame.problem.title, frame.problem.detail].join(": "));
+    return;
+  }
+  const before = game.rules;
+  game = told(game, frame, Date.now());
+  if (game.rules !== before) learnTerms().catch(() => setTimeout(() => learnTerms().catch(() => {}), AGAIN_MS));
+  showAll();
+}
+
+function showAll() {
+  at("balance").textContent = game.balance === null || terms === null ? "…" : amountText(game.balance);
+  showDrawn();
+  showPicks();
+  if (terms !== null) at("bets").replaceChildren(...betLines());
+}
+
+function betLines() {
+  if (game.bets.length === 0) return [line(t("No bets yet."))];
+  return game.bets.map((bet) => {
+    const text = [t("Round {number}", { number: bet.round.number }), bet.picks.join(" "),
+      bet.stake === null ? "" : amountText(bet.stake), stateText(bet)];
+    const item = line(text.filter((part) => part !== "").join(" · "), bet.payout > 0n ? "won" : "");
+    if (bet.state !== "accepted") item.append(" ", verifyLink(bet.round.id));
+    return item;
+  });
+}
+
+function stateText(bet) {
+  if (bet.state === "accepted") return t("accepted");
+  if (bet.state === "returned") return t("returned {amount}", { amount: amountText(bet.payout) });
+  if (bet.payout === 0n) return t("no win");
+  return t("won {amount}", { amount: amountText(bet.payout) });
+}
+
+function line(text, className = "") {
+  const item = document.createElement("li");
+  item.textContent = text;
+  item.className = className;
+  return item;
+}
+
+function verifyLink(round) {
+  const link = document.createElement("a");
+  Object.assign(link, { href: `/verify#round=${round}`, target: "_blank", rel: "noopener", textContent: t("Verify") });
+  return link;
+}
+
+function showDrawn() {
+  const round = lastDrawn(game);
+  if (round === undefined || round.id === shownRound) return;
+  const first = shownRound === null || matchMedia("(prefers-reduced-motion: reduce)").matches;
+  shownRound = round.id;
+  at("drawn").replaceChildren();
+  round.numbers.forEach((number, place) => {
+    const show = () => {
+      if (round.id === shownRound) at("drawn").append(line(String(number), picks.has(number) ? "hit" : ""));
+    };
+    if (first) show();
+    else setTimeout(show, place * NUMBER_EVERY_MS);
+  });
+  at("verify").hidden = false;
+  at("verify").href = `/verify#round=${round.id}`;
+}
+
+function showTime() {
+  const round = onSale(game);
+  if (round === undefined) {
+    at("round-name").textContent = "…";
+    at("countdown").textContent = t("Waiting for the next round");
+    at("left").value = 0;
+    return;
+  }
+  const left = leftMs(game, round, Date.now());
+  bar = { round: round.id, longest: round.id === bar.round ? Math.max(bar.longest, left) : left };
+  at("round-name").textContent = t("Round {number}", { number: round.number });
+  const seconds = Math.ceil(left / 1000);
+  at("countdown").textContent = left > 0 ? t("Bets close in {seconds} s", { seconds }) : t("Bets are closed");
+  at("left").value = bar.longest > 0 ? left / bar.longest : 0;
+}
+
+// ---- the session, and the way to the game ----
+
+function connect() {
+  const here = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/v1/live`;
+  return new WebSocket(data.live || here);
+}
+
+function follow(chosen) {
+  room = chosen;
+  game = newGame();
+  shownRound = null;
+  stream = new Stream({
+    connect,
+    token: () => session.tokens.access_token,
+    channels: [`room:${room}`, "player"],
+    after: () => game.after,
+    on: {
+      frame: heard,
+      state(up) {
+        at("connection").textContent = up ? "" : t("Connection lost. Trying again …");
+        showBet();
+      },
+      refused: () => renewed().then((stays) => stays && setTimeout(() => stream.open(), AGAIN_MS)),
+    },
+  });
+  stream.open();
+}
+
+/** Gets the next tokens, however often it takes; false where the session is over. */
+async function renewed() {
+  for (;;) {
+    try {
+      await session.refresh();
+      return true;
+    } catch (error) {
+      if (error instanceof SessionError) {
+        over(error.problem);
+        return false;
+      }
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
+}
+
+function keepIn() {
+  setTimeout(() => renewed().then((stays) => stays && keepIn()), session.refreshAfterMs);
+}
+
+function over(problem) {
+  at("game").hidden = true;
+  at("connection").textContent = "";
+  say(`${problem.title}. ${problem.remedy}`);
+}
+
+async function chooseRoom(given) {
+  if (given !== null) return given;
+  const { rooms } = await fetched("/v1/player/rooms");
+  if (rooms.length === 0) {
+    say(t("There is no open room."));
+    return null;
+  }
+  at("rooms").hidden = rooms.length === 1;
+  at("room").replaceChildren(...rooms.map((each) => new Option(each.name, each.room)));
+  const kept = sessionStorage.getItem("keno-room");
+  const found = rooms.find((each) => each.room === kept) ?? rooms[0];
+  at("room").value = found.room;
+  at("room").addEventListener("change", () => {
+    sessionStorage.setItem("keno-room", at("room").value);
+    location.reload();
+  });
+  return found.room;
+}
+
+async function begin() {
+  const ticket = ticketOf(location.hash);
+  // Before anything else: the ticket must stay in no history, and in no address that somebody copies.
+  if (ticket !== null) history.replaceState(null, "", location.pathname + location.search);
+  at("connection").textContent = t("Connecting …");
+  try {
+    const found = await session.begin(ticket);
+    if (found === null) {
+      at("connection").textContent = "";
+      say(t("This page is opened by your casino. Start the game there."));
+      return;
+    }
+    translate(found.locale);
+    currency = found.currency;
+    const chosen = await chooseRoom(found.room);
+    at("connection").textContent = "";
+    if (chosen === null) return;
+    at("game").hidden = false;
+    keepIn();
+    follow(chosen);
+  } catch (error) {
+    at("connection").textContent = "";
+    if (error instanceof SessionError) over(error.problem);
+    else say(t("The server does not answer. Load the page again in a moment."));
+  }
+}
+
+learn(JSON.parse(data.texts), document.documentElement.lang);
+makeNumbers();
+showPicks();
+at("choose").addEventListener("click", choose);
+at("clear").addEventListener("click", () => {
+  picks.clear();
+  showPicks();
+});
+at("less").addEventListener("click", () => changeStake(-1n));
+at("more").addEventListener("click", () => changeStake(1n));
+at("bet").addEventListener("click", placeBet);
+setInterval(showTime, SHOWN_EVERY_MS);
+setInterval(() => stream?.ping(), PING_EVERY_MS);
+begin();
