@@ -1621,13 +1621,21 @@ def seen_ahead(r: Round, line: Seen) -> str:
 # Receipts (docs/fairness.md): what the platform signed when it accepted a bet, held against the bets of the lock.
 
 
+def joined_hashes(value: Any) -> list[bytes]:
+    """The hashes of a path that are written one after the other."""
+    data = any_hex(value)
+    if len(data) % 32:
+        raise MalformedError("not hashes of 32 bytes")
+    return [data[at : at + 32] for at in range(0, len(data), 32)]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Where a bet's statement is in the tree of the bets that were accepted together."""
 
     count: U32
     index: U32
-    path: Hashes
+    path: Annotated[list[bytes], joined_hashes]
 
 
 @dataclass(frozen=True, slots=True)

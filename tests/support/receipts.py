@@ -46,7 +46,7 @@ class Signer:
         signature = self.key.sign(message).hex()
         answers = []
         for index, (bet, leaf) in enumerate(zip(bets, leaves, strict=True)):
-            proof = [each.hex() for each in path(hashes, index)]
+            proof = b"".join(path(hashes, index)).hex()
             batch = None if len(said) == 1 else {"count": len(said), "index": index, "path": proof}
             answers.append(answer(house, number, bet, leaf, self.id, signature, batch))
         return answers
