@@ -81,7 +81,11 @@ async def _main(size: Size) -> int:
         check(objections)
         rows += over_http
     versions = {"postgresql": f"{server_version.major}.{server_version.minor}"}
-    print(report.publish("bets", f"{METHOD} {bets_receipts.METHOD} {bets_http.METHOD}", rows, packages=PACKAGES, versions=versions))
+    print(
+        report.publish(
+            "bets", f"{METHOD} {bets_receipts.METHOD} {bets_http.METHOD}", rows, packages=PACKAGES, versions=versions
+        )
+    )
     return 0
 
 

@@ -1649,10 +1649,6 @@ class Inclusion:
     path: Hashes
 
 
-def anything(value: Any) -> Any:
-    return value
-
-
 def maybe(read: Reader) -> Reader:
     return lambda value: None if value is None else read(value)
 
@@ -1726,13 +1722,18 @@ class Receipt:
         return None if root is None else b"keno1:batch" + u32(batch.count) + root
 
 
-def read_inclusion(value: Any) -> Inclusion | None:
-    return None if value is None else Inclusion(**record(value, readers(Inclusion)))
+def read_inclusion(value: Any) -> Inclusion:
+    return Inclusion(**record(value, readers(Inclusion)))
+
+
+def read_result(value: Any) -> dict[str, Any]:
+    amount = integer(64)
+    return record(value, {"payout_minor": amount, "cut_minor": amount, "credited_ms": maybe(amount)})
 
 
 def read_receipt(value: Any) -> Receipt:
     # What an answer has once the round is over.
-    later: dict[str, Reader] = {"result": anything, "inclusion": read_inclusion}
+    later: dict[str, Reader] = {"result": maybe(read_result), "inclusion": maybe(read_inclusion)}
     if type(value) is dict:
         later = {key: read for key, read in later.items() if key in value}
     members = record(value, readers(Receipt) | later)
@@ -1753,7 +1754,7 @@ def read_receipts(data: bytes) -> list[Receipt]:
         text = data.decode()
     except UnicodeDecodeError:
         raise MalformedError("not UTF-8") from None
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip(" \t\r")]
     try:
         values = [strict_json(text)]
     except MalformedError:
@@ -1846,7 +1847,7 @@ def check_leaf(receipt: Receipt, report: Findings) -> None:
         "player": (bet.account, sha256(b"keno1:account", bet.operator, receipt.player.encode())),
         "picks": (numbers, sorted(receipt.picks)),
         "stake": (bet.stake_minor, receipt.stake_minor),
-        "currency": (currency_code(bet.currency), receipt.currency),
+        "currency": (bet.currency, currency_bytes(receipt.currency)),
         "paytable": (bet.paytable, receipt.paytable),
     }
     wrong = [

@@ -26,6 +26,7 @@ MODULES: Final = (
         "rules.mjs",
         "bets.mjs",
         "seen.mjs",
+        "receipts.mjs",
     ),
     *("verify.mjs", "page.mjs"),
 )

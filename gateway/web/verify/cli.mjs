@@ -2,7 +2,7 @@
 //
 // Exit status: 0 verified, 1 a violation, 2 malformed or wrong use, 3 evidence is missing; over many, the worst.
 // `--serve` instead answers cases for tests: each line of the input is {"files": [BASE64, ...], "drand": BASE64 or null},
-// each line of the output what was found.
+// each line of the output what was found; a case with a "receipt", "jwks" and "evidence" is one of receipts.
 
 import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 
 import { FILE_BYTES_MAX, readBeacons } from "./evidence.mjs";
 import { Malformed } from "./json.mjs";
+import { verifyReceipts } from "./receipts.mjs";
 import { MALFORMED, worst } from "./report.mjs";
 import { textLines } from "./text.mjs";
 import { verifyFiles } from "./verify.mjs";
@@ -84,9 +85,24 @@ async function readFile(path) {
   }
 }
 
+async function receiptCase({ receipt, jwks, evidence }) {
+  const bytesOr = (data) => (data === null ? null : Buffer.from(data, "base64"));
+  try {
+    const reports = await verifyReceipts(bytesOr(receipt), bytesOr(jwks), bytesOr(evidence));
+    return reports.map(({ status, omitted, checks }) => ({ status, omitted, checks: checks.map(({ name, verdict }) => [name, verdict]) }));
+  } catch (error) {
+    if (error instanceof Malformed) return null;
+    throw error;
+  }
+}
+
 async function serve() {
   for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
+    if (request.receipt !== undefined) {
+      process.stdout.write(`${JSON.stringify(await receiptCase(request))}\n`);
+      continue;
+    }
     const drand = request.drand === null ? null : readBeacons(Buffer.from(request.drand, "base64"));
     const files = request.files.map((data, at) => ({ name: `file ${at}`, bytes: Buffer.from(data, "base64") }));
     const reports = await verifyFiles(files, drand);
