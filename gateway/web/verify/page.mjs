@@ -2,6 +2,7 @@
 // contains is shown as text, never as markup.
 
 import { FILE_BYTES_MAX, readBeacons } from "./evidence.mjs";
+import { verifyReceipts } from "./receipts.mjs";
 import { worst } from "./report.mjs";
 import { verifyFiles } from "./verify.mjs";
 
@@ -58,12 +59,27 @@ async function verify(files) {
   return () => showReports(reports);
 }
 
-function showReports(reports) {
+async function verifyOwnReceipts() {
+  const chosen = async (id) => {
+    const [file] = document.getElementById(id).files;
+    if (file === undefined) return null;
+    const { bytes, unreadable } = await contentOf(file);
+    if (unreadable !== undefined) throw new Error(`${file.name}: ${unreadable}`);
+    return bytes;
+  };
+  const receipts = [...document.getElementById("receipts").files];
+  if (receipts.length === 0) throw new Error("choose the answers to your bets");
+  const files = await Promise.all(receipts.map(contentOf));
+  const reports = await verifyReceipts(files, await chosen("keys"), await chosen("evidence"));
+  return () => showReports(reports, "receipts");
+}
+
+function showReports(reports, what = "rounds") {
   const status = worst(reports.map((report) => report.status));
   const rounds = reports.flatMap((report) => report.rounds);
   const proved = [...new Set(rounds.map((round) => round.profileProved))].filter((profile) => profile !== null);
-  const what = status === 0 && proved.length > 0 ? `, profile ${proved.sort().join(", ")}` : "";
-  say(`${STATUS_WORDS[status]}${what}; rounds: ${rounds.length}`, status);
+  const profile = status === 0 && proved.length > 0 ? `, profile ${proved.sort().join(", ")}` : "";
+  say(`${STATUS_WORDS[status]}${profile}; ${what}: ${rounds.length}`, status);
   for (const report of reports) showFile(report);
 }
 
@@ -123,6 +139,10 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   drop.classList.remove("over");
   verifyChosen(event.dataTransfer.files);
+});
+document.getElementById("own").addEventListener("submit", (event) => {
+  event.preventDefault();
+  run(verifyOwnReceipts);
 });
 document.getElementById("round")?.addEventListener("submit", (event) => {
   event.preventDefault();

@@ -6,7 +6,7 @@ import { checkLock } from "./draw.mjs";
 import { readEvidence } from "./evidence.mjs";
 import { Malformed, parseJson } from "./json.mjs";
 import { fromBase64 } from "./log.mjs";
-import { INCOMPLETE, Report, VIOLATION } from "./report.mjs";
+import { FileReport, INCOMPLETE, Report, VIOLATION } from "./report.mjs";
 import { hex, integer, list, object, string } from "./shapes.mjs";
 
 const LEAF_DIGITS = 2 * 138;
@@ -126,6 +126,10 @@ export class ReceiptReport extends Report {
     this.omitted = false;
   }
 
+  get profileProved() {
+    return null;
+  }
+
   get name() {
     return `receipt of bet ${this.receipt.bet_id} in round ${this.receipt.round} of room ${this.receipt.room}`;
   }
@@ -138,13 +142,35 @@ export class ReceiptReport extends Report {
   }
 }
 
-/** Verifies the receipts of a file. `keySet` and `evidence` are the bytes of files, or null. Throws Malformed. */
-export async function verifyReceipts(bytes, keySet, evidence) {
-  const keys = keySet === null ? new Map() : await readKeySet(keySet);
-  const bundle = evidence === null ? null : await readEvidence(evidence);
+/**
+ * Verifies the receipts of files as in verifyFiles. `keySet` and `evidence` are the bytes of a file each, or null; throws
+ * Malformed where they are none. Returns a FileReport for each.
+ */
+export async function verifyReceipts(files, keySet, evidence) {
+  const keys = keySet === null ? new Map() : await about("the keys", () => readKeySet(keySet));
+  const bundle = evidence === null ? null : await about("the evidence", () => readEvidence(evidence));
   const reports = [];
-  for (const receipt of readReceipts(bytes)) reports.push(await verifyReceipt(receipt, keys, bundle));
+  for (const { name, bytes, unreadable } of files) {
+    try {
+      if (unreadable !== undefined) throw new Malformed(`cannot be read: ${unreadable}`);
+      const found = [];
+      for (const receipt of readReceipts(bytes)) found.push(await verifyReceipt(receipt, keys, bundle));
+      reports.push(new FileReport(name, null, [], found));
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      reports.push(new FileReport(name, error.message, [], []));
+    }
+  }
   return reports;
+}
+
+async function about(what, read) {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof Malformed) error.message = `${what}: malformed: ${error.message}`;
+    throw error;
+  }
 }
 
 async function verifyReceipt(receipt, keys, evidence) {
