@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from benchmarks import bets_http, report, servers
+from benchmarks import bets_http, bets_receipts, report, servers
 from benchmarks.bets_house import house
 from benchmarks.peers import pgbench
 from benchmarks.peers.pgbench import Pgbench
@@ -76,11 +76,16 @@ async def _main(size: Size) -> int:
             rows += compared
         rows.append(flat_row("players", costs))
         rows.append(flat_row("bets in a round", await costs_by_round(found, size)))
+        rows += await bets_receipts.rows(found, size.bets, size.runs)
         over_http, objections = await bets_http.rows(found, size.requests, size.runs)
         check(objections)
         rows += over_http
     versions = {"postgresql": f"{server_version.major}.{server_version.minor}"}
-    print(report.publish("bets", f"{METHOD} {bets_http.METHOD}", rows, packages=PACKAGES, versions=versions))
+    print(
+        report.publish(
+            "bets", f"{METHOD} {bets_receipts.METHOD} {bets_http.METHOD}", rows, packages=PACKAGES, versions=versions
+        )
+    )
     return 0
 
 

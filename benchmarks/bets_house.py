@@ -58,7 +58,7 @@ class House:
         self.operator_id = operator_id
         self.room_id = room_id
         self.acknowledged = 0
-        self._pool = pool
+        self.pool = pool
         self._players = players
 
     def bets(self, count: int, *, rounds: Sequence[int] | None = None, random_ids: bool = False) -> list[BetRow]:
@@ -94,7 +94,7 @@ class House:
 
     async def _place(self, batches: Iterator[Sequence[BetRow]]) -> int:
         accepted = 0
-        async with self._pool.acquire() as conn:
+        async with self.pool.acquire() as conn:
             for batch in batches:
                 rows = await store.place_bets(conn, batch)
                 accepted += sum(row.outcome is Outcome.ACCEPTED for row in rows)

@@ -24,7 +24,6 @@ from keno.requests import RequestError
 from keno.texts.languages import Language
 
 _CREATED: Final = 201
-_HASH_DIGITS: Final = 64
 _REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 Asked = Sequence[AskedBet | RequestError]
@@ -92,7 +91,7 @@ class _Round(msgspec.Struct, gc=False):
 class _Batch(msgspec.Struct, gc=False):
     count: int
     index: int
-    path: list[str]
+    path: str
 
 
 class _Receipt(msgspec.Struct, gc=False):
@@ -106,12 +105,8 @@ class _Receipt(msgspec.Struct, gc=False):
 def receipt_of(leaf: bytes, leaf_hash: bytes, proof: Proof) -> _Receipt:
     """A receipt as it is shown: the leaf, and the platform's signature on it."""
     alone = proof.leaves_count == 1
-    batch = None if alone else _Batch(proof.leaves_count, proof.leaf_index, _hashes(proof.path.hex()))
-    return _Receipt(leaf.hex(), leaf_hash.hex(), proof.key_id, proof.signature.hex(), batch)
-
-
-def _hashes(digits: str) -> list[str]:
-    return [digits[at : at + _HASH_DIGITS] for at in range(0, len(digits), _HASH_DIGITS)]
+    batch = None if alone else _Batch(proof.leaves_count, proof.leaf_index, proof.path)
+    return _Receipt(leaf.hex(), leaf_hash.hex(), proof.key_id, proof.signature, batch)
 
 
 class _Bet(msgspec.Struct, gc=False):

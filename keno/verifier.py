@@ -1842,13 +1842,21 @@ def seen_ahead(r: Round, line: Seen) -> str:
 # Receipts (docs/fairness.md): what the platform signed when it accepted a bet, held against the bets of the lock.
 
 
+def joined_hashes(value: Any) -> list[bytes]:
+    """The hashes of a path that are written one after the other."""
+    data = any_hex(value)
+    if len(data) % 32:
+        raise MalformedError("not hashes of 32 bytes")
+    return [data[at : at + 32] for at in range(0, len(data), 32)]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Where a bet's statement is in the tree of the bets that were accepted together."""
 
     count: U32
     index: U32
-    path: Hashes
+    path: Annotated[list[bytes], joined_hashes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -1860,10 +1868,6 @@ class Inclusion:
     bets_count: U64
     index: U64
     path: Hashes
-
-
-def anything(value: Any) -> Any:
-    return value
 
 
 def maybe(read: Reader) -> Reader:
@@ -1939,13 +1943,18 @@ class Receipt:
         return None if root is None else b"keno1:batch" + u32(batch.count) + root
 
 
-def read_inclusion(value: Any) -> Inclusion | None:
-    return None if value is None else Inclusion(**record(value, readers(Inclusion)))
+def read_inclusion(value: Any) -> Inclusion:
+    return Inclusion(**record(value, readers(Inclusion)))
+
+
+def read_result(value: Any) -> dict[str, Any]:
+    amount = integer(64)
+    return record(value, {"payout_minor": amount, "cut_minor": amount, "credited_ms": maybe(amount)})
 
 
 def read_receipt(value: Any) -> Receipt:
     # What an answer has once the round is over.
-    later: dict[str, Reader] = {"result": anything, "inclusion": read_inclusion}
+    later: dict[str, Reader] = {"result": maybe(read_result), "inclusion": maybe(read_inclusion)}
     if type(value) is dict:
         later = {key: read for key, read in later.items() if key in value}
     members = record(value, readers(Receipt) | later)
@@ -1966,7 +1975,7 @@ def read_receipts(data: bytes) -> list[Receipt]:
         text = data.decode()
     except UnicodeDecodeError:
         raise MalformedError("not UTF-8") from None
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip(" \t\r")]
     try:
         values = [strict_json(text)]
     except MalformedError:
@@ -2059,7 +2068,7 @@ def check_leaf(receipt: Receipt, report: Findings) -> None:
         "player": (bet.account, sha256(b"keno1:account", bet.operator, receipt.player.encode())),
         "picks": (numbers, sorted(receipt.picks)),
         "stake": (bet.stake_minor, receipt.stake_minor),
-        "currency": (currency_code(bet.currency), receipt.currency),
+        "currency": (bet.currency, currency_bytes(receipt.currency)),
         "paytable": (bet.paytable, receipt.paytable),
     }
     wrong = [

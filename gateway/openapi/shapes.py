@@ -54,11 +54,14 @@ class RoundState(RoundName):
 
 
 class ReceiptBatch(Shape):
-    """Where the bet is in the tree of the bets that were accepted together: leaf `index` of `count`, and its path."""
+    """Where the bet is in the tree of the bets that were accepted together: leaf `index` of `count`.
+
+    `path` are the hashes of its path one after the other, 64 digits each, the nearest first.
+    """
 
     count: Annotated[int, Meta(ge=2)]
     index: Count
-    path: list[HashHex]
+    path: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})+\Z")]
 
 
 class Receipt(Shape):

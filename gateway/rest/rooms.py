@@ -64,11 +64,11 @@ def routes(rooms: RoomService, seen: SeenLocks) -> list[HTTPRouteHandler]:
 
     @post("/rounds/{round_id:str}/seen")
     async def countersign(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
+        found = await visible_round(request, round_id)
         require_json(request.headers.get("content-type"))
         body = await request.body()
         asked = decode_seen(body)
         refuse_repeated_fields(body, _SEEN_FIELDS)
-        found = await visible_round(request, round_id)
         stands = await seen.add(request.user.id, found.id, asked)
         replayed = {"Idempotent-Replayed": "true"} if stands.replayed else None
         answer = {"round": {"id": str(found.id), "number": found.number}, **msgspec.structs.asdict(asked)}

@@ -28,6 +28,7 @@ MODULES: Final = (
         "rules.mjs",
         "bets.mjs",
         "seen.mjs",
+        "receipts.mjs",
     ),
     *("verify.mjs", "../texts.mjs", "page.mjs"),
 )

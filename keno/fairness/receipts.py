@@ -21,17 +21,17 @@ def place(room_id: UUID, round_number: int, accepted_ms: int) -> bytes:
 
 
 class Proof(NamedTuple):
-    """The signature (64 bytes) of a key on a bet's statement or, of several leaves, on the tree of its batch.
+    """The signature of a key on a bet's statement or, of several leaves, on the tree of its batch.
 
-    The bet is the leaf of `leaf_index` among `leaves_count`; `path` has 32 bytes a hash, the nearest first. Flat, since
-    there is one for every bet.
+    The bet is the leaf of `leaf_index` among `leaves_count`. Signature and path (64 digits a hash, nearest first) are
+    hex, as they will be shown: there is one of these for every bet.
     """
 
     key_id: str
-    signature: bytes
+    signature: str
     leaves_count: int
     leaf_index: int
-    path: bytes
+    path: str
 
 
 class ReceiptKey(PublishedKey):
@@ -45,5 +45,5 @@ class ReceiptKey(PublishedKey):
         same bets. Of each there is its place, and the hash of its leaf.
         """
         message, paths = _core.receipt_batch(places, leaf_hashes)
-        key_id, signature, count = self.id, self.sign(message), len(paths)
+        key_id, signature, count = self.id, self.sign(message).hex(), len(paths)
         return [Proof(key_id, signature, count, index, path) for index, path in enumerate(paths)]

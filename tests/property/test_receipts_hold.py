@@ -18,7 +18,7 @@ KEY = ReceiptKey(bytes(range(32)))
 def signed(proof: Proof, statement: bytes) -> bytes:
     """The message of RFC 9162 paths and docs/fairness.md, hashed upwards from the leaf."""
     if proof.leaves_count == 1:
-        assert proof.path == b""
+        assert proof.path == ""
         return statement
     steps = []
     start, end = 0, proof.leaves_count
@@ -28,7 +28,7 @@ def signed(proof: Proof, statement: bytes) -> bytes:
         steps.append(left)
         start, end = (start, start + half) if left else (start + half, end)
     root = sha(b"\0", statement)
-    siblings = [proof.path[at : at + 32] for at in range(0, len(proof.path), 32)]
+    siblings = [bytes.fromhex(proof.path[at : at + 64]) for at in range(0, len(proof.path), 64)]
     for left, sibling in zip(reversed(steps), siblings, strict=True):
         root = sha(b"\1", root, sibling) if left else sha(b"\1", sibling, root)
     return b"keno1:batch" + uint(proof.leaves_count, 4) + root
@@ -36,7 +36,7 @@ def signed(proof: Proof, statement: bytes) -> bytes:
 
 def holds(proof: Proof, statement: bytes) -> bool:
     try:
-        Ed25519PublicKey.from_public_bytes(KEY.public).verify(proof.signature, signed(proof, statement))
+        Ed25519PublicKey.from_public_bytes(KEY.public).verify(bytes.fromhex(proof.signature), signed(proof, statement))
     except InvalidSignature:
         return False
     return True
@@ -59,7 +59,7 @@ def test_every_bet_of_a_batch_is_proved_and_no_other_statement_is(seed: int) -> 
     assert len({proof.signature for proof in proofs}) == 1
     for index, (proof, statement) in enumerate(zip(proofs, said, strict=True)):
         assert holds(proof, statement)
-        assert proof.path == b"".join(path(hashes, index))
+        assert proof.path == b"".join(path(hashes, index)).hex()
     assert signed(proofs[0], said[0]) == (said[0] if size == 1 else b"keno1:batch" + uint(size, 4) + tree(hashes))
     for at in range(len(said[0])):
         assert not holds(proofs[0], said[0][:at] + bytes([said[0][at] ^ 1 << rng.randrange(8)]) + said[0][at + 1 :])

@@ -39,6 +39,19 @@ class JavaScriptVerifier:
         found: list[dict[str, Any]] = json.loads(answer)
         return found
 
+    def verify_receipt(self, receipt: bytes, keys: bytes | None, evidence: bytes | None) -> list[dict[str, Any]] | None:
+        """What it finds of the receipts of a file; None where one of the files is malformed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        named = {"receipt": receipt, "jwks": keys, "evidence": evidence}
+        case = {name: None if data is None else text_of(data) for name, data in named.items()}
+        self._process.stdin.write(json.dumps(case) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the verifier in JavaScript came to an unexpected end"
+        found: list[dict[str, Any]] | None = json.loads(answer)
+        return found
+
 
 @cache
 def javascript_verifier() -> JavaScriptVerifier:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import keno
 from support.bundles import House, Line, TestBet, path, sha, tree, uint
+from support.javascript import javascript_verifier
 
 VERIFIER = Path(keno.__file__).parent / "verifier.py"
 ACCEPTED_MS = 1_700_000_000_500
@@ -46,7 +47,7 @@ class Signer:
         signature = self.key.sign(message).hex()
         answers = []
         for index, (bet, leaf) in enumerate(zip(bets, leaves, strict=True)):
-            proof = [each.hex() for each in path(hashes, index)]
+            proof = b"".join(path(hashes, index)).hex()
             batch = None if len(said) == 1 else {"count": len(said), "index": index, "path": proof}
             answers.append(answer(house, number, bet, leaf, self.id, signature, batch))
         return answers
@@ -94,7 +95,24 @@ def verify_receipt(
     assert done.stderr == ""
     said: dict[str, Any] = json.loads(done.stdout)
     assert said["exit_status"] == done.returncode
+    found = None
+    if said["files"][0]["malformed"] is None:
+        found = [essence(each["exit_status"], each["omitted"], each["checks"]) for each in said["files"][0]["receipts"]]
+    assert_agreement(found, receipt, None if keys is None else json.dumps(keys).encode(), evidence)
     return said
+
+
+def essence(status: int, omitted: bool, checks: Sequence[Line]) -> Line:
+    """What both verifiers must say of a receipt."""
+    return {"status": status, "omitted": omitted, "checks": sorted({(c["name"], c["verdict"]) for c in checks})}
+
+
+def assert_agreement(found: Sequence[Line] | None, receipt: bytes, keys: bytes | None, evidence: bytes | None) -> None:
+    """The verifier in JavaScript finds the same of the receipts of a file; None: it is malformed."""
+    said = javascript_verifier().verify_receipt(receipt, keys, evidence)
+    if said is not None:
+        said = [each | {"checks": sorted({(name, verdict) for name, verdict in each["checks"]})} for each in said]
+    assert said == found
 
 
 def verdicts(said: dict[str, Any], receipt: int = 0) -> dict[str, str]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from support.bundles import DRAND, EUR, House, Line, MadeUpDrand, TestBet, document, dump, paytable_document, sha
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from support.bundles import DRAND, EUR, House, Line, MadeUpDrand, TestBet, document, dump, paytable_document, sha, uint
 
 ROOMS = (bytes.fromhex("00112233445566778899aabbccddeeff"), bytes(16))
 PAYTABLE_TEXTS = (paytable_document(), paytable_document("keno-93", version=2), paytable_document(version=0))
@@ -81,8 +83,24 @@ def honest_bundles(random: Random) -> list[list[Line]]:
     bundles = []
     for number in numbers:
         public, void = random.random() < 0.3, random.choice((None, None, None, 0, 255))
-        bundles.append(house.play(number, random_bets(random), public=public, void=void))
+        lines = house.play(number, random_bets(random), public=public, void=void)
+        bundles.append([*lines, *(seen(lines[3], random) for _ in range(random.choice((0, 0, 0, 1, 2))))])
     return bundles
+
+
+def seen(line: Line, random: Random) -> Line:
+    """That some operator has seen the lock of a round line."""
+    operator = Ed25519PrivateKey.from_private_bytes(random.randbytes(32))
+    seen_ms = line["lock_ms"] + random.choice((-60_001, 0, 40, 100_000))
+    signature = operator.sign(b"keno1:seen" + bytes.fromhex(line["lock"]) + uint(seen_ms, 8))
+    return {
+        "type": "seen",
+        "room": line["room"],
+        "round": line["round"],
+        "public_key": operator.public_key().public_bytes_raw().hex(),
+        "seen_ms": seen_ms,
+        "signature": signature.hex(),
+    }
 
 
 def random_bets(random: Random) -> tuple[TestBet, ...]:

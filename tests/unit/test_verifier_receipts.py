@@ -1,4 +1,4 @@
-"""keno-verify receipt against answers of honest and of cheating houses, and against input that is none."""
+"""Both verifiers of receipts against answers of honest and of cheating houses, and against input that is none."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.bundles import SOME_BETS, House, Line, dump, path, sha, tree
-from support.receipts import Signer, verdicts, verify_receipt
+from support.receipts import Signer, assert_agreement, essence, verdicts, verify_receipt
 
 from keno import verifier
 from keno.verifier import INCOMPLETE, MALFORMED, VERIFIED, VIOLATION
@@ -23,7 +23,11 @@ def encoded(value: Any) -> bytes:
 def judge(answer: Line, evidence: list[Line] | None = None, *, keys: bool = True) -> verifier.ReceiptReport:
     receipt = verifier.read_receipt(json.loads(json.dumps(answer)))
     bundle = None if evidence is None else verifier.Evidence(dump(evidence))
-    return verifier.verify_receipt(receipt, {SIGNER.id: SIGNER.public} if keys else {}, bundle)
+    report = verifier.verify_receipt(receipt, {SIGNER.id: SIGNER.public} if keys else {}, bundle)
+    found = essence(report.status, report.omitted, [check._asdict() for check in report.checks])
+    given = encoded(KEYS) if keys else None
+    assert_agreement([found], encoded(answer), given, None if evidence is None else dump(evidence))
+    return report
 
 
 @pytest.mark.parametrize("public", [False, True])
@@ -123,7 +127,7 @@ def test_a_change_of_any_byte_of_a_receipt_is_found() -> None:
         receipt, batch = answer["receipt"], answer["receipt"]["batch"]
         assert judge(answer).status == VERIFIED
         places: list[tuple[Any, Any]] = [(receipt, key) for key in ("leaf", "leaf_hash", "signature")]
-        places += [(batch["path"], at) for at in range(len(batch["path"]))] if batch else []
+        places += [(batch, "path")] if batch else []
         for holder, key in places:
             whole = holder[key]
             for at in range(0, len(whole), 2):
@@ -133,7 +137,7 @@ def test_a_change_of_any_byte_of_a_receipt_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"count": 8}, {"count": 6}, {"index": 3}, {"index": 7}, {"index": 9}, {"path": []}, {"count": 1}]
+    "changes", [{"count": 8}, {"count": 6}, {"index": 3}, {"index": 7}, {"index": 9}, {"path": ""}, {"count": 1}]
 )
 def test_another_place_in_the_batch_is_found(changes: Line) -> None:
     answer = SIGNER.answers(House(), 1, BETS)[4]

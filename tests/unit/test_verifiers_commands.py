@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.bundles import DRAND, House, dump, paytable_document
+from support.bundles import DRAND, SOME_BETS, House, dump, paytable_document
 from support.javascript import CLI, NODE
+from support.receipts import Signer
 
 from keno import verifier
 from keno.verifier import INCOMPLETE, MALFORMED, VERIFIED, VIOLATION
@@ -49,6 +50,23 @@ def test_the_auditors_beacon_decides_whether_profile_b_is_proved(run: Run, tmp_p
     beacons.write_text(json.dumps({"round": number, "signature": "00" * 48}) + "\n")
     assert run("--quiet", "--drand", beacons, path).returncode == VIOLATION
     assert run("--quiet", "--drand", written(beacons, b"{}"), path).returncode == MALFORMED
+
+
+def test_receipts_are_verified_by_either_with_the_same_status(run: Run, tmp_path: Path) -> None:
+    signer, house = Signer(), House()
+    answer = written(tmp_path / "bet", json.dumps(signer.answers(house, 1, SOME_BETS[:3])[1]).encode())
+    keys = written(tmp_path / "keys", json.dumps(signer.key_set).encode())
+    kept, cheat = house.play(1), House().play(1, SOME_BETS[2:])
+    evidence = [written(tmp_path / name, dump(lines)) for name, lines in (("kept", kept), ("cheat", cheat))]
+    done = [run("receipt", "--jwks", keys, "--evidence", each, answer) for each in evidence]
+    assert [each.returncode for each in done] == [VERIFIED, VIOLATION]
+    assert done[0].stdout.endswith(": verified, signed, and in the lock\n")
+    assert done[1].stdout.endswith("left it out: the receipt proves the omission\n")
+    assert run("receipt", "--quiet", answer).returncode == INCOMPLETE
+    assert run("receipt", "--jwks", answer, answer).returncode == MALFORMED
+    assert run("receipt", "--evidence", keys, answer).returncode == MALFORMED
+    assert run("receipt", "--jwks", keys, tmp_path / "none").returncode == MALFORMED
+    assert run("receipt").returncode == MALFORMED
 
 
 def test_the_worst_of_some_files_counts(run: Run, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 //! Trees that are kept for many paths: those of a round's bets, and of the receipts of a batch.
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 
-use super::{Digest, Int, Octets, digests};
+use super::{Int, Octets, digests};
 use crate::Hash;
 use crate::error::{CoreError, fixed, rows};
 use crate::receipts::Batch;
 use crate::tree::Tree;
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 #[pyclass(frozen, module = "keno._core")]
 pub(super) struct MerkleTree(Tree);
@@ -47,14 +49,20 @@ pub(super) fn receipt_batch<'py>(
     py: Python<'py>,
     places: Octets<'py>,
     leaf_hashes: Octets<'py>,
-) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyBytes>>)> {
+) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyString>>)> {
     let (places, leaf_hashes) = (&*places, &*leaf_hashes);
     let batch = py.detach(|| Batch::new(places, leaf_hashes))?;
-    let mut path = Vec::new();
-    let path_of = |index| -> Digest<'py> {
-        path.clear();
-        batch.tree.path(index)?.for_each(|hash| path.extend_from_slice(hash));
-        Ok(PyBytes::new(py, &path))
+    let mut digits = Vec::new();
+    let path_of = |index| -> PyResult<Bound<'py, PyString>> {
+        digits.clear();
+        for hash in batch.tree.path(index)? {
+            let mut text = [0; 64];
+            for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
+                pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            }
+            digits.extend_from_slice(&text);
+        }
+        Ok(PyString::new(py, std::str::from_utf8(&digits).expect("digits are ASCII")))
     };
     let paths = (0..batch.tree.size()).map(path_of).collect::<PyResult<_>>()?;
     Ok((PyBytes::new(py, &batch.message), paths))

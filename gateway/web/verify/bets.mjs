@@ -51,7 +51,7 @@ function betOf(leaf, rules, limitsOf) {
   return { ...bet, fault: faultOf(bet, rules) };
 }
 
-function picksOf(mask) {
+export function picksOf(mask) {
   const picks = [];
   for (let number = 1; number <= 80; number += 1) if ((mask >> BigInt(number - 1)) & 1n) picks.push(number);
   return picks;

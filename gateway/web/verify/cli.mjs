@@ -1,8 +1,9 @@
 // The verifier under Node, for machines and tests: node cli.mjs [--quiet] [--drand FILE] FILE...
+// and for receipts: node cli.mjs receipt [--quiet] [--jwks FILE] [--evidence FILE] FILE...
 //
 // Exit status: 0 verified, 1 a violation, 2 malformed or wrong use, 3 evidence is missing; over many, the worst.
 // `--serve` instead answers cases for tests: each line of the input is {"files": [BASE64, ...], "drand": BASE64 or null},
-// each line of the output what was found.
+// each line of the output what was found; a case with a "receipt", "jwks" and "evidence" is one of receipts.
 
 import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -10,14 +11,19 @@ import { parseArgs } from "node:util";
 
 import { FILE_BYTES_MAX, readBeacons } from "./evidence.mjs";
 import { Malformed } from "./json.mjs";
+import { verifyReceipts } from "./receipts.mjs";
 import { MALFORMED, worst } from "./report.mjs";
 import { textLines } from "./text.mjs";
 import { verifyFiles } from "./verify.mjs";
 
-const USAGE = "usage: node cli.mjs [--quiet] [--drand FILE] FILE...";
+const USAGE = `usage: node cli.mjs [--quiet] [--drand FILE] FILE...
+       node cli.mjs receipt [--quiet] [--jwks FILE] [--evidence FILE] FILE...`;
+const OPTIONS = { quiet: { type: "boolean" }, serve: { type: "boolean" }, drand: { type: "string" } };
+const RECEIPT_OPTIONS = { quiet: { type: "boolean" }, jwks: { type: "string" }, evidence: { type: "string" } };
 
 async function main(argv) {
-  const options = readOptions(argv);
+  if (argv[0] === "receipt") return receiptMain(argv.slice(1));
+  const options = readOptions(argv, OPTIONS);
   if (options === null) {
     console.error(USAGE);
     return MALFORMED;
@@ -35,8 +41,35 @@ async function main(argv) {
   return worst(reports.map((report) => report.status));
 }
 
-function readOptions(argv) {
-  const known = { quiet: { type: "boolean" }, serve: { type: "boolean" }, drand: { type: "string" } };
+async function receiptMain(argv) {
+  const options = readOptions(argv, RECEIPT_OPTIONS);
+  if (options === null) {
+    console.error(USAGE);
+    return MALFORMED;
+  }
+  try {
+    const [keySet, evidence] = [await contentOr(options.values.jwks), await contentOr(options.values.evidence)];
+    const files = [];
+    for (const path of options.positionals) files.push(await readFile(path));
+    const reports = await verifyReceipts(files, keySet, evidence);
+    for (const line of textLines(reports, options.values.quiet)) console.log(line);
+    return worst(reports.map((report) => report.status));
+  } catch (error) {
+    if (!(error instanceof Malformed)) throw error;
+    console.error(error.message);
+    return MALFORMED;
+  }
+}
+
+/** The bytes of a file, null without one. */
+async function contentOr(path) {
+  if (path === undefined) return null;
+  const { bytes, unreadable } = await readFile(path);
+  if (unreadable !== undefined) throw new Malformed(`${path}: cannot be read: ${unreadable}`);
+  return bytes;
+}
+
+function readOptions(argv, known) {
   try {
     const options = parseArgs({ args: argv, options: known, allowPositionals: true });
     return options.positionals.length > 0 || options.values.serve ? options : null;
@@ -84,9 +117,26 @@ async function readFile(path) {
   }
 }
 
+async function receiptCase({ receipt, jwks, evidence }) {
+  const bytesOr = (data) => (data === null ? null : Buffer.from(data, "base64"));
+  try {
+    const files = [{ name: "receipt", bytes: bytesOr(receipt) }];
+    const [{ malformed, rounds }] = await verifyReceipts(files, bytesOr(jwks), bytesOr(evidence));
+    if (malformed !== null) return null;
+    return rounds.map(({ status, omitted, checks }) => ({ status, omitted, checks: checks.map(({ name, verdict }) => [name, verdict]) }));
+  } catch (error) {
+    if (error instanceof Malformed) return null;
+    throw error;
+  }
+}
+
 async function serve() {
   for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
+    if (request.receipt !== undefined) {
+      process.stdout.write(`${JSON.stringify(await receiptCase(request))}\n`);
+      continue;
+    }
     const drand = request.drand === null ? null : readBeacons(Buffer.from(request.drand, "base64"));
     const files = request.files.map((data, at) => ({ name: `file ${at}`, bytes: Buffer.from(data, "base64") }));
     const reports = await verifyFiles(files, drand);

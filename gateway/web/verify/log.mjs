@@ -93,7 +93,7 @@ function statements(round, epoch) {
   return [known(ofEpoch, 0), known(ofLock, 8), known(outcome, 8)];
 }
 
-function fromBase64(text) {
+export function fromBase64(text) {
   if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)) throw new Malformed("not base64");
   return Uint8Array.from(globalThis.atob(text), (character) => character.charCodeAt(0));
 }

@@ -2,6 +2,7 @@
 // contains is shown as text, never as markup.
 
 import { FILE_BYTES_MAX, readBeacons } from "./evidence.mjs";
+import { verifyReceipts } from "./receipts.mjs";
 import { worst } from "./report.mjs";
 import { learn, t } from "../texts.mjs";
 import { verifyFiles } from "./verify.mjs";
@@ -61,12 +62,28 @@ async function verify(files) {
   return () => showReports(reports);
 }
 
-function showReports(reports) {
+async function verifyOwnReceipts() {
+  const chosen = async (id) => {
+    const [file] = document.getElementById(id).files;
+    if (file === undefined) return null;
+    const { bytes, unreadable } = await contentOf(file);
+    if (unreadable !== undefined) throw new Error(`${file.name}: ${unreadable}`);
+    return bytes;
+  };
+  const receipts = [...document.getElementById("receipts").files];
+  if (receipts.length === 0) throw new Error(t("choose the answers to your bets"));
+  const files = await Promise.all(receipts.map(contentOf));
+  const reports = await verifyReceipts(files, await chosen("keys"), await chosen("evidence"));
+  const count = reports.flatMap((report) => report.rounds).length;
+  return () => showReports(reports, t("receipts: {count}", { count }));
+}
+
+function showReports(reports, counted = t("rounds: {count}", { count: reports.flatMap((report) => report.rounds).length })) {
   const status = worst(reports.map((report) => report.status));
   const rounds = reports.flatMap((report) => report.rounds);
   const proved = [...new Set(rounds.map((round) => round.profileProved))].filter((profile) => profile !== null);
-  const what = status === 0 && proved.length > 0 ? `, ${t("profile {profile}", { profile: proved.sort().join(", ") })}` : "";
-  say(`${STATUS_WORDS[status]}${what}; ${t("rounds: {count}", { count: rounds.length })}`, status);
+  const profile = status === 0 && proved.length > 0 ? `, ${t("profile {profile}", { profile: proved.sort().join(", ") })}` : "";
+  say(`${STATUS_WORDS[status]}${profile}; ${counted}`, status);
   for (const report of reports) showFile(report);
 }
 
@@ -126,6 +143,10 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   drop.classList.remove("over");
   verifyChosen(event.dataTransfer.files);
+});
+document.getElementById("own").addEventListener("submit", (event) => {
+  event.preventDefault();
+  run(verifyOwnReceipts);
 });
 document.getElementById("round")?.addEventListener("submit", (event) => {
   event.preventDefault();

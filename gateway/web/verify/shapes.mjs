@@ -137,7 +137,7 @@ function roundOf(value) {
   return object({ ...ROUND, ...bets, ...outcome, ...key })(value);
 }
 
-function object(fields) {
+export function object(fields) {
   return (value) => {
     if (!(value instanceof Map)) throw new Malformed("not an object");
     for (const key of value.keys()) {
@@ -161,7 +161,7 @@ function within(key, read) {
   }
 }
 
-function list(item, length = null) {
+export function list(item, length = null) {
   return (value) => {
     if (!Array.isArray(value)) throw new Malformed("not a list");
     if (length !== null && value.length !== length) throw new Malformed(`not a list of ${length}`);
@@ -169,7 +169,7 @@ function list(item, length = null) {
   };
 }
 
-function string(value) {
+export function string(value) {
   if (typeof value !== "string") throw new Malformed("not a string");
   return value;
 }
@@ -182,7 +182,7 @@ function oneOf(...words) {
 }
 
 /** Hex of `size` bytes, or of any number if `size` is null. */
-function hex(size) {
+export function hex(size) {
   return (value) => {
     if (typeof value !== "string" || value.length % 2 === 1 || /[^0-9a-f]/.test(value)) {
       throw new Malformed("not lower-case hex");
@@ -192,7 +192,7 @@ function hex(size) {
   };
 }
 
-function integer(bits, least = 0n) {
+export function integer(bits, least = 0n) {
   return (value) => {
     if (typeof value !== "bigint" || value < least || value >> BigInt(bits) !== 0n) {
       throw new Malformed(`not an integer of ${bits} bits, ${least} or more`);

@@ -1,0 +1,107 @@
+"""What receipts cost acceptance: the service with them beside itself without, in one process and on one database.
+
+`python -m benchmarks.bets_receipts` measures this alone; `make bench-bets` has it among its rows.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+
+import asyncpg
+import msgspec
+
+from benchmarks import report, servers
+from benchmarks.bets_house import House, house
+from benchmarks.report import Row
+from benchmarks.servers import Measured, ServerCpu, Servers
+from gateway.answers import json_answer
+from gateway.placing import receipt_of
+from keno.bets import store
+from keno.bets.service import BetService, Placed
+from keno.fairness.receipts import Proof, ReceiptKey
+
+METHOD = (
+    "Receipts: keno.bets.service in one process, from the call of place_bets to the JSON of the receipts, with the"
+    " signature and paths beside the same without (leaf and leaf hash alone); CPU is that of process and database."
+)
+BATCHES = (1_000, 100, 10)
+_PLAYERS = 1_000
+_NAME = "itself without"
+_RATIO_MIN = 0.95
+
+
+class Unsigned(msgspec.Struct, gc=False):
+    """A receipt as it would be without a signature."""
+
+    leaf: str
+    leaf_hash: str
+
+
+class UnsignedService(BetService):
+    """The peer: accepts in the same way and signs nothing."""
+
+    def _proofs(self, rows: Sequence[store.PlacedRow], hashes: Sequence[bytes]) -> list[Proof]:
+        return [Proof("", "", 1, 0, "")] * len(rows)
+
+
+def _signed_answer(placed: Sequence[Placed]) -> bytes:
+    return json_answer(
+        [receipt_of(r.leaf, r.leaf_hash, p) for _, r, p in placed if r is not None and p is not None]
+    ).body
+
+
+def _unsigned_answer(placed: Sequence[Placed]) -> bytes:
+    return json_answer([Unsigned(r.leaf.hex(), r.leaf_hash.hex()) for _, r, _ in placed if r is not None]).body
+
+
+async def rows(found: Servers, bets: int, runs: int) -> list[Row]:
+    """Bets a second and CPU a bet of each size of batch, `bets` a run of the largest."""
+    made = []
+    async with house(found, _PLAYERS) as ours:
+        key = ReceiptKey(bytes(32))
+        sides = {True: BetService(ours.pool, bytes(32), key), False: UnsignedService(ours.pool, bytes(32), key)}
+        for batch in BATCHES:
+            count = max(bets * batch // BATCHES[0], 1_000)
+            seen: dict[bool, list[Measured]] = {True: [], False: []}
+            for turn in range(runs + 1):
+                for signed in (True, False) if turn % 2 else (False, True):
+                    seen[signed].append(await _run(ours, sides[signed], count, batch, signed=signed))
+            made += _compared(f"receipts, {batch:,} a batch", seen[True][1:], seen[False][1:])
+        for side in sides.values():
+            await side.close()
+    return made
+
+
+async def _run(ours: House, service: BetService, count: int, batch: int, *, signed: bool) -> Measured:
+    bets = ours.bets(count)
+    answer = _signed_answer if signed else _unsigned_answer
+    async with ServerCpu(ours.database.owner) as cpu:
+        started, own = time.perf_counter(), time.process_time()
+        for at in range(0, count, batch):
+            placed = await service._place_batch(bets[at : at + batch])
+            answer(placed)
+        wall_s, own_s = time.perf_counter() - started, time.process_time() - own
+    ours.acknowledged += count
+    return Measured(count, wall_s, cpu.seconds + own_s)
+
+
+def _compared(what: str, signed: Sequence[Measured], unsigned: Sequence[Measured]) -> list[Row]:
+    rates = [statistics.median(run.rate for run in runs) for runs in (signed, unsigned)]
+    costs = [statistics.median(run.server_us for run in runs) for runs in (signed, unsigned)]
+    return [
+        report.compare_rate(what, "bets/s", rates[0], rates[1], _NAME, _RATIO_MIN),
+        report.compare_costs(what, "us of CPU/bet, client and server", costs[0], costs[1], _NAME, _RATIO_MIN),
+    ]
+
+
+async def _main() -> None:
+    async with servers.found_or_started() as found:
+        admin = await asyncpg.connect(found.database_url)
+        await servers.check_local(admin)
+        await admin.close()
+        print(report.publish("bets-receipts", METHOD, await rows(found, 20_000, 7)))
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
