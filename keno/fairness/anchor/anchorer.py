@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from keno.fairness.anchor.ethereum import EthereumChain
 
 POLL_S = 6.0
-"""How long to rest while a transaction is on its way, and before looking whether one is due."""
+"""How long to rest while a transaction is on its way."""
+IDLE_S = 60.0
+"""How long to rest at most while none is: nodes are paid by the question."""
 
 SIZE = Gauge("keno_anchor_size", "Entries of the log under the newest confirmed anchor.")
 WAITING = Gauge("keno_anchor_waiting_seconds", "For how long the present anchor has waited for its confirmation.")
@@ -61,7 +63,9 @@ class Anchorer:
         self._chain = chain
         self._policy = policy
         self._where = Where(chain.id, chain.contract)
-        self._seen: tuple[int, bytes] | None = None  # the present anchor and the block it was last found in, to tell
+        # Both only to be told of: the present anchor and the block it was last found in, and what was told last.
+        self._seen: tuple[int, bytes] | None = None
+        self._told: tuple[str, dict[str, object]] | None = None
 
     async def step(self) -> float:
         """Looks once what there is to do; returns the seconds to rest. Raises ChainUnavailableError."""
@@ -74,8 +78,9 @@ class Anchorer:
             await self._notice_loss(conn, head)
             current = await store.open_anchor(conn, self._where) or await self._begin(conn, head)
             WAITING.set(0 if current is None else current.age_ms / 1000)
-            if current is not None:
-                await self._pursue(conn, head, current)
+            if current is None:
+                return min(IDLE_S, self._policy.interval_ms / 1000)
+            await self._pursue(conn, head, current)
         return POLL_S
 
     async def _notice_loss(self, conn: Connection, head: Head) -> None:
@@ -98,8 +103,9 @@ class Anchorer:
         checkpoint = await checkpoint_beyond(conn, head.size)
         if checkpoint is None:
             newest = await latest_checkpoint(conn)
-            if head.size > (0 if newest is None else newest.size):
-                _log.error("anchor.chain_ahead", chain_size=head.size, log_size=0 if newest is None else newest.size)
+            log_size = 0 if newest is None else newest.size
+            if head.size > log_size:
+                self._tell("anchor.chain_ahead", chain_size=head.size, log_size=log_size)
             return None
         return await store.begin(conn, self._where, checkpoint)
 
@@ -113,7 +119,7 @@ class Anchorer:
             await self._judge(conn, head, current, mined)
         elif usable:
             await self._push(conn, head, current, usable[0])
-        elif signed and head.size >= current.size:
+        elif head.size >= current.size:
             _log.warning("anchor.given_up", size=current.size, chain_size=head.size)
             await store.settle(conn, current.id, Verdict.GIVEN_UP)
         else:
@@ -157,12 +163,8 @@ class Anchorer:
             if more is not None:
                 await self._attempt(conn, current, last.nonce, more, "stuck")
                 return
-            _log.warning(
-                "anchor.fee_capped",
-                size=current.size,
-                max_fee_wei=last.fees.max_fee_wei,
-                base_fee_wei=head.base_fee_wei,
-            )
+            offered = {"max_fee_wei": last.fees.max_fee_wei, "cap_wei": cap_wei}
+            self._tell("anchor.fee_capped", size=current.size, **offered)
         await self._send(current, last.raw)
 
     async def _attempt(self, conn: Connection, current: OpenAnchor, nonce: int, offered: Fees, why: str) -> None:
@@ -170,7 +172,7 @@ class Anchorer:
             gas = await self._chain.gas(current.size, current.root)
         except RefusedError as refusal:
             REFUSALS.inc()
-            _log.error("anchor.refused", size=current.size, reason=str(refusal))
+            self._tell("anchor.refused", size=current.size, reason=str(refusal))
             return
         signed = self._chain.sign(nonce, offered, gas, current.size, current.root)
         made = StoredTransaction(signed.hash, nonce, offered, signed.raw, 0)
@@ -192,4 +194,10 @@ class Anchorer:
         refusal = await self._chain.send(raw)
         if refusal is not None:
             REFUSALS.inc()
-            _log.warning("anchor.not_taken", size=current.size, reason=refusal)
+            self._tell("anchor.not_taken", size=current.size, reason=refusal)
+
+    def _tell(self, event: str, **values: object) -> None:
+        """Logs what does not go as it should, once for as long as it stays the same."""
+        if self._told != (event, values):
+            self._told = event, values
+            _log.error(event, **values)
