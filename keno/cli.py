@@ -6,7 +6,8 @@ What serves is imported by the commands that serve: the web framework takes long
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +25,7 @@ from keno.errors import ConfigError, KenoError
 from keno.fairness.keno1 import draw_numbers
 from keno.game import paytable, rtp, rules
 from keno.game.profiles import rtp_profile, shipped_paytable
+from keno.infra.arrival import reach_database
 from keno.infra.bus import DeadEvent
 from keno.infra.migrate import migrate
 from keno.infra.telemetry import configure_logging
@@ -50,10 +52,14 @@ Hex32 = Annotated[str, Parameter(help="32 bytes in hex")]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point of the `keno` command, whose arguments are those of the process unless others are given."""
+    failed = False
     try:
         app(arguments)
-    except KenoError as error:
-        print(f"keno: {error}", file=sys.stderr)  # noqa: T201
+    except* KenoError as errors:  # one that a worker raised comes in a group
+        for error in _each(errors):
+            print(f"keno: {error}", file=sys.stderr)  # noqa: T201
+        failed = True
+    if failed:
         sys.exit(1)
 
 
@@ -86,8 +92,7 @@ async def run_the_live_stream() -> int:
     """Run the live stream."""
     from keno.up import run_live
 
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
+    async with _serving() as (services, stop):
         await run_live(services, stop)
     return 0
 
@@ -97,8 +102,7 @@ async def run_the_beacon() -> int:
     """Run the local beacon, which speaks drand's HTTP and is not public: for demonstrations and tests."""
     from keno.up import run_beacon
 
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
+    async with _serving() as (services, stop):
         await run_beacon(services, stop)
     return 0
 
@@ -109,8 +113,7 @@ async def run_a_worker(name: str) -> int:
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
+    async with _serving() as (services, stop):
         if services.config.amqp_url is None and name in ("relay", "wallet", "reporting", "notifier"):
             raise ConfigError(f"the worker {name} alone needs KENO_AMQP_URL: without it events stay in one process")
         await run_workers(services, [name], stop)
@@ -120,10 +123,12 @@ async def run_a_worker(name: str) -> int:
 @app.command(name="migrate")
 async def migrate_database() -> int:
     """Bring the schema of KENO_OWNER_DATABASE_URL up to date."""
-    owner_url = config.load().owner_database_url
+    configured = config.load()
+    owner_url = configured.owner_database_url
     if owner_url is None:
         raise ConfigError("KENO_OWNER_DATABASE_URL names the database to migrate; the embedded one migrates itself")
-    await migrate(owner_url)
+    configure_logging()
+    await reach_database("KENO_OWNER_DATABASE_URL", lambda: migrate(owner_url), patience_s=configured.start_patience_s)
     return 0
 
 
@@ -408,10 +413,17 @@ async def demo(*, rounds: Annotated[int | None, Parameter(validator=validators.N
         return 0 if await run_demo(config.load(), rounds, Path("demo-evidence"), stop) else 1
 
 
+@asynccontextmanager
+async def _serving() -> AsyncIterator[tuple[Platform, asyncio.Event]]:
+    """The services of a process that serves, and the event that ends it."""
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load(), stop) as services:
+        yield services, stop
+
+
 def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
     async def serve() -> None:
-        configure_logging()
-        async with stop_on_signals() as stop, platform(config.load()) as services:
+        async with _serving() as (services, stop):
             # What is there by now stays, and a request leaves nothing behind that would be worth looking for often.
             gc.freeze()
             gc.set_threshold(_GC_THRESHOLD)
@@ -419,6 +431,14 @@ def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
 
     uvloop.run(serve())
     return 0
+
+
+def _each(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
 
 
 def _dead_line(event: DeadEvent) -> str:
