@@ -5,12 +5,14 @@ gateway or one worker gets the same and uses its part. `lone_vault()` gives a pr
 key that wraps epoch keys is read for the vault only: no other process needs to be able to read it.
 """
 
+import asyncio
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -39,6 +41,7 @@ from keno.identity.sessions import SessionService
 from keno.identity.signing_keys import SigningKeys
 from keno.identity.staff_service import StaffService
 from keno.infra import failpoints, keywrap
+from keno.infra.arrival import check_redis, reach_database
 from keno.infra.bus import Bus, DeadLetters
 from keno.infra.cache import Cache
 from keno.infra.embedded import EmbeddedServers
@@ -116,20 +119,19 @@ class Platform:
     texts: Texts
 
     @asynccontextmanager
-    async def scheduler(self) -> AsyncIterator[Scheduler]:
-        """A candidate for the leadership of the shards, on connections of its own."""
+    async def scheduler(self, stop: asyncio.Event | None = None) -> AsyncIterator[Scheduler]:
+        """A candidate for the leadership of the shards, on connections of its own; `stop` as for `platform`."""
         assert self.config.database_url is not None and self.config.redis_url is not None  # noqa: S101, PT018
         holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         redis = create_redis(self.config.redis_url, connections_max=4, timeout_s=_ELECTION_TIMEOUT_S)
-        async with (
-            redis,
-            await create_pool(
-                self.config.database_url,
-                application="keno-scheduler",
-                connections_max=self.config.shards + _ROLL_CONNECTIONS,
-                idle_in_transaction_timeout_ms=_SCHEDULER_IDLE_TIMEOUT_MS,
-            ) as pool,
-        ):
+        connect = partial(
+            create_pool,
+            self.config.database_url,
+            application="keno-scheduler",
+            connections_max=self.config.shards + _ROLL_CONNECTIONS,
+            idle_in_transaction_timeout_ms=_SCHEDULER_IDLE_TIMEOUT_MS,
+        )
+        async with redis, await _reach(self.config, "KENO_DATABASE_URL", connect, stop) as pool:
             scheduler = Scheduler(pool, RedisElection(redis), holder, self.keys.privacy)
             yield scheduler
             await scheduler.close()
@@ -180,21 +182,25 @@ class Platform:
             yield Anchorer(self.pool, chain, policy)
 
     @asynccontextmanager
-    async def vault(self) -> AsyncIterator[Vault]:
-        """The vault beside everything else, on connections of its own role. Raises ConfigError without its key."""
-        async with _vault(self.config, create_key=self.makes_keys) as vault:
+    async def vault(self, stop: asyncio.Event | None = None) -> AsyncIterator[Vault]:
+        """The vault beside everything else, on connections of its own role; `stop` as for `platform`. Raises
+        ConfigError without its key.
+        """
+        async with _vault(self.config, stop, create_key=self.makes_keys) as vault:
             yield vault
 
 
 @asynccontextmanager
-async def lone_vault(config: Config) -> AsyncIterator[Vault]:
-    """The vault alone: it needs a database as its own role and its key, and neither Redis nor a broker."""
+async def lone_vault(config: Config, stop: asyncio.Event | None = None) -> AsyncIterator[Vault]:
+    """The vault alone: it needs a database as its own role and its key, and neither Redis nor a broker; `stop` as for
+    `platform`.
+    """
     failpoints.arm(config.failpoint)
     create_key = config.embedded_database
     async with AsyncExitStack() as stack:
         if config.vault_database_url is None:
             config = await stack.enter_async_context(_servers(config))
-        yield await stack.enter_async_context(_vault(config, create_key=create_key))
+        yield await stack.enter_async_context(_vault(config, stop, create_key=create_key))
 
 
 def vault_keys(config: Config, *, create: bool) -> KeyProvider:
@@ -205,17 +211,25 @@ def vault_keys(config: Config, *, create: bool) -> KeyProvider:
 
 
 @asynccontextmanager
-async def _vault(config: Config, *, create_key: bool) -> AsyncIterator[Vault]:
-    if config.vault_database_url is None:
+async def _vault(config: Config, stop: asyncio.Event | None, *, create_key: bool) -> AsyncIterator[Vault]:
+    url = config.vault_database_url
+    if url is None:
         raise ConfigError("KENO_VAULT_DATABASE_URL is needed to run the vault")
     with closing(vault_keys(config, create=create_key)) as keys:
-        async with await create_pool(config.vault_database_url, application="keno-vault", connections_max=2) as pool:
+        connect = partial(create_pool, url, application="keno-vault", connections_max=2)
+        async with await _reach(config, "KENO_VAULT_DATABASE_URL", connect, stop) as pool:
             yield Vault(pool, keys, config.epoch_rounds, min(config.epoch_rounds, 64))
 
 
 @asynccontextmanager
-async def platform(config: Config) -> AsyncIterator[Platform]:
-    """Connects to the configured servers, or starts them, and gives the services; closes them all at the end."""
+async def platform(config: Config, stop: asyncio.Event | None = None) -> AsyncIterator[Platform]:
+    """Connects to the configured servers, or starts them, and gives the services; closes them all at the end.
+
+    A process that serves gives the event that ends it: until then, and no longer than its configured patience, it waits
+    for a PostgreSQL that is not there yet. Without `stop` one attempt is made.
+
+    Raises ConfigError for what a server refuses, UnreachableError for a PostgreSQL that was not there in time.
+    """
     if config.database_url is None and config.vault_database_url is not None:
         raise ConfigError("KENO_VAULT_DATABASE_URL without KENO_DATABASE_URL is for the vault alone")
     async with AsyncExitStack() as stack:
@@ -225,9 +239,12 @@ async def platform(config: Config) -> AsyncIterator[Platform]:
         keys = load_keys(config.keys_dir, create=makes_keys)
         config = await stack.enter_async_context(_servers(config))
         assert config.database_url is not None and config.redis_url is not None  # noqa: S101, PT018 - set by _servers
-        pool = await stack.enter_async_context(await create_pool(config.database_url))
-        redis = create_redis(config.redis_url)
+        connect = partial(create_pool, config.database_url)
+        pool = await stack.enter_async_context(await _reach(config, "KENO_DATABASE_URL", connect, stop))
+        redis = _redis(config.redis_url)
         stack.push_async_callback(redis.aclose)
+        if stop is not None:
+            await check_redis(redis)
         bus, dead_letters = _bus(config, pool)
         stack.push_async_callback(bus.close)
         evidence = EvidenceService(pool, keys.privacy)
@@ -298,6 +315,20 @@ async def ethereum_chain(config: Config) -> AsyncIterator["EthereumChain"]:
     ethereum, key = config.ethereum, load_key(config.keys_dir / "ethereum.key", create=False)
     async with open_chain(ethereum.rpc_url, ethereum.chain_id, key, ethereum.contract) as chain:
         yield chain
+
+
+async def _reach(
+    config: Config, setting: str, connect: Callable[[], Awaitable[asyncpg.Pool]], stop: asyncio.Event | None
+) -> asyncpg.Pool:
+    patience_s = 0 if stop is None else config.start_patience_s
+    return await reach_database(setting, connect, patience_s=patience_s, stop=stop)
+
+
+def _redis(url: str) -> Redis:
+    try:
+        return create_redis(url)
+    except ValueError as failure:
+        raise ConfigError(f"KENO_REDIS_URL cannot be used: {failure}") from failure
 
 
 def _bus(config: Config, pool: asyncpg.Pool) -> tuple[Bus, DeadLetters]:

@@ -6,7 +6,8 @@ What serves is imported by the commands that serve: the web framework takes long
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +23,7 @@ from keno.cli_rng import hex_bytes
 from keno.errors import ConfigError, KenoError
 from keno.game import rules
 from keno.game.profiles import rtp_profile, shipped_paytable
+from keno.infra.arrival import reach_database
 from keno.infra.bus import DeadEvent
 from keno.infra.migrate import migrate
 from keno.infra.telemetry import configure_logging
@@ -52,10 +54,14 @@ _GC_THRESHOLD = 50_000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point of the `keno` command, whose arguments are those of the process unless others are given."""
+    failed = False
     try:
         app(arguments)
-    except KenoError as error:
-        print(f"keno: {error}", file=sys.stderr)  # noqa: T201
+    except* KenoError as errors:  # one that a worker raised comes in a group
+        for error in _each(errors):
+            print(f"keno: {error}", file=sys.stderr)  # noqa: T201
+        failed = True
+    if failed:
         sys.exit(1)
 
 
@@ -88,8 +94,7 @@ async def run_the_live_stream() -> int:
     """Run the live stream."""
     from keno.up import run_live
 
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
+    async with _serving() as (services, stop):
         await run_live(services, stop)
     return 0
 
@@ -99,8 +104,7 @@ async def run_the_beacon() -> int:
     """Run the local beacon, which speaks drand's HTTP and is not public: for demonstrations and tests."""
     from keno.up import run_beacon
 
-    configure_logging()
-    async with stop_on_signals() as stop, platform(config.load()) as services:
+    async with _serving() as (services, stop):
         await run_beacon(services, stop)
     return 0
 
@@ -112,12 +116,12 @@ async def run_a_worker(name: str) -> int:
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
-    configure_logging()
     if name == "vault":
+        configure_logging()
         async with stop_on_signals() as stop:
             await vault.run_alone(config.load(), stop)
         return 0
-    async with stop_on_signals() as stop, platform(config.load()) as services:
+    async with _serving() as (services, stop):
         if services.config.amqp_url is None and name in ("relay", "wallet", "reporting", "notifier"):
             raise ConfigError(f"the worker {name} alone needs KENO_AMQP_URL: without it events stay in one process")
         if name == "anchor" and not services.config.anchors:
@@ -129,10 +133,12 @@ async def run_a_worker(name: str) -> int:
 @app.command(name="migrate")
 async def migrate_database() -> int:
     """Bring the schema of KENO_OWNER_DATABASE_URL up to date."""
-    owner_url = config.load().owner_database_url
+    configured = config.load()
+    owner_url = configured.owner_database_url
     if owner_url is None:
         raise ConfigError("KENO_OWNER_DATABASE_URL names the database to migrate; the embedded one migrates itself")
-    await migrate(owner_url)
+    configure_logging()
+    await reach_database("KENO_OWNER_DATABASE_URL", lambda: migrate(owner_url), patience_s=configured.start_patience_s)
     return 0
 
 
@@ -387,10 +393,17 @@ async def demo(*, rounds: Annotated[int | None, Parameter(validator=validators.N
         return 0 if await run_demo(config.load(), rounds, Path("demo-evidence"), stop) else 1
 
 
+@asynccontextmanager
+async def _serving() -> AsyncIterator[tuple[Platform, asyncio.Event]]:
+    """The services of a process that serves, and the event that ends it."""
+    configure_logging()
+    async with stop_on_signals() as stop, platform(config.load(), stop) as services:
+        yield services, stop
+
+
 def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
     async def serve() -> None:
-        configure_logging()
-        async with stop_on_signals() as stop, platform(config.load()) as services:
+        async with _serving() as (services, stop):
             # What is there by now stays, and a request leaves nothing behind that would be worth looking for often.
             gc.freeze()
             gc.set_threshold(_GC_THRESHOLD)
@@ -398,6 +411,14 @@ def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
 
     uvloop.run(serve())
     return 0
+
+
+def _each(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
 
 
 def _dead_line(event: DeadEvent) -> str:

@@ -33,6 +33,8 @@ KENO_EPOCH_ROUNDS        Rounds whose seeds are committed to together. Without i
 KENO_SHARDS              Parts into which rooms are divided for the schedulers. A room keeps the one it was opened in.
                          Without it: 16.
 KENO_HEALTH_PORT         Where a worker answers /healthz, /readyz and /metrics, on KENO_HOST. Without it: nowhere.
+KENO_START_PATIENCE_S    Seconds for which a process that serves, and `keno migrate`, wait for a PostgreSQL that is not
+                         there yet. Without it: 60.
 KENO_FAILPOINT           For tests only: where the process is to die (keno/infra/failpoints.py).
 KENO_OUTBOX_RETENTION_H  Hours for which events that were sent, and receipts of them, are kept. Without it: 168, a week.
 KENO_LOG_ORIGIN          The name of the public log, which it keeps from its first start on. Without it: the first
@@ -119,6 +121,7 @@ class Config:
     vault_key: str | None = field(default=None, repr=False)
     vault_old_keys: str = field(default="", repr=False)
     ethereum: Ethereum | None = None
+    start_patience_s: int = 60
     live_url: str = ""
     """Where pages find the live stream; empty: at their own origin."""
 
@@ -188,6 +191,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         vault_old_keys=env.get("KENO_VAULT_OLD_KEYS", ""),
         ethereum=_ethereum(env),
         live_url=_live_url(env, host, live_port),
+        start_patience_s=_integer(env, "KENO_START_PATIENCE_S", 60, 0, 86_400),
     )
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")

@@ -17,7 +17,7 @@ _PAUSE_MAX_S = 0.5
 
 async def run(platform: Platform, stop: asyncio.Event) -> None:
     """Runs a scheduler until `stop`."""
-    async with platform.scheduler() as scheduler, asyncio.TaskGroup() as group:
+    async with platform.scheduler(stop) as scheduler, asyncio.TaskGroup() as group:
         waking = group.create_task(_wake_at(stop, scheduler))
         working: set[Lease] = set()
 

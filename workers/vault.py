@@ -11,7 +11,7 @@ from workers import health, runner
 
 async def run(platform: Platform, stop: asyncio.Event) -> None:
     """Runs the vault beside other workers until `stop`."""
-    async with platform.vault() as vault:
+    async with platform.vault(stop) as vault:
         await _work(vault, stop)
 
 
@@ -19,7 +19,7 @@ async def run_alone(config: Config, stop: asyncio.Event) -> None:
     """Runs the vault in a process of its own until `stop`: it reads no key and reaches no server but its own."""
     # A core file would have keys in it.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    async with lone_vault(config) as vault:
+    async with lone_vault(config, stop) as vault:
         with health.serving_if_asked(config):
             await _work(vault, stop)
 

@@ -48,7 +48,7 @@ class _Progress:
 async def run_demo(config: Config, rounds: int | None, evidence_dir: Path, stop: asyncio.Event) -> bool:
     """Plays until `stop` or until `rounds` rounds with bets were verified; returns whether everything held."""
     config = _on_free_port(config)
-    async with platform(config) as services, asyncio.TaskGroup() as group:
+    async with platform(config, stop) as services, asyncio.TaskGroup() as group:
         everything = group.create_task(run_all(services, stop))
         try:
             held = await _play(services, rounds, evidence_dir, stop)

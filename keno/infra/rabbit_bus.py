@@ -31,11 +31,13 @@ from aio_pika.abc import (
     AbstractQueue,
     AbstractRobustConnection,
 )
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.connection import make_url
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ProbableAuthenticationError
 from aiormq.channel import Channel as UnderlayChannel
 from pamqp.commands import Basic
 from pamqp.common import FieldValue
 
+from keno.errors import ConfigError
 from keno.infra import cloudevents
 from keno.infra.bus import BusError, Event, Handler
 from keno.infra.delivery import Consumer, Delivery, Ending
@@ -96,15 +98,18 @@ class RabbitBus:
     async def start(self) -> None:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                self._connection = await aio_pika.connect_robust(
-                    self._url, timeout=_CONNECT_TIMEOUT_S, reconnect_interval=_RECONNECT_PAUSE_S
-                )
+                # Ours before it is there: it has a task of its own, which only its close() ends, whatever happens here.
+                self._connection = aio_pika.RobustConnection(make_url(self._url, reconnect_interval=_RECONNECT_PAUSE_S))
+                await self._connection.connect(timeout=_CONNECT_TIMEOUT_S)
                 channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
                 await self._declare_topology(channel)
                 self._channel = channel
                 for consumer in self._consumers:
                     await self._consume(self._connection, consumer)
-        except UNREACHABLE as failure:
+        except ProbableAuthenticationError as failure:
+            await self._disconnect()
+            raise ConfigError(f"KENO_AMQP_URL cannot be used: {failure}") from failure
+        except (*UNREACHABLE, StopAsyncIteration) as failure:  # what aiormq makes of an end in the middle of a greeting
             await self._disconnect()
             raise BusError(f"the broker can't be used: {failure!r}") from failure
 

@@ -16,8 +16,9 @@ class Cable:
         self._bytes_left: int | None = None
 
     @asynccontextmanager
-    async def laid(self) -> AsyncIterator[int]:
-        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+    async def laid(self, port: int = 0) -> AsyncIterator[int]:
+        """Its port, which is any that is free unless one is given."""
+        server = await asyncio.start_server(self._connect, "127.0.0.1", port)
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
