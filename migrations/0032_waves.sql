@@ -452,7 +452,8 @@ CREATE OR REPLACE FUNCTION draw_rounds(
     p_shard integer, p_lease_epoch bigint, round_ids bigint[], seeds bytea[], beacon_sigs bytea[], draws bytea[], results bytea[]
 ) RETURNS integer
     LANGUAGE plpgsql
-    SET enable_seqscan = off
+    -- By their keys at once: whatever the planner thinks how many rounds are locked, one list is not read for each row of another.
+    SET enable_seqscan = off SET enable_nestloop = off SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     at_ms CONSTANT bigint := now_ms();
@@ -466,7 +467,7 @@ BEGIN
             beacon_sig = d.beacon_sig, numbers = d.numbers, result = d.result, ended_ms = CASE r.bets_count WHEN 0 THEN at_ms END,
             lease_epoch = p_lease_epoch
         FROM unnest(round_ids, seeds, beacon_sigs, draws, results) AS d (id, seed, beacon_sig, numbers, result)
-        WHERE r.id = d.id AND r.phase = 'locked' AND r.lock_hash IS NOT NULL
+        WHERE r.id = d.id AND r.id = ANY (round_ids) AND r.phase = 'locked' AND r.lock_hash IS NOT NULL
         RETURNING r.id, r.bets_count, round_event(r.id, r.room_id, r.number) AS begun, r.numbers, r.seed
     ), told AS (
         INSERT INTO outbox_batches (routing_key, events, events_count)
@@ -489,7 +490,8 @@ CREATE OR REPLACE FUNCTION seal_rounds(
     lock_hashes bytea[]
 ) RETURNS integer
     LANGUAGE plpgsql
-    SET enable_seqscan = off
+    -- By their keys at once: whatever the planner thinks how many rounds are locked, one list is not read for each row of another.
+    SET enable_seqscan = off SET enable_nestloop = off SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     moved integer;
@@ -502,7 +504,7 @@ BEGIN
             lock_hash = s.lock_hash, lease_epoch = p_lease_epoch
         FROM unnest(round_ids, counts, roots, beacon_rounds, prev_locks, lock_hashes)
             AS s (id, bets_count, bets_root, beacon_round, prev_lock, lock_hash)
-        WHERE r.id = s.id AND r.phase = 'locked' AND r.lock_hash IS NULL
+        WHERE r.id = s.id AND r.id = ANY (round_ids) AND r.phase = 'locked' AND r.lock_hash IS NULL
         RETURNING r.id, concat(round_event(r.id, r.room_id, r.number), ',"lock":"', encode(r.lock_hash, 'hex'), '","bets_root":"',
             encode(r.bets_root, 'hex'), '","bets_count":', r.bets_count, ',"lock_ms":', r.locked_ms, '}]') AS event
     ), told AS (
