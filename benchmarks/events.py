@@ -47,13 +47,15 @@ KEYS = ("round.opened", "round.locked", "round.drawn", "round.settled", "payouts
 CONSUMERS = {"wallet": "payouts.ready", "reporting": "round.settled"}
 # 2,000 rounds a second.
 DESIGN_EVENTS_A_SECOND = 2_000 * len(KEYS)
+# As a tick writes them: a batch has the events of one kind, of all rooms.
 FILL = """
-    INSERT INTO outbox (routing_key, aggregate, payload)
-    SELECT ($2::text[])[1 + n % 5], 'room:' || (n / 5) % $3,
-        jsonb_build_object('v', 1, 'round', n::text, 'room', gen_random_uuid(), 'seed', repeat('00', 32), 'bets', 10)
-    FROM generate_series(0, $1::integer - 1) AS n
+    INSERT INTO outbox_batches (routing_key, events, events_count)
+    SELECT ($2::text[])[1 + place % 5], jsonb_agg(jsonb_build_array('room:' || n, jsonb_build_object('v', 1,
+        'round', n::text, 'room', gen_random_uuid(), 'seed', repeat('00', 32), 'bets', 10)))::text, count(*)
+    FROM generate_series(0, $1::integer / $3::integer - 1) AS place CROSS JOIN generate_series(1, $3::integer) AS n
+    GROUP BY place ORDER BY place
 """
-DELETE_SENT = "DELETE FROM outbox WHERE sent_ms IS NOT NULL"
+DELETE_SENT = "DELETE FROM outbox_batches WHERE sent_ms IS NOT NULL"
 Clock = Callable[[], float]
 
 
@@ -100,7 +102,7 @@ class Bench:
         async def fill() -> None:
             await self.pool.execute(DELETE_SENT)
             await self.pool.execute(FILL, (RUNS + 1) * EVENTS_A_RUN, list(KEYS), rooms)
-            await self.pool.execute("VACUUM ANALYZE outbox")
+            await self.pool.execute("VACUUM ANALYZE outbox_batches")
 
         self.runner.run(fill())
         return self._side(ours, EVENTS_A_RUN, clock), self._side(self.publish, PEER_EVENTS_A_RUN, clock)

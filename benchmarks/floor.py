@@ -33,7 +33,7 @@ AMQP_URL = os.environ.get("KENO_BENCH_AMQP_URL", "amqp://guest:guest@127.0.0.1:5
 DRAIN_S = 300.0
 _FINISHED = """
     SELECT NOT EXISTS (SELECT FROM rounds WHERE phase IN ('locked', 'drawn') AND bets_count > 0)
-        AND NOT EXISTS (SELECT FROM outbox WHERE sent_ms IS NULL AND created_ms < $1)
+        AND NOT EXISTS (SELECT FROM outbox_batches WHERE sent_ms IS NULL AND created_ms < $1)
         AND NOT EXISTS (SELECT FROM rounds AS r JOIN bets AS b ON b.round_id = r.id WHERE r.phase = 'open')
         AND NOT EXISTS (SELECT FROM payouts AS p WHERE payout_minor > 0
             AND NOT EXISTS (SELECT FROM round_credits AS c WHERE c.round_id = p.round_id))

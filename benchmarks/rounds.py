@@ -27,7 +27,7 @@ METHOD = (
     "credited. Ours: the engine, the vault, the settler and the wallet, as their workers call them, and place_bets in"
     " batches of up to 1,000, in one process; the database clock stands still until all that is due has been done, so"
     " that rounds come as fast as they can be played, and settlement goes on beside the next round. The wallet gets "
-    "its events a thousand at a time, straight from the outbox: carrying them by a broker is what bench-events "
+    "its events a batch at a time, straight from the outbox: carrying them by a broker is what bench-events "
     "measures. The peer: a transaction a step and round (open, all bets of the round, lock, draw, settle, credit), on"
     " the best of 1 to 8 connections, found first, on a lean schema without immutability guards, limits of bets and a"
     " vault; its hashes come from the same Rust core. CPU is that of the process and of the server's backends and "

@@ -25,10 +25,11 @@ from keno.bets.store import BetRow
 from keno.fairness.vault import Vault
 from keno.game import rules
 from keno.game.profiles import shipped_paytable
-from keno.infra.bus import Event
 from keno.infra.key_providers import LocalKeys
 from keno.infra.migrate import migrate
+from keno.infra.outbox import events_of
 from keno.infra.postgres import create_pool
+from keno.infra.store import OutboxBatch
 from keno.reporting.audit import applicable
 from keno.reporting.audit.store import Part, clear, lay_out, rows_breaking
 from keno.rounds.engine import Engine
@@ -38,7 +39,6 @@ from keno.wallet.service import WalletService
 PERIOD_MS, LEAD_MS = 2_000, 500
 _START_MS = 1_800_000_000_000
 _BATCH = 1_000
-_EVENTS_MAX = 1_000
 _EPOCH_ROUNDS = 64
 # All but those that ask for reports and sent events, which are not made here, or by the real clock.
 _INVARIANTS = ("01", "02", "03", "05", "06", "07", "08", "09", "10", "12", "13")
@@ -166,18 +166,17 @@ class Hall:
         if not self.placed:
             return 0
         async with self._app.acquire() as conn:
-            rows = await conn.fetch(
-                "SELECT id, event_id, aggregate, payload FROM outbox"
-                " WHERE id > $1 AND sent_ms IS NULL AND routing_key = 'payouts.ready' ORDER BY id LIMIT $2",
+            row = await conn.fetchrow(
+                "SELECT id, first_event_id, routing_key, events, created_ms FROM outbox_batches"
+                " WHERE id > $1 AND sent_ms IS NULL AND routing_key = 'payouts.ready' ORDER BY id LIMIT 1",
                 self._credited_to,
-                _EVENTS_MAX,
             )
-        if rows:
-            await self._wallet.credit_payouts(
-                *(Event(row["event_id"], "payouts.ready", row["aggregate"], 0, row["payload"].encode()) for row in rows)
-            )
-            self._credited_to = rows[-1]["id"]
-        return len(rows)
+        if row is None:
+            return 0
+        events = events_of(OutboxBatch(*row.values()))
+        await self._wallet.credit_payouts(*events)
+        self._credited_to = row["id"]
+        return len(events)
 
     async def run_workers(self, over: asyncio.Event) -> None:
         """Moves and ends rounds in real time until it is over."""

@@ -50,7 +50,7 @@ class Case:
         """Makes a round drawn again, unpaid, and the tables as they were."""
         async with self.owner.transaction():
             await self.owner.execute("SET LOCAL session_replication_role = replica")
-            await self.owner.execute("TRUNCATE payouts, round_credits, round_totals, settlement_chunks, outbox")
+            await self.owner.execute("TRUNCATE payouts, round_credits, round_totals, settlement_chunks, outbox_batches")
             await self.owner.execute("UPDATE rounds SET phase = 'drawn', ended_ms = NULL WHERE id = $1", round_id)
             await self.owner.execute("UPDATE accounts SET balance_minor = 0 WHERE balance_minor > 0")
         await self.owner.execute("VACUUM accounts")

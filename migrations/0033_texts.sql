@@ -1,5 +1,5 @@
 -- Texts that staff say otherwise than the catalogs that come with the product.
--- depends: 0027_log
+-- depends: 0032_waves
 
 -- migrate: apply
 CREATE TABLE texts (

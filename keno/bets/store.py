@@ -203,7 +203,7 @@ async def hold_large_round(conn: Connection, bets_min: int) -> DrawnRound | None
     row = await conn.fetchrow(
         """
         SELECT r.id, r.rules_hash, r.numbers, r.bets_count FROM rounds AS r
-        WHERE r.phase = 'drawn'
+        WHERE r.ended_ms IS NULL AND r.draw_due_ms <= now_ms() AND r.phase = 'drawn'
             AND (r.bets_count >= $1 OR EXISTS (SELECT FROM settlement_chunks AS c WHERE c.round_id = r.id))
             AND NOT EXISTS (SELECT FROM rounds_set_aside AS a WHERE a.round_id = r.id AND a.retry_ms > now_ms())
         ORDER BY r.id LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED
@@ -319,19 +319,22 @@ async def end_rounds(conn: Connection, round_ids: Sequence[int], totals: Sequenc
     await conn.execute(
         """
         WITH settled AS (
-            UPDATE rounds SET phase = 'settled', ended_ms = now_ms() WHERE id = ANY ($1) AND phase = 'drawn' RETURNING *
+            UPDATE rounds SET phase = 'settled', ended_ms = now_ms() WHERE id = ANY ($1) AND phase = 'drawn'
+            RETURNING id, bets_count, seed, round_event(id, room_id, number) AS begun
         )
-        INSERT INTO outbox (routing_key, aggregate, payload)
-        SELECT event.routing_key, 'room:' || s.room_id,
-            jsonb_build_object('v', 1, 'round', s.id::text, 'room', s.room_id, 'number', s.number) || event.detail
-        FROM settled AS s
-        CROSS JOIN LATERAL (SELECT count(*) AS payouts_count FROM payouts AS p WHERE p.round_id = s.id) AS paid
-        CROSS JOIN LATERAL (VALUES
-            (1, 'round.settled', jsonb_build_object('seed', encode(s.seed, 'hex'), 'bets_count', s.bets_count)),
-            (2, 'payouts.ready', jsonb_build_object('payouts_count', paid.payouts_count))
-        ) AS event (place, routing_key, detail)
-        WHERE event.routing_key = 'round.settled' OR paid.payouts_count > 0
-        ORDER BY s.id, event.place
+        INSERT INTO outbox_batches (routing_key, events, events_count)
+        SELECT * FROM (
+            SELECT 'round.settled', concat('[', string_agg(concat(s.begun, ',"seed":"', encode(s.seed, 'hex'),
+                '","bets_count":', s.bets_count, '}]'), ',' ORDER BY s.id), ']'), count(*)
+            FROM settled AS s
+            UNION ALL
+            SELECT 'payouts.ready', concat('[', string_agg(concat(s.begun, ',"payouts_count":', paid.payouts_count,
+                '}]'), ',' ORDER BY s.id), ']'), count(*)
+            FROM settled AS s
+            CROSS JOIN LATERAL (SELECT count(*) FROM payouts AS p WHERE p.round_id = s.id) AS paid (payouts_count)
+            WHERE paid.payouts_count > 0
+        ) AS batch (routing_key, events, events_count)
+        WHERE batch.events_count > 0
         """,
         list(round_ids),
     )

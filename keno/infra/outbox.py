@@ -4,13 +4,17 @@ Not here: when to do it (`workers/relay.py`) and what to do with events (their c
 """
 
 import asyncpg
+import msgspec
 
 from keno.infra import failpoints, store
 from keno.infra.bus import Bus, Event
 
 BATCH_EVENTS_MAX = 1_000
+"""So many events are published together, or those of one batch of the outbox that has more."""
 # More than can have been sent since the last time, so that forgetting keeps up with a relay that never rests.
 FORGET_EVENTS_MAX = 2 * BATCH_EVENTS_MAX
+
+_decode = msgspec.json.Decoder(list[tuple[str, msgspec.Raw]]).decode
 
 
 class Relay:
@@ -33,23 +37,24 @@ class Relay:
         async with self._pool.acquire() as connection, connection.transaction():
             if not await store.become_relay(connection):
                 return 0
-            rows = await store.unsent(connection, self._batch_events_max)
-            if rows:
-                await self._bus.publish([_event(row) for row in rows])
+            batches = await store.unsent(connection, self._batch_events_max)
+            events = [event for batch in batches for event in events_of(batch)]
+            if events:
+                await self._bus.publish(events)
                 failpoints.reach("relay.published")
-                await store.mark_sent(connection, [row.id for row in rows])
-            return len(rows)
+                await store.mark_sent(connection, [batch.id for batch in batches])
+            return len(events)
 
     async def forget(self) -> bool:
         """Deletes some of the sent events that are past their retention; whether there may be more of them."""
-        return await store.forget_sent(self._pool, self._retention_ms, FORGET_EVENTS_MAX) == FORGET_EVENTS_MAX
+        return await store.forget_sent(self._pool, self._retention_ms, FORGET_EVENTS_MAX) >= FORGET_EVENTS_MAX
 
 
-def _event(row: store.OutboxRow) -> Event:
-    return Event(
-        id=row.event_id,
-        routing_key=row.routing_key,
-        aggregate=row.aggregate,
-        time_ms=row.created_ms,
-        data=row.payload.encode(),
-    )
+def events_of(batch: store.OutboxBatch) -> list[Event]:
+    """The events of a batch, in its order."""
+    return [
+        Event(
+            store.event_id_at(batch.first_event_id, place), batch.routing_key, aggregate, batch.created_ms, bytes(data)
+        )
+        for place, (aggregate, data) in enumerate(_decode(batch.events))
+    ]

@@ -1,6 +1,6 @@
 """SQL of the outbox, which events leave by, of the inbox, which makes their effects happen once, and of dead events.
 
-Not here: writing events; each is a row that the statement which made it true inserts itself.
+Events wait in batches: those of one kind that a statement made true, in a row that it inserted itself. Not here: that.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,20 +10,27 @@ from uuid import UUID
 from keno.infra.postgres import Connection, Executor
 
 _RELAY_LOCK = -7310
+# The part of an event's id that counts the places of a batch.
+_PLACES = 0xFFFFFFFF
 # While a relay waits for the broker its transaction is idle; this ends one whose process hangs.
 _RELAY_IDLE_MS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """An event that waits to be sent; `payload` is JSON text."""
+class OutboxBatch:
+    """Events of one routing key that wait to be sent; `events` is the JSON text of an array of [aggregate, data]."""
 
     id: int
-    event_id: UUID
+    first_event_id: UUID
     routing_key: str
-    aggregate: str
-    payload: str
+    events: str
     created_ms: int
+
+
+def event_id_at(first_event_id: UUID, place: int) -> UUID:
+    """The id of the event in a place of a batch, counted from 0, which has that first one."""
+    first = first_event_id.int
+    return UUID(int=first & ~_PLACES | first + place & _PLACES)
 
 
 async def become_relay(conn: Connection) -> bool:
@@ -36,25 +43,33 @@ async def become_relay(conn: Connection) -> bool:
     return bool(await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", _RELAY_LOCK))
 
 
-async def unsent(conn: Connection, limit: int) -> list[OutboxRow]:
-    """The oldest unsent events, in the order of their ids: that of an aggregate's events, if its writers take turns."""
+async def unsent(conn: Connection, events_max: int) -> list[OutboxBatch]:
+    """The oldest unsent batches, of so many events and at least one, in the order of their ids: that of an aggregate's
+    events, if its writers take turns.
+    """
     rows = await conn.fetch(
         """
-        SELECT id, event_id, routing_key, aggregate, payload::text AS payload, created_ms
-        FROM outbox WHERE sent_ms IS NULL ORDER BY id LIMIT $1
+        SELECT b.id, b.first_event_id, b.routing_key, b.events, b.created_ms
+        FROM (
+            SELECT o.*, sum(o.events_count) OVER (ORDER BY o.id) - o.events_count AS before
+            FROM (SELECT * FROM outbox_batches WHERE sent_ms IS NULL ORDER BY id LIMIT $1) AS o
+        ) AS b
+        WHERE b.before < $1 ORDER BY b.id
         """,
-        limit,
+        events_max,
     )
-    return [OutboxRow(*row) for row in rows]
+    return [OutboxBatch(*row) for row in rows]
 
 
-async def mark_sent(conn: Connection, ids: Sequence[int]) -> None:
-    """Marks events as sent, once; the rows stay until they are forgotten."""
-    await conn.execute("UPDATE outbox SET sent_ms = now_ms() WHERE id = ANY ($1::bigint[])", ids)
+async def mark_sent(conn: Connection, batch_ids: Sequence[int]) -> None:
+    """Marks batches as sent, once; the rows stay until they are forgotten."""
+    await conn.execute("UPDATE outbox_batches SET sent_ms = now_ms() WHERE id = ANY ($1::bigint[])", batch_ids)
 
 
 async def forget_sent(conn: Executor, retention_ms: int, limit: int) -> int:
-    """Deletes events that were sent and are older than that, some of the oldest; the number of them."""
+    """Deletes events that were sent and are older than that, some of the oldest; the number of them, at least `limit`
+    where there may be more.
+    """
     return int(await conn.fetchval("SELECT forget_sent_events($1, $2)", retention_ms, limit))
 
 

@@ -385,7 +385,8 @@ async def standings(conn: Executor, name: str | None, bets_max: int) -> list[Sta
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE r.phase = 'skipped') AS skipped_count,
                 count(*) FILTER (WHERE r.phase = 'void') AS void_count
-            FROM rounds AS r WHERE r.room_id = room.id AND r.phase IN ('skipped', 'void')
+            FROM rounds AS r
+            WHERE r.room_id = room.id AND (r.commit_hash IS NULL OR r.void_reason IS NOT NULL)
         ) AS ended
         WHERE $1::text IS NULL OR room.name = $1
         ORDER BY room.name

@@ -246,12 +246,13 @@ async def credit_rounds(conn: Connection, rooms: Mapping[int, str]) -> None:
     """
     await conn.execute(
         """
-        INSERT INTO outbox (routing_key, aggregate, payload)
-        SELECT 'wallet.credited', 'room:' || asked.room,
-            jsonb_build_object('v', 1, 'round', round_id::text, 'room', asked.room, 'credits_count', credits_count)
+        INSERT INTO outbox_batches (routing_key, events, events_count)
+        SELECT 'wallet.credited', jsonb_agg(jsonb_build_array('room:' || asked.room, jsonb_build_object(
+            'v', 1, 'round', round_id::text, 'room', asked.room, 'credits_count', credits_count)) ORDER BY asked.place
+            )::text, count(*)
         FROM credit_rounds($1) AS done
         JOIN unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (round_id, room, place) USING (round_id)
-        ORDER BY asked.place
+        HAVING count(*) > 0
         """,
         list(rooms),
         list(rooms.values()),

@@ -46,8 +46,8 @@ FAILPOINTS = {
     "wallet.committed": WALLET,
     "reporting.committed": REPORTING,
 }
-# Reached when a partition is a week old, after tampering, by a command, and with a chain: tests/integration/test_storage.py,
-# tests/chaos/test_vault_killed.py and tests/integration/test_anchor.py die there.
+# Reached when a partition is a week old, after tampering, by a command, and with a chain: test_storage.py,
+# test_vault_killed.py and test_anchor.py die there.
 NOT_TODAY = {"storage.summed", "storage.detached", "locks.refused", "keys.rewrapped", "anchor.signed", "anchor.sent"}
 # Beyond the lease of a scheduler, so that one that is paused wakes up replaced or expired.
 PAUSE_S = 4.0

@@ -471,9 +471,11 @@ async def test_a_broker_that_cannot_be_asked_for_its_dead_is_a_finding(floor: Fl
 
 async def test_events_that_were_forgotten_are_not_missed_and_those_after_them_are(floor: Floor) -> None:
     # As if the first round had ended two hours before the others, by a clock that stands.
-    await floor.hall.tamper("UPDATE outbox SET sent_ms = created_ms")
+    await floor.hall.tamper("UPDATE outbox_batches SET sent_ms = created_ms")
     ended_ms = await floor.owner_pool.fetchval("SELECT min(ended_ms) FROM rounds WHERE phase = 'settled'")
-    await floor.hall.tamper("UPDATE outbox SET created_ms = created_ms - 7200000 WHERE created_ms <= $1", ended_ms)
+    await floor.hall.tamper(
+        "UPDATE outbox_batches SET created_ms = created_ms - 7200000 WHERE created_ms <= $1", ended_ms
+    )
     await floor.hall.tamper("UPDATE rounds SET ended_ms = ended_ms - 7200000 WHERE ended_ms <= $1", ended_ms)
     count = "SELECT count(*) FROM outbox"
     before = await floor.owner_pool.fetchval(count)
@@ -482,5 +484,5 @@ async def test_events_that_were_forgotten_are_not_missed_and_those_after_them_ar
 
     assert await floor.owner_pool.fetchval(count) < before
     assert await floor.broken() == {}
-    await floor.hall.tamper("DELETE FROM outbox WHERE routing_key = 'round.settled'")
+    await floor.hall.tamper("DELETE FROM outbox_batches WHERE routing_key = 'round.settled'")
     assert (await floor.broken()).keys() == {"11_settled_rounds_are_told"}

@@ -80,7 +80,7 @@ _UPDATES = {
         "operator_keys": "revoked_ms",
         "operator_limits": "changes_count round_bets_max round_exposure_max_minor round_stake_max_minor",
         "operators": "bets_per_s_max currencies networks status",
-        "outbox": "sent_ms",
+        "outbox_batches": "sent_ms",
         "players": "status",
         "revenue_hourly": _ALL,
         "room_changes": "asked_ms lock_lead_ms period_ms rules_hash waiting",
@@ -180,7 +180,7 @@ async def test_the_services_own_nothing_and_are_no_superusers(owner_pool: asyncp
         "SELECT * FROM rng_seeds",
         "INSERT INTO seed_releases VALUES (1, '', '')",
         "UPDATE epochs SET epoch_key = NULL",
-        "TRUNCATE outbox",
+        "TRUNCATE outbox_batches",
         "ALTER TABLE bets DISABLE TRIGGER ALL",
         "SET session_replication_role = replica",
         "CREATE TABLE mine (id integer)",
@@ -270,7 +270,7 @@ async def ended_rounds(owner_pool: asyncpg.Pool) -> None:
     await owner_pool.execute(_A_SKIPPED_ROUND, room["id"], room["rules_hash"])
     await owner_pool.execute("UPDATE epochs SET epoch_key = $1", _HASH)
     await owner_pool.execute("INSERT INTO outbox (routing_key, aggregate, payload) VALUES ('a', 'b', '{}')")
-    await owner_pool.execute("UPDATE outbox SET sent_ms = 1")
+    await owner_pool.execute("UPDATE outbox_batches SET sent_ms = 1")
 
 
 @pytest.mark.usefixtures("ended_rounds")
@@ -286,8 +286,8 @@ async def ended_rounds(owner_pool: asyncpg.Pool) -> None:
         "UPDATE epochs SET epoch_key = NULL",
         "UPDATE epochs SET commits = decode(repeat('01', 32), 'hex')",
         "DELETE FROM epochs",
-        "UPDATE outbox SET sent_ms = NULL",
-        "UPDATE outbox SET payload = '[]'",
+        "UPDATE outbox_batches SET sent_ms = NULL",
+        "UPDATE outbox_batches SET events = '[]'",
     ],
 )
 async def test_not_even_the_owner_changes_what_has_ended(owner_pool: asyncpg.Pool, statement: str) -> None:

@@ -74,7 +74,7 @@ async def test_a_round_in_chunks_has_the_outcome_of_the_round_as_a_whole(floor: 
     await floor.hall.tamper("DELETE FROM payouts")
     await floor.hall.tamper("DELETE FROM round_totals")
     await floor.hall.tamper("DELETE FROM settlement_chunks")
-    await floor.hall.tamper("DELETE FROM outbox WHERE routing_key IN ('round.settled', 'payouts.ready')")
+    await floor.hall.tamper("DELETE FROM outbox_batches WHERE routing_key IN ('round.settled', 'payouts.ready')")
     await floor.hall.tamper("UPDATE rounds SET phase = 'drawn', ended_ms = NULL WHERE phase = 'settled'")
     assert await floor.hall.settler.step() == 0
     assert await outcome(floor) == in_chunks

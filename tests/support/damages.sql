@@ -282,7 +282,7 @@ DELETE FROM round_credits WHERE round_id = (SELECT void_round FROM chosen);
 
 -- damage: an event waits for an hour
 -- breaks: 11_nothing_waits_too_long
-UPDATE outbox SET created_ms = created_ms - 3600000 WHERE id = (SELECT min(id) FROM outbox);
+UPDATE outbox_batches SET created_ms = created_ms - 3600000 WHERE id = (SELECT min(id) FROM outbox_batches);
 
 -- damage: a payout waits for an hour
 -- breaks: 11_nothing_waits_too_long
@@ -300,7 +300,7 @@ WHERE b.round_id = (SELECT void_round FROM chosen) AND a.id = b.account_id;
 DELETE FROM wallet_transactions AS w USING bets AS b WHERE b.round_id = (SELECT void_round FROM chosen) AND w.bet_id = b.id;
 DELETE FROM round_credits WHERE round_id = (SELECT void_round FROM chosen);
 DELETE FROM inbox WHERE consumer = 'wallet';
-DELETE FROM outbox WHERE routing_key = 'wallet.refunded';
+DELETE FROM outbox_batches WHERE routing_key = 'wallet.refunded';
 UPDATE rounds SET ended_ms = ended_ms - 3600000 WHERE id = (SELECT void_round FROM chosen);
 
 -- damage: a round is stuck
@@ -312,20 +312,20 @@ UPDATE epochs SET opened_ms = opened_ms - 3600000;
 
 -- damage: the end of a round was not told
 -- breaks: 11_settled_rounds_are_told
-DELETE FROM outbox WHERE routing_key = 'round.settled' AND payload ->> 'round' = (SELECT round::text FROM chosen);
+UPDATE outbox_batches SET events = replace(events, format('"round":"%s"', (SELECT round FROM chosen)), '"round":"0"') WHERE routing_key = 'round.settled';
 
 -- damage: payouts were announced twice
 -- breaks: 11_settled_rounds_are_told
-INSERT INTO outbox (routing_key, aggregate, payload)
-SELECT routing_key, aggregate, payload FROM outbox WHERE routing_key = 'payouts.ready';
+INSERT INTO outbox_batches (routing_key, events, events_count)
+SELECT routing_key, events, events_count FROM outbox_batches WHERE routing_key = 'payouts.ready';
 
 -- damage: the end of a void round was not told
 -- breaks: 11_void_rounds_are_told
-DELETE FROM outbox WHERE routing_key = 'round.voided';
+DELETE FROM outbox_batches WHERE routing_key = 'round.voided';
 
 -- damage: a refund was not told
 -- breaks: 11_void_rounds_are_told
-DELETE FROM outbox WHERE routing_key = 'wallet.refunded';
+DELETE FROM outbox_batches WHERE routing_key = 'wallet.refunded';
 
 -- damage: a round was voided for another reason than was told
 -- breaks: 11_void_rounds_are_told

@@ -256,7 +256,7 @@ async def prepare_checkpoint(conn: Connection, part: Part) -> None:
         SELECT now_ms() AS at_ms, server.system_identifier AS system_id, pg_current_snapshot() AS snapshot,
             k.rounds + coalesce((SELECT range_agg(int8range(f.id, f.id, '[]')) FROM finished AS f), '{}') AS rounds,
             greatest(k.last_movement_id, (SELECT max(w.id) FROM public.wallet_transactions AS w)) AS last_movement_id,
-            greatest(k.last_event_id, (SELECT max(o.id) FROM public.outbox AS o)) AS last_event_id,
+            greatest(k.last_event_id, (SELECT max(o.id) FROM public.outbox_batches AS o)) AS last_event_id,
             (SELECT coalesce(min(o.id), 9223372036854775807) FROM outbox AS o
             WHERE NOT EXISTS (SELECT FROM finished AS f WHERE f.id = (o.payload ->> 'round')::bigint)) AS open_event_id,
             coalesce(l.id, 0) AS last_log_id, coalesce(l.hash, k.last_log_hash) AS last_log_hash,

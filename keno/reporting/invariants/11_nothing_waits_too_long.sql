@@ -1,5 +1,5 @@
 -- No event waits unsent, no payout or stake of a void round uncredited and no round unfinished for more than five minutes.
-SELECT 'event' AS kind, id FROM public.outbox WHERE sent_ms IS NULL AND created_ms < now_ms() - 300000
+SELECT 'events' AS kind, id FROM public.outbox_batches WHERE sent_ms IS NULL AND created_ms < now_ms() - 300000
 UNION ALL
 SELECT 'payout', p.bet_id FROM payouts AS p
 JOIN rounds AS r ON r.id = p.round_id
@@ -9,4 +9,4 @@ UNION ALL
 SELECT 'void round', r.id FROM rounds AS r LEFT JOIN round_credits AS c ON c.round_id = r.id
 WHERE r.phase = 'void' AND c.round_id IS NULL AND r.ended_ms < now_ms() - 300000
 UNION ALL
-SELECT 'round', id FROM rounds WHERE phase IN ('open', 'locked', 'drawn') AND draw_due_ms < now_ms() - 300000
+SELECT 'round', id FROM rounds WHERE ended_ms IS NULL AND draw_due_ms < now_ms() - 300000
