@@ -9,7 +9,6 @@ No key that was ever used comes in here, and none from here may be used.
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Iterator
 
 from keno import _core
@@ -48,13 +47,13 @@ def _rounds(seed: bytes | None, count: int) -> Iterator[list[tuple[bytes, bytes]
             epoch_key = _epoch_key(seed, first // EPOCH_ROUNDS)
             # Numbers of rounds begin with 1.
             for number in range(first + 1, min(first + EPOCH_ROUNDS, count) + 1):
-                round_seed = keno1.seed(epoch_key, _ROOM, number)
+                round_seed = epoch_key.seed(_ROOM, number)
                 commit = keno1.commit(_ROOM, number, round_seed)
                 rounds.append((round_seed, _core.pre_hash(_ROOM, number, commit, 0)))
         yield rounds
 
 
-def _epoch_key(seed: bytes | None, epoch: int) -> bytes:
+def _epoch_key(seed: bytes | None, epoch: int) -> _core.EpochKey:
     if seed is None:
-        return os.urandom(32)
-    return hmac.digest(seed, _KEY_TAG + epoch.to_bytes(8, "big"), "sha256")
+        return _core.EpochKey.draw()
+    return _core.EpochKey(bytearray(hmac.digest(seed, _KEY_TAG + epoch.to_bytes(8, "big"), "sha256")))
