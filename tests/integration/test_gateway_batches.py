@@ -60,10 +60,15 @@ async def test_each_bet_of_a_batch_has_the_outcome_it_would_have_had_alone(
         (422, "invalid_request"),
         (201, None),
     ]
-    assert results[0]["bet"] == results[4]["bet"]
+    assert said(results[0]["bet"]) == said(results[4]["bet"])
     assert (await gateway.stored())["bets"] == 2
     alone = await casino.post("/v1/bets", bet(room, "t-6"))
-    assert alone.json() == results[8]["bet"]
+    assert said(alone.json()) == said(results[8]["bet"])
+
+
+def said(bet: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says, without the signature on it: a bet that comes again is signed by itself."""
+    return bet | {"receipt": bet["receipt"] | {"signature": None, "batch": None}}
 
 
 async def test_a_field_given_twice_in_one_bet_is_that_bets_alone(gateway: Gateway, casino: Casino, room: Room) -> None:
