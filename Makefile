@@ -23,8 +23,8 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate agree fuzz-api dieharder model bench-core \
-	bench-events bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load bench-verify \
+.PHONY: help setup demo test lint rust-test py-test test-browser chaos chaos-leaders simulate agree fuzz-api dieharder model bench-core \
+	bench-events bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load bench-verify bench-fairness \
 	lock clean
 
 help:  ## list the targets
@@ -52,6 +52,9 @@ rust-test: setup  ## tests of the Rust core
 
 py-test: setup  ## tests of the Python services
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-browser: setup  ## the page /verify in a real browser; needs Chromium
+	KENO_TEST_BROWSER=1 $(BIN)/python -m pytest -rs tests/browser
 
 chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet: make chaos [FAULTS=n] [SEED=n]
 	KENO_CHAOS_FAULTS=$(FAULTS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s -rs tests/chaos
@@ -110,6 +113,9 @@ load: setup  ## locust on an installation of its own: make load [SCENARIO=single
 $(WS_PEER): benchmarks/peers/ws_fanout/package-lock.json
 	npm ci --prefix benchmarks/peers/ws_fanout --no-audit --no-fund --silent
 	@touch $@
+
+bench-fairness: setup  ## the hashes of whole rounds, and what a million bets add to a lock
+	$(BIN)/python -m benchmarks.fairness
 
 bench-verify: setup  ## how long keno-verify takes for the evidence of 10,000 rounds
 	$(BIN)/python -m benchmarks.verify

@@ -108,6 +108,11 @@ class BetTrees:
                 trees[read.round_id] = Tree(leaves.bets_root(salted), read.bets_count)
         return trees
 
+    @property
+    def followed(self) -> dict[int, int]:
+        """How many bets of each round that is followed have been read."""
+        return {round_id: growing.bets_count for round_id, growing in self._growing.items()}
+
     def forget(self, round_id: int) -> None:
         """For a round that is sealed."""
         self._growing.pop(round_id, None)
