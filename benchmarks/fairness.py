@@ -24,9 +24,10 @@ from keno.rounds.trees import BetTrees, Tree
 METHOD = (
     "Whole rounds: every hash of a round of profile B once, from an epoch key to the result, with its share of an "
     "epoch of 256: processor time of a process that computes 2,048,000 rounds, its start included, beside CPython's "
-    "hashlib and hmac computing the same; medians of alternating runs, last results compared. The lock: wall time of what the "
-    "engine's tick waits for before it seals a round whose bets it has followed while the round was open, median of 5, "
-    "beside a round that it first sees locked; no bet came in the last moment before the lock. Roots are compared."
+    "hashlib and hmac computing the same; medians of alternating runs, last results compared. The lock: wall time of "
+    "what the engine's tick waits for before it seals a round whose bets it has followed while the round was open, "
+    "median of 5, beside a round that it first sees locked; no bet came in the last moment before the lock. Roots are "
+    "compared."
 )
 EPOCHS, PEER_EPOCHS, EPOCH_ROUNDS = 8_000, 40, 256
 ROUNDS_A_SECOND = 500_000
