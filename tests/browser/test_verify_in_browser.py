@@ -1,4 +1,4 @@
-"""The page `/verify` of a real gateway in a real browser: what is dropped on it, what it fetches, and without a network.
+"""The page `/verify` of a real gateway in a real browser: what is dropped on it, what it fetches, and all offline.
 
 Not part of `make test`, since a machine need not have a browser: `make test-browser`.
 """
@@ -84,7 +84,7 @@ async def page(tmp_path: Path) -> AsyncIterator[ChromiumPage]:
 
 async def verdict_on(page: ChromiumPage, path: Path, data: bytes) -> str:
     """What the page says of a file that is dropped on it."""
-    path.write_bytes(data)
+    await asyncio.to_thread(path.write_bytes, data)
     await page.value("document.getElementById('verdict').replaceChildren()")
     await page.drop("#drop", [path])
     return str(await page.until(GIVEN))

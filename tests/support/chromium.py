@@ -53,7 +53,7 @@ class ChromiumPage:
     async def until(self, expression: str) -> Any:
         """Waits until an expression comes to something that is true, and returns it."""
         async with asyncio.timeout(_PATIENCE_S):
-            while not (found := await self.value(expression)):
+            while not (found := await self.value(expression)):  # noqa: ASYNC110 - the page tells nobody
                 await asyncio.sleep(0.02)
         return found
 
