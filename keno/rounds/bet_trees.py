@@ -1,6 +1,6 @@
-"""The trees of rounds' bets, read from the database: all leaf hashes of a round, and where its lock has a bet.
+"""Where a lock has a bet: the trees of locked rounds' bets, read again from the database for those who ask.
 
-Not here: roots of rounds that are being sealed, most of which are read many at a time (engine.py).
+Not here: the roots of rounds that are being locked (lock_trees.py).
 """
 
 import asyncio

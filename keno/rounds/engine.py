@@ -5,28 +5,22 @@ ticks: a successor reads from the database what is open past its lock, locked an
 goes on from there. It draws no randomness: seeds come from the vault, committed to before the round opened. Who leads,
 and until when, is the scheduler's business.
 
-The bets of a large round are read beside the ticks, on another connection, and the tick after that seals it.
+The bets of a large round are read beside the ticks, on another connection (`keno.rounds.lock_trees`).
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
 
 from keno.errors import KenoError
-from keno.fairness import keno1, leaves
+from keno.fairness import keno1
 from keno.fairness.beacons.rounds import RoundBeacons
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
-from keno.infra.transient import is_transient
 from keno.rounds import metrics, store
-from keno.rounds.bet_trees import read_leaf_hashes
+from keno.rounds.lock_trees import LARGE_BETS, LockTrees, Tree
 
-LARGE_BETS = 5_000
-"""Rounds of more bets are read beside the ticks: so many take some 50 ms."""
-_HASH_BYTES = 32
 _ROUNDS_MAX = 1_000
 """The most rounds of a statement, so that none of them holds up the locks of others for long."""
 _REST_MIN_S = 0.005
@@ -46,14 +40,6 @@ class LeaseLostError(Exception):
     """Another scheduler leads the shard now: nothing was moved. For the scheduler, who steps down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The tree of a round's bets, of which the lock knows the root."""
-
-    root: bytes
-    bets_count: int
-
-
 class Engine:
     """Moves rounds. `privacy_key` salts the leaves of bets; large rounds are read on connections of `pool`."""
 
@@ -67,10 +53,7 @@ class Engine:
     ) -> None:
         """Rounds of more than `large_bets` bets are large."""
         self._beacons = RoundBeacons() if beacons is None else beacons
-        self._pool = pool
-        self._privacy_key = privacy_key
-        self._large_bets = large_bets
-        self._large: dict[int, asyncio.Task[Tree]] = {}
+        self._trees = LockTrees(pool, privacy_key, large_bets)
 
     async def tick(self, conn: Connection, shard: int, lease_epoch: int) -> float:
         """Moves what is due; returns the seconds until something will be due again.
@@ -83,14 +66,12 @@ class Engine:
         moved += await self._void_missed(conn, shard, lease_epoch)
         if moved >= _ROUNDS_MAX:
             return 0
+        self._trees.follow(shard)
         return _rest_s(*await store.next_due(conn, shard))
 
     async def close(self) -> None:
         """Stops reading large rounds; whoever leads next begins again."""
-        for reading in self._large.values():
-            reading.cancel()
-        await asyncio.gather(*self._large.values(), return_exceptions=True)
-        self._large.clear()
+        await self._trees.close()
 
     async def void(
         self, conn: Connection, shard: int, lease_epoch: int, voided: Sequence[tuple[int, bytes, int]]
@@ -118,7 +99,7 @@ class Engine:
         unsealed = await store.unsealed_rounds(conn, shard, _ROUNDS_MAX)
         if not unsealed:
             return 0
-        trees = await self._trees(conn, unsealed)
+        trees = await self._trees.of_locked(conn, [row.round_id for row in unsealed])
         named = await self._beacons.named(conn, [(row.round_id, row.rules, row.lock_ms) for row in unsealed])
         sealed = chain_locks(unsealed, trees, named)
         if not sealed:
@@ -128,35 +109,9 @@ class Engine:
         late_ms = {row.round_id: row.late_ms for row in unsealed}
         for round_id, _ in sealed:
             metrics.LOCK_LATE.observe(late_ms[round_id] / 1000)
-            self._large.pop(round_id, None)
+            self._trees.forget(round_id)
         metrics.ROUNDS.labels("locked").inc(moved)
         return moved
-
-    async def _trees(self, conn: Connection, unsealed: Sequence[store.UnsealedRound]) -> dict[int, Tree]:
-        """The trees of the small rounds, and of the large ones that have been read; begins to read the others."""
-        trees = {}
-        for round_id, reading in list(self._large.items()):
-            if reading.done():
-                try:
-                    trees[round_id] = reading.result()
-                except Exception as failure:
-                    # It is begun again, after the pause that the scheduler's worker makes.
-                    del self._large[round_id]
-                    if not is_transient(failure):
-                        raise
-        small = [row.round_id for row in unsealed if row.round_id not in self._large]
-        for read in await store.unsalted_leaves(conn, small, 0, self._large_bets + 1):
-            if read.bets_count > self._large_bets:
-                reading = asyncio.create_task(self._read_large(read.round_id), name=f"round {read.round_id}")
-                self._large[read.round_id] = reading
-            else:
-                salted = leaves.salted(self._privacy_key, read.unsalted)
-                trees[read.round_id] = Tree(leaves.bets_root(salted), read.bets_count)
-        return trees
-
-    async def _read_large(self, round_id: int) -> Tree:
-        hashes = await read_leaf_hashes(self._pool, self._privacy_key, round_id)
-        return Tree(await asyncio.to_thread(leaves.root_of_hashes, hashes), len(hashes) // _HASH_BYTES)
 
     async def _draw(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         drawn = []

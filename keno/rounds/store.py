@@ -168,6 +168,39 @@ async def unsalted_leaves(conn: Executor, round_ids: Sequence[int], after_bet_id
     return [Leaves(*row.values()) for row in rows]
 
 
+async def last_bet_id(conn: Executor) -> int:
+    """The latest id that was given to a bet, of any round, committed or not; 0 before the first."""
+    last: int | None = await conn.fetchval("SELECT pg_sequence_last_value('bets_id_seq')")
+    return last or 0
+
+
+async def large_open_rounds(conn: Executor, shard: int, bets_count: int) -> list[int]:
+    """The open rounds of a shard with more than so many bets."""
+    rows = await conn.fetch(
+        """
+        SELECT r.id FROM rounds AS r JOIN rooms AS room ON room.id = r.room_id
+        WHERE r.phase = 'open' AND room.shard = $1 AND EXISTS (SELECT FROM bets AS b WHERE b.round_id = r.id OFFSET $2)
+        """,
+        shard,
+        bets_count,
+    )
+    return [row["id"] for row in rows]
+
+
+async def transactions_placing(conn: Executor, round_ids: Sequence[int]) -> set[str]:
+    """The transactions that hold the lock of `place_bets()` on one of the rounds."""
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT virtualtransaction FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+            AND (classid::bigint << 32 | objid::bigint) = ANY ($1::bigint[])
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """,
+        round_ids,
+    )
+    return {row["virtualtransaction"] for row in rows}
+
+
 async def seal_rounds(conn: Executor, shard: int, lease_epoch: int, sealed: Sequence[tuple[int, Lock]]) -> int | None:
     """Fixes the locks of (round id, lock)."""
     locks = [lock for _, lock in sealed]

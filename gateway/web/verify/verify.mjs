@@ -1,7 +1,7 @@
-// A second verifier of keno1, for browsers: written from fairness.md and evidence.md, by WebCrypto, without a dependency.
+// A second verifier of what fairness.md and evidence.md say, for browsers: by WebCrypto, without a dependency.
 //
-// It shares nothing with keno/verifier.py, so that the two agree only if both follow the documents. Like that one it has
-// no network and no BLS signatures: without the auditor's own copy of a beacon, profiles E and B are not proved.
+// It shares no code with keno/verifier.py, so that a slip in one shows as a difference; a misreading of the documents by
+// those who wrote both would not. Like that one it has no network and no BLS signatures: without the auditor's own copy of a beacon, profiles E and B are not proved.
 
 import { checkBets, checkNothingPaid, checkPayouts } from "./bets.mjs";
 import {
