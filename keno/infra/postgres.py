@@ -27,7 +27,6 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 assert LOCK_TIMEOUT_MS < STATEMENT_TIMEOUT_MS  # noqa: S101
 # Past its own limit a statement only hangs when the server or the network is gone; then the client gives up.
 _CLIENT_MARGIN_S = 5.0
-_CONNECT_TIMEOUT_S = 10.0
 
 
 async def create_pool(
@@ -51,7 +50,6 @@ async def create_pool(
         url,
         min_size=connections_min,
         max_size=connections_max,
-        timeout=_CONNECT_TIMEOUT_S,
         command_timeout=statement_timeout_ms / 1000 + _CLIENT_MARGIN_S,
         server_settings={
             "application_name": application,

@@ -1,6 +1,7 @@
 """Keeps the tables that grow in bounds: what rounds need is there before they do, what nobody needs any more goes.
 
-Not here: what may go, which the database decides (`migrations/0017_storage.sql`), and the outbox; its relay clears it.
+Not here: what may go, which the database decides (`0017_storage.sql`, `0031_exposures_forgotten.sql` in `migrations/`),
+and the outbox; its relay clears it.
 """
 
 import asyncpg
@@ -10,7 +11,7 @@ from keno.infra import failpoints
 from keno.storage import store
 
 PARTITIONS_AHEAD = 3
-FORGET_RECEIPTS_MAX = 5_000
+FORGET_MAX = 5_000
 _IDLE_S = 60.0
 _BUSY_S = 1.0
 
@@ -31,8 +32,11 @@ class Storage:
         made = await store.make_partitions(self._pool, PARTITIONS_AHEAD)
         if made:
             _log.info("storage.partitions_made", count=made)
-        forgotten = await store.forget_receipts(self._pool, self._receipts_retention_ms, FORGET_RECEIPTS_MAX)
-        if forgotten == FORGET_RECEIPTS_MAX:
+        forgotten = (
+            await store.forget_receipts(self._pool, self._receipts_retention_ms, FORGET_MAX),
+            await store.forget_exposures(self._pool, self._receipts_retention_ms, FORGET_MAX),
+        )
+        if FORGET_MAX in forgotten:
             return 0
         return _IDLE_S if self._bets_retention_ms is None else await self._archive(self._bets_retention_ms)
 

@@ -15,6 +15,11 @@ async def forget_receipts(conn: Executor, retention_ms: int, limit: int) -> int:
     return int(await conn.fetchval("SELECT forget_receipts($1, $2)", retention_ms, limit))
 
 
+async def forget_exposures(conn: Executor, retention_ms: int, limit: int) -> int:
+    """Deletes exposures of rounds that ended before the retention, among so many of the oldest; the number of them."""
+    return int(await conn.fetchval("SELECT forget_exposures($1, $2)", retention_ms, limit))
+
+
 async def sum_oldest_partition(conn: Connection, retention_ms: int) -> int | None:
     """Sums the oldest partition up if it may be detached; its first round, None if it may not."""
     async with conn.transaction():

@@ -12,13 +12,15 @@ from support.databases import Database
 from support.money import Floor, open_floor
 from support.rounds import PRIVACY_KEY, RECEIPT_KEY
 
+from keno.bets import store
 from keno.bets.limits import OperatorLimits
 from keno.bets.outcome import Outcome
 from keno.bets.request import BetRequest
-from keno.bets.service import BetService, Placed
+from keno.bets.service import ATTEMPTS, BetService, Placed
 from keno.bets.store import BetRow, PlacedRow, place_bets
 from keno.game.numbers import picks_mask
-from keno.infra.postgres import create_pool
+from keno.infra import postgres
+from keno.infra.postgres import Connection, create_pool
 
 A, DUPLICATE, CONFLICT, POOR = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.INSUFFICIENT_FUNDS
 GATEWAYS = 8
@@ -327,3 +329,65 @@ async def test_a_batch_that_fails_as_a_whole_has_stored_none_of_its_bets(floor: 
     with pytest.raises(asyncpg.UniqueViolationError):
         await floor.place(good, floor.bet(), twice)
     assert await floor.books() == before
+
+
+class Attempts:
+    """Counts how often a batch is tried, and says so when one has waited in vain."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made = 0
+        self.waited_in_vain = asyncio.Event()
+        monkeypatch.setattr(store, "place_bets", self._place)
+
+    async def _place(self, conn: Connection, bets: Sequence[BetRow]) -> list[PlacedRow]:
+        self.made += 1
+        try:
+            return await place_bets(conn, bets)
+        except asyncpg.LockNotAvailableError:
+            self.waited_in_vain.set()
+            raise
+
+
+@pytest.fixture
+def short_lock_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "LOCK_TIMEOUT_MS", 200)
+
+
+@pytest.mark.usefixtures("short_lock_timeout")
+async def test_a_batch_that_waited_past_the_lock_timeout_is_tried_again_and_placed_once(
+    floor: Floor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await floor.fund("bob", 1_000)
+    (account,) = await floor.account_ids("bob")
+    attempts = Attempts(monkeypatch)
+    async with gateways(database, 1) as (service,):
+        async with floor.owner_pool.acquire() as holder, holder.transaction():
+            await holder.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", account)
+            asked = [request(floor, "waits", "bob"), request(floor, "beside it")]
+            placing = asyncio.ensure_future(service.place_all(floor.operator_id, asked))
+            await attempts.waited_in_vain.wait()
+        assert [each.outcome for each in await placing] == [A, A]
+    assert attempts.made > 1
+    assert await floor.stored_bets(["beside it", "waits"]) == [("beside it", 1, 1), ("waits", 1, 1)]
+    assert await floor.balance("bob") == 900
+    assert await floor.broken() == {}
+
+
+@pytest.mark.usefixtures("short_lock_timeout")
+async def test_a_batch_that_always_waits_in_vain_fails_as_a_whole_and_its_bets_can_be_asked_again(
+    floor: Floor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await floor.fund("bob", 1_000)
+    (account,) = await floor.account_ids("bob")
+    attempts = Attempts(monkeypatch)
+    asked = [request(floor, "waits", "bob"), request(floor, "beside it")]
+    async with gateways(database, 1) as (service,):
+        async with floor.owner_pool.acquire() as holder, holder.transaction():
+            await holder.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", account)
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await service.place_all(floor.operator_id, asked)
+        assert attempts.made == ATTEMPTS
+        assert await floor.stored_bets(["beside it", "waits"]) == []
+        again = await service.place_all(floor.operator_id, asked)
+    assert [each.outcome for each in again] == [A, A]
+    assert await floor.broken() == {}

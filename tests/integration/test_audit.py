@@ -15,6 +15,7 @@ from support.audits import agree, broken, on_trial
 from support.money import Floor, open_floor
 from support.rounds import PRIVACY_KEY
 
+from keno.bets.limits import OperatorLimits
 from keno.fairness.service import EvidenceService
 from keno.infra.bus import Event
 from keno.infra.local_bus import LocalBus
@@ -56,6 +57,7 @@ async def open_other(floor: Floor) -> UUID:
     """Another operator, with a player."""
     other = await floor.add_operator("EUR")
     await floor.fund("ann", 100_000, operator_id=other)
+    await floor.hall.bets.limit_operator(other, OperatorLimits("EUR", None, None, 10**12), actor="a test")
     return other
 
 

@@ -12,6 +12,7 @@ from support.audits import broken, on_trial
 from support.money import Floor, open_floor
 
 from keno.bets import store as bets_store
+from keno.bets.limits import OperatorLimits
 from keno.bets.outcome import Outcome
 from keno.fairness.service import ArchivedError
 from keno.infra import failpoints
@@ -274,6 +275,24 @@ async def test_receipts_are_kept_for_the_retention_and_then_forgotten(floor: Flo
     await floor.hall.clock.set(await floor.owner_pool.fetchval("SELECT now_ms()") + 2 * HOUR_MS)
     await storage(floor).step()
     assert await receipts(floor) == 0
+    assert await floor.broken() == {}
+
+
+async def test_exposures_of_ended_rounds_are_kept_for_the_retention_and_then_forgotten(floor: Floor) -> None:
+    await floor.hall.bets.limit_operator(floor.operator_id, OperatorLimits("EUR", None, None, 10**12), actor="a test")
+    await floor.place(floor.bet())
+    kept = "SELECT count(*) FROM round_exposures"
+    now_ms = await floor.owner_pool.fetchval("SELECT now_ms()")
+    await floor.hall.clock.set(now_ms + 30 * DAY_MS)
+    await storage(floor).step()
+    assert await floor.owner_pool.fetchval(kept) == 1, "its round has not ended, however old it is"
+    await floor.hall.clock.set(now_ms)
+    await grow_old(floor, RETENTION_MS - HOUR_MS)
+    await storage(floor).step()
+    assert await floor.owner_pool.fetchval(kept) == 1
+    await floor.hall.clock.set(await floor.owner_pool.fetchval("SELECT now_ms()") + 2 * HOUR_MS)
+    await storage(floor).step()
+    assert await floor.owner_pool.fetchval(kept) == 0
     assert await floor.broken() == {}
 
 

@@ -20,6 +20,14 @@ FROM accounts AS cash
 WHERE cash.kind = 'cash' AND cash.currency = 'EUR' AND cash.operator_id <> w.operator_id
     AND w.kind = 'deposit' AND w.credit_account_id = (SELECT account FROM chosen);
 
+-- damage: an exposure is more than its bets can win
+-- breaks: 03_a_kept_exposure_is_that_of_its_bets
+UPDATE round_exposures SET exposure_minor = exposure_minor + 1 WHERE round_id = (SELECT on_sale FROM chosen);
+
+-- damage: the exposure of an ended round is less than its bets could win
+-- breaks: 03_a_kept_exposure_is_that_of_its_bets
+UPDATE round_exposures SET exposure_minor = exposure_minor - 1 WHERE round_id = (SELECT round FROM chosen);
+
 -- damage: a balance is not what was entered
 -- breaks: 02_balances_are_sums
 UPDATE accounts SET balance_minor = balance_minor + 1 WHERE id = (SELECT account FROM chosen);
@@ -48,7 +56,7 @@ INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor
 UPDATE payouts SET payout_minor = payout_minor + 1 WHERE bet_id = (SELECT won FROM chosen);
 
 -- damage: a player was paid more in a round than its rules allow
--- breaks: 04_wins_of_a_round_have_a_maximum
+-- breaks: 03_a_kept_exposure_is_that_of_its_bets 04_wins_of_a_round_have_a_maximum
 UPDATE rules_currencies SET stake_min_minor = 1, stake_max_minor = 1, win_max_minor = 1, round_win_max_minor = 1
 WHERE rules_hash = (SELECT r.rules_hash FROM rounds AS r WHERE r.id = (SELECT round FROM chosen));
 
@@ -332,7 +340,7 @@ DELETE FROM outbox_batches WHERE routing_key = 'wallet.refunded';
 UPDATE rounds SET void_reason = void_reason + 1 WHERE id = (SELECT void_round FROM chosen);
 
 -- damage: a bet is in another operator's name
--- breaks: 01_postings_stay_in_one_book 12_tenants_are_apart
+-- breaks: 01_postings_stay_in_one_book 03_a_kept_exposure_is_that_of_its_bets 12_tenants_are_apart
 UPDATE bets SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> bets.operator_id) WHERE id = (SELECT lost FROM chosen);
 
 -- damage: a private room took a stranger's bet

@@ -22,7 +22,7 @@ from support.loop_thread import LoopThread
 _PREFIX = "keno_test_"
 # Roles belong to the cluster: the first migrations of two runs must not both create them.
 _TEMPLATE_LOCK = -7399
-_DROPPED_AT_ONCE = 8
+_DROPPED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ async def _drop_dead_runs(server_url: str) -> None:
         for run, left_behind in runs.items():
             if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", run):
                 continue
-            for name in left_behind:
+            # Another process may have dropped them since; while this one holds the lock, none does.
+            there = await connection.fetch("SELECT datname FROM pg_database WHERE datname = ANY ($1)", left_behind)
+            for (name,) in there:
                 await connection.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
                 await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
             await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", run)
