@@ -591,4 +591,41 @@ BEGIN
 END
 $$;
 
+-- The bets of rounds as the leaves of their trees without the salts (keno/fairness/leaves.py), by ascending id: a row a round, of which
+-- only so many bets are read. `bets_count` is how many those are.
+CREATE OR REPLACE FUNCTION unsalted_leaves(p_round_ids bigint[], p_after_bet_id bigint, p_bets_max integer)
+    RETURNS TABLE (round_id bigint, bets_count bigint, last_bet_id bigint, leaves bytea)
+    LANGUAGE plpgsql STABLE
+    -- As in place_bets(): each row by its index, whatever the size of the tables when the plan was made.
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    -- The rounds of a wave share a few rules: what a leaf says of its bet's terms is put together once for each.
+    WITH terms AS MATERIALIZED (
+        SELECT t.rules_hash, t.terms, substring(convert_to(t.currency, 'UTF8') || '\x0000000000000000'::bytea FOR 8) || t.paytable_hash AS ending
+        FROM rules_terms AS t WHERE t.rules_hash IN (SELECT DISTINCT r.rules_hash FROM rounds AS r WHERE r.id = ANY (p_round_ids))
+    )
+    SELECT r.id, b.count, b.last_id, coalesce(b.leaves, '')
+    FROM rounds AS r
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS count, max(bet.id) AS last_id, string_agg(
+            '\x0000000000000000'::bytea || int8send(bet.id) || uuid_send(bet.operator_id) || player.account_hash || bet.picks
+                || int8send(bet.stake_minor)
+                || (SELECT t.ending FROM terms AS t WHERE t.rules_hash = r.rules_hash AND t.terms = bet.terms),
+            ''::bytea ORDER BY bet.id) AS leaves
+        FROM (
+            SELECT of_it.id, of_it.operator_id, of_it.account_id, of_it.picks, of_it.stake_minor, of_it.terms FROM bets AS of_it
+            WHERE of_it.round_id = r.id AND of_it.id > p_after_bet_id ORDER BY of_it.id LIMIT p_bets_max
+        ) AS bet
+        CROSS JOIN LATERAL (
+            SELECT p.account_hash FROM accounts AS account JOIN players AS p ON p.id = account.player_id
+            WHERE account.id = bet.account_id LIMIT 1
+        ) AS player
+    ) AS b
+    WHERE r.id = ANY (p_round_ids);
+END
+$$;
+
 -- migrate: rollback
