@@ -16,7 +16,7 @@ from keno.infra.cache import HELD_MS, Cache
 from keno.reporting.store import log_admin_action
 from keno.texts import store
 from keno.texts.catalog import english_texts, shipped
-from keno.texts.languages import LANGUAGES, Language, language_of_header, language_of_locale
+from keno.texts.languages import DEFAULT, ENGLISH, LANGUAGES, Language, language_of_header, language_of_locale
 
 CHARACTERS_MAX: Final = 2_000
 _ALL: Final = "all"
@@ -46,6 +46,7 @@ class Texts:
         self._kept = cache.kept("texts", self._load, _decoder.decode)
         self._changed: _Changed = []
         self._languages: Mapping[str, Language] = {}
+        self._english = ENGLISH
         self._following: asyncio.Task[None] | None = None
 
     def follow(self) -> None:
@@ -64,7 +65,8 @@ class Texts:
 
     def for_header(self, values: Sequence[str]) -> Language:
         """The language that a request's values of Accept-Language ask for."""
-        return self._said()[language_of_header(values)]
+        # Bets come by here, mostly without the header.
+        return self._said()[language_of_header(values)] if values else self._english
 
     def for_locale(self, locale: str) -> Language:
         """The language of a session."""
@@ -118,6 +120,7 @@ class Texts:
                 changed = await self._kept.find(_ALL) or []
                 if changed != self._changed:
                     self._languages, self._changed = _languages(changed), changed
+                    self._english = self._languages[DEFAULT]
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
                 _log.warning("texts.unread", failure=repr(failure))
             try:

@@ -11,6 +11,7 @@ const SHOWN_EVERY_MS = 100;
 const NUMBER_EVERY_MS = 120;
 const PING_EVERY_MS = 30_000;
 const AGAIN_MS = 3_000;
+const OVER_CODES = new Set(["session_ended", "refresh_token_invalid", "refresh_token_reused"]);
 
 const [at, data] = [(id) => document.getElementById(id), document.body.dataset];
 const session = new Session(sessionStorage, post);
@@ -257,7 +258,13 @@ function keepIn() {
 function over(problem) {
   at("game").hidden = true;
   at("connection").textContent = "";
-  say(`${problem.title}. ${problem.remedy}`);
+  if (problem.code === "ticket_invalid") {
+    say(t("This link was used before, or is too old. Start the game again from your casino."));
+  } else if (OVER_CODES.has(problem.code)) {
+    say(t("Your session is over. Start the game again from your casino."));
+  } else {
+    say(`${problem.title}. ${problem.remedy}`);
+  }
 }
 
 async function chooseRoom(given) {
