@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from gateway.openapi.shapes import RefusedBet
 from gateway.problems import KINDS
 from keno.bets.player_request import PlayerBetRequest
 from keno.bets.request import StrictBet
 from keno.game.numbers import NUMBERS, PICKS_MAX
 from keno.identity.networks import NETWORKS_MAX
 from keno.requests import HashHex
+from keno.shapes import RefusedBet, Shape
 
 if TYPE_CHECKING:
     from gateway.openapi.calls import Call
@@ -34,14 +34,23 @@ class PathForm(NamedTuple):
 def component_schemas(calls: Iterable[Call]) -> dict[str, Any]:
     """The schemas of all bodies and answers, by name."""
     forms = [form for call in calls for form in (call.body, call.answer) if form is not None]
+    closed = _names_of_shapes(Shape)
     _, found = msgspec.json.schema_components([*forms, RefusedBet], ref_template=SCHEMAS_REFERENCE + "{name}")
     schemas = {_NAMES.get(name, name): _portable(schema) for name, schema in sorted(found.items())}
     for name, schema in schemas.items():
         schema["title"] = name
         if "description" in schema:
             schema["description"] = " ".join(schema["description"].split())
+        if name in closed:
+            schema["additionalProperties"] = False
     _complete(schemas)
     return schemas
+
+
+def _names_of_shapes(shape: type[Shape]) -> set[str]:
+    """The names of the schemas of all that are derived from a shape."""
+    names = {_NAMES.get(each.__name__, each.__name__) for each in shape.__subclasses__()}
+    return names.union(*(_names_of_shapes(each) for each in shape.__subclasses__()))
 
 
 def plain_schema(form: Any) -> dict[str, Any]:
