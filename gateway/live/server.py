@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
+from gateway.desk import Capacity
 from gateway.live.connection import MESSAGE_BYTES_MAX, Connection
 from gateway.live.hub import Hub
 from gateway.live.wire import Close
@@ -60,6 +61,7 @@ class LiveServer:
         self.sessions = platform.sessions
         self.bets = platform.bets
         self.limits = platform.limits
+        self.capacity = Capacity()
         self.connections: set[Connection] = set()
         self._config = platform.config
         self._streams = platform.streams

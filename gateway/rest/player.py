@@ -12,9 +12,10 @@ from gateway.answers import json_answer
 from gateway.auth.exchange import session_answer
 from gateway.auth.player import PlayerRequest
 from gateway.bodies import require_json
+from gateway.desk import Capacity
 from gateway.http import decimal_id, query_integer, query_texts, response
 from gateway.placing import place_player_bet
-from gateway.problems import ProblemError
+from gateway.problems import BODY_BYTES_MAX, ProblemError
 from gateway.rest.bets import stored_bet
 from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX, place_of
 from keno.bets.player_request import own_transaction_id
@@ -25,8 +26,8 @@ from keno.wallet.statement import Entry
 _HISTORY_PARAMETERS: Final = ("before", "limit")
 
 
-def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
-    """The handlers, behind the player's session."""
+def routes(bets: BetService, wallet: WalletService, capacity: Capacity) -> list[HTTPRouteHandler]:
+    """The handlers, behind the player's session. Bets count towards `capacity` as an operator's do."""
 
     @get("/me")
     async def me(request: PlayerRequest) -> Response[bytes]:
@@ -38,7 +39,8 @@ def routes(bets: BetService, wallet: WalletService) -> list[HTTPRouteHandler]:
     @post("/bets")
     async def place(request: PlayerRequest) -> Response[bytes]:
         require_json(request.headers.get("content-type"))
-        return response(await place_player_bet(bets, request.user, await request.body()))
+        with capacity.held(BODY_BYTES_MAX):
+            return response(await place_player_bet(bets, request.user, await request.body()))
 
     @get("/bets/{bet_id:str}")
     async def look_up(request: PlayerRequest, bet_id: FromPath[str]) -> Response[bytes]:
