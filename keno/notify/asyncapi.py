@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from keno.infra.json_schema import portable
 from keno.notify import frames, received
 
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -27,7 +28,10 @@ def document() -> dict[str, Any]:
             }
         },
         "operations": {"ask": _operation("receive", asked), "tell": _operation("send", told)},
-        "components": {"messages": {name: _message(name, schemas[name]) for name in names}, "schemas": schemas},
+        "components": {
+            "messages": {name: _message(name, schemas[name]) for name in names},
+            "schemas": portable(schemas),
+        },
     }
 
 
