@@ -21,7 +21,7 @@ from gateway.auth.guard import operator_signature
 from gateway.auth.limits import limited_by_address, limited_by_player, tell_limits
 from gateway.auth.origins import Origins
 from gateway.auth.player import of_our_pages, player_session
-from gateway.desk import Desk
+from gateway.desk import Capacity, Desk
 from gateway.failing import answer_to
 from gateway.http import response
 from gateway.lane.app import Lane
@@ -55,10 +55,11 @@ _CODES_BY_STATUS: Final = {
 }
 
 
-def create_app(platform: Platform) -> Litestar:
+def create_app(platform: Platform, capacity: Capacity | None = None) -> Litestar:
     """The gateway over a platform's services. Raises ConfigError where the public origins cannot be used."""
     config = platform.config
     platform.texts.follow()
+    desk_capacity = capacity or Capacity()
     origins = Origins(config.public_origins)
     entrance = Entrance(platform.identity, origins, config.proxies_count)
     our_pages = of_our_pages(origins, config.player_origins)
@@ -79,7 +80,7 @@ def create_app(platform: Platform) -> Litestar:
     players = Router(
         path="/v1/player",
         guards=[by_address, our_pages, player_session(platform.sessions), limited_by_player(platform.limits)],
-        route_handlers=[*player.routes(platform.bets, platform.wallet, platform.rooms, platform.texts)],
+        route_handlers=[*player.routes(platform.bets, platform.wallet, platform.rooms, platform.texts, desk_capacity)],
     )
     public = Router(
         path="/",
@@ -98,7 +99,7 @@ def create_app(platform: Platform) -> Litestar:
             auth,
             players,
             staff.router(platform.staff, [by_address, of_our_pages(origins, ())], config.proxies_count),
-            *bets.placing_routes(Desk(entrance, platform.bets, platform.texts)),
+            *bets.placing_routes(Desk(entrance, platform.bets, platform.texts, desk_capacity)),
             public,
             *keys.routes([platform.identity.response_key.jwk, platform.receipt_key.jwk], platform.signing_keys),
             *health.routes(Health(platform.pool, platform.redis)),
@@ -128,7 +129,8 @@ def create_lane(platform: Platform) -> Lane:
     config = platform.config
     platform.texts.follow()
     entrance = Entrance(platform.identity, Origins(config.public_origins), config.proxies_count)
-    return Lane(Desk(entrance, platform.bets, platform.texts), Health(platform.pool, platform.redis))
+    desk = Desk(entrance, platform.bets, platform.texts, Capacity())
+    return Lane(desk, Health(platform.pool, platform.redis))
 
 
 def _exception_handlers(texts: Texts) -> dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]]:

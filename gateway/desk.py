@@ -6,7 +6,8 @@ that no two servers can differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from gateway.answers import Answer
@@ -37,6 +38,15 @@ class Capacity:
         self._requests -= 1
         self._bytes -= body_bytes
 
+    @contextmanager
+    def held(self, body_bytes: int) -> Iterator[None]:
+        """Counts a request in, and out at the end. Raises ProblemError `overloaded`."""
+        self.take(body_bytes)
+        try:
+            yield
+        finally:
+            self.give_back(body_bytes)
+
     def give_back(self, body_bytes: int) -> None:
         """Counts it out."""
         self._requests += 1
@@ -46,11 +56,11 @@ class Capacity:
 class Desk:
     """Answers bets."""
 
-    def __init__(self, entrance: Entrance, bets: BetService, texts: Texts) -> None:
+    def __init__(self, entrance: Entrance, bets: BetService, texts: Texts, capacity: Capacity) -> None:
         self._entrance = entrance
         self._bets = bets
         self.texts = texts
-        self.capacity = Capacity()
+        self.capacity = capacity
 
     async def answer(self, call: BetCall, target: str, values_of: ValuesOf, body: bytes, peer: str) -> Answer:
         """The answer to a POST of `call`, whatever happens. The arguments are those of `Entrance.verify`.

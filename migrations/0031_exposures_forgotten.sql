@@ -1,5 +1,5 @@
 -- The exposures of rounds that have ended are forgotten: nothing is bet on them any more.
--- depends: 0027_log
+-- depends: 0030_anchors
 
 -- migrate: apply
 

@@ -1,5 +1,5 @@
 -- Waves of rounds: phases change within a page, an empty round ends with its draw, events lie in batches.
--- depends: 0030_anchors
+-- depends: 0031_exposures_forgotten
 
 -- migrate: apply
 -- No index names a column that changes between the opening of a round and its end: such an update writes no index and leaves its old version

@@ -311,7 +311,8 @@ class Connection(WSListener):
         )
         buckets = rates.of_session(session.player_id, session.id)
         require_within(buckets, await self.server.limits.take(buckets))
-        answer = await place_player_bet(self.server.bets, session, bytes(asked.bet), self.language)
+        with self.server.capacity.held(len(bytes(asked.bet))):
+            answer = await place_player_bet(self.server.bets, session, bytes(asked.bet), self.language)
         if answer.status != 201:
             self._refuse(asked.id, answer)
             return

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
+from gateway.desk import Capacity
 from gateway.live.connection import MESSAGE_BYTES_MAX, Connection
 from gateway.live.hub import Hub
 from gateway.live.wire import Close
@@ -63,6 +64,7 @@ class LiveServer:
         self.limits = platform.limits
         self.texts = platform.texts
         self.texts.follow()
+        self.capacity = Capacity()
         self.connections: set[Connection] = set()
         self._config = platform.config
         self._streams = platform.streams

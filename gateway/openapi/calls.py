@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from msgspec import Meta
 
 from gateway.answers import JSON, JSON_LINES
-from gateway.openapi import shapes
 from gateway.rest.rooms import PAGE_ROUNDS, PAGE_ROUNDS_MAX
 from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX
+from keno import shapes
 from keno.bets.limits import PlayerLimits
 from keno.bets.player_request import PlayerBetRequest
 from keno.bets.request import BATCH_BETS_MAX, StrictBet
@@ -30,7 +30,7 @@ TEXT: Final = "text/plain"
 BYTES: Final = "application/octet-stream"
 
 
-class BetBatch(shapes.Shape):
+class BetBatch(shapes.Shape, forbid_unknown_fields=True):
     """Bets, each answered for itself: what is not a bet is refused in its result and changes nothing for the others."""
 
     bets: Annotated[list[StrictBet], Meta(min_length=1, max_length=BATCH_BETS_MAX)]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from gateway.openapi.shapes import RefusedBet
 from gateway.problems import KINDS
 from keno.bets.player_request import PlayerBetRequest
 from keno.bets.request import StrictBet
 from keno.game.numbers import NUMBERS, PICKS_MAX
 from keno.identity.networks import NETWORKS_MAX
+from keno.infra.json_schema import portable
 from keno.requests import HashHex
+from keno.shapes import RefusedBet, Shape
 
 if TYPE_CHECKING:
     from gateway.openapi.calls import Call
@@ -34,32 +35,39 @@ class PathForm(NamedTuple):
 def component_schemas(calls: Iterable[Call]) -> dict[str, Any]:
     """The schemas of all bodies and answers, by name."""
     forms = [form for call in calls for form in (call.body, call.answer) if form is not None]
+    closed = _names_of_shapes(Shape)
     _, found = msgspec.json.schema_components([*forms, RefusedBet], ref_template=SCHEMAS_REFERENCE + "{name}")
-    schemas = {_NAMES.get(name, name): _portable(schema) for name, schema in sorted(found.items())}
+    schemas = {_NAMES.get(name, name): _renamed(portable(schema)) for name, schema in sorted(found.items())}
     for name, schema in schemas.items():
         schema["title"] = name
         if "description" in schema:
             schema["description"] = " ".join(schema["description"].split())
+        if name in closed:
+            schema["additionalProperties"] = False
     _complete(schemas)
     return schemas
+
+
+def _names_of_shapes(shape: type[Shape]) -> set[str]:
+    """The names of the schemas of all that are derived from a shape."""
+    names = {_NAMES.get(each.__name__, each.__name__) for each in shape.__subclasses__()}
+    return names.union(*(_names_of_shapes(each) for each in shape.__subclasses__()))
 
 
 def plain_schema(form: Any) -> dict[str, Any]:
     """The schema of a type; structs are named and not shown."""
     (schema,), _ = msgspec.json.schema_components([form], ref_template=SCHEMAS_REFERENCE + "{name}")
-    made: dict[str, Any] = _portable(schema)
+    made: dict[str, Any] = _renamed(portable(schema))
     return made
 
 
-def _portable(schema: Any) -> Any:
-    """Patterns as every reader of JSON Schema understands them, and references by the names of the document."""
+def _renamed(schema: Any) -> Any:
+    """References by the names of the document."""
     if isinstance(schema, list):
-        return [_portable(each) for each in schema]
+        return [_renamed(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {name: _portable(value) for name, value in schema.items()}
-    if isinstance(pattern := made.get("pattern"), str):
-        made["pattern"] = pattern.removesuffix(r"\Z") + ("$" if pattern.endswith(r"\Z") else "")
+    made = {name: _renamed(value) for name, value in schema.items()}
     if isinstance(reference := made.get("$ref"), str):
         name = reference.removeprefix(SCHEMAS_REFERENCE)
         made["$ref"] = SCHEMAS_REFERENCE + _NAMES.get(name, name)

@@ -12,9 +12,10 @@ from gateway.answers import json_answer
 from gateway.auth.exchange import session_answer
 from gateway.auth.player import PlayerRequest
 from gateway.bodies import require_json
+from gateway.desk import Capacity
 from gateway.http import decimal_id, query_integer, query_texts, response
 from gateway.placing import place_player_bet
-from gateway.problems import ProblemError
+from gateway.problems import BODY_BYTES_MAX, ProblemError
 from gateway.rest.bets import stored_bet
 from gateway.rest.rooms import room_members
 from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX, place_of
@@ -30,8 +31,10 @@ from keno.wallet.statement import Entry
 _HISTORY_PARAMETERS: Final = ("before", "limit")
 
 
-def routes(bets: BetService, wallet: WalletService, rooms: RoomService, texts: Texts) -> list[HTTPRouteHandler]:
-    """The handlers, behind the player's session."""
+def routes(
+    bets: BetService, wallet: WalletService, rooms: RoomService, texts: Texts, capacity: Capacity
+) -> list[HTTPRouteHandler]:
+    """The handlers, behind the player's session. Bets count towards `capacity` as an operator's do."""
 
     @get("/me")
     async def me(request: PlayerRequest) -> Response[bytes]:
@@ -43,7 +46,9 @@ def routes(bets: BetService, wallet: WalletService, rooms: RoomService, texts: T
     @post("/bets")
     async def place(request: PlayerRequest) -> Response[bytes]:
         require_json(request.headers.get("content-type"))
-        return response(await place_player_bet(bets, request.user, await request.body(), language_of(texts, request)))
+        with capacity.held(BODY_BYTES_MAX):
+            body = await request.body()
+            return response(await place_player_bet(bets, request.user, body, language_of(texts, request)))
 
     @get("/bets/{bet_id:str}")
     async def look_up(request: PlayerRequest, bet_id: FromPath[str]) -> Response[bytes]:

@@ -6,14 +6,15 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from keno.notify import frames
+from keno.infra.json_schema import portable
+from keno.notify import frames, received
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 
 
 def document() -> dict[str, Any]:
     """The document, as JSON values."""
-    asked, told = _members(frames.Asked), _members(frames.Told)
+    asked, told = _members(frames.Asked), _members(received.Told)
     _, schemas = msgspec.json.schema_components([*asked, *told], ref_template=_REFERENCE)
     names = [kind.__name__ for kind in (*asked, *told)]
     return {
@@ -27,7 +28,10 @@ def document() -> dict[str, Any]:
             }
         },
         "operations": {"ask": _operation("receive", asked), "tell": _operation("send", told)},
-        "components": {"messages": {name: _message(name, schemas[name]) for name in names}, "schemas": schemas},
+        "components": {
+            "messages": {name: _message(name, schemas[name]) for name in names},
+            "schemas": portable(schemas),
+        },
     }
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from keno.infra import cloudevents
+from keno.infra.json_schema import portable
 from keno.notify.frames import Uuid
 from keno.requests import DecimalId, HashHex
 
@@ -123,7 +124,7 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "messages": {kind.__name__: _message(key, schemas[kind.__name__]) for key, kind in EVENTS.items()},
-            "schemas": schemas,
+            "schemas": portable(schemas),
         },
     }
 

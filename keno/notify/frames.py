@@ -74,41 +74,43 @@ Asked = Authenticate | Spectate | Subscribe | Unsubscribe | Bet | Ping
 # ---- what they are sent ----
 
 
-class _Told(msgspec.Struct, frozen=True, tag_field="type", kw_only=True, omit_defaults=True):
+class ToldFrame(msgspec.Struct, frozen=True, tag_field="type", kw_only=True, omit_defaults=True):
+    """A frame to one connection; `id` is that of the request it answers."""
+
     id: RequestId | None = None
 
 
-class Welcome(_Told, frozen=True, tag="welcome"):
+class Welcome(ToldFrame, frozen=True, tag="welcome"):
     """Who the connection is for; after a ticket also the session's first tokens."""
 
     session: dict[str, Any] | None = None
     tokens: dict[str, Any] | None = None
 
 
-class Subscribed(_Told, frozen=True, tag="subscribed"):
+class Subscribed(ToldFrame, frozen=True, tag="subscribed"):
     """The channels that are followed from now on; what was missed came before this frame."""
 
     channels: list[ChannelName]
 
 
-class Unsubscribed(_Told, frozen=True, tag="unsubscribed"):
+class Unsubscribed(ToldFrame, frozen=True, tag="unsubscribed"):
     """The channels that are not followed any more."""
 
     channels: list[ChannelName]
 
 
-class Pong(_Told, frozen=True, tag="pong"):
+class Pong(ToldFrame, frozen=True, tag="pong"):
     """The answer to `ping`."""
 
 
-class Problem(_Told, frozen=True, tag="problem"):
+class Problem(ToldFrame, frozen=True, tag="problem"):
     """A frame that was refused, with the problem that the same request has over HTTP."""
 
     status: int
     problem: msgspec.Raw
 
 
-class BetAnswer(_Told, frozen=True, tag="bet.answer"):
+class BetAnswer(ToldFrame, frozen=True, tag="bet.answer"):
     """A bet that stands, as the answer of `POST /v1/player/bets`."""
 
     status: Literal[201]
@@ -123,12 +125,14 @@ class RoundName(msgspec.Struct, frozen=True):
     number: int
 
 
-class _OfChannel(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
+class ChannelFrame(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
+    """A frame of a channel."""
+
     channel: ChannelName = ""
     seq: Seq = 0
 
 
-class RoundOpened(_OfChannel, frozen=True, tag="round.opened"):
+class RoundOpened(ChannelFrame, frozen=True, tag="round.opened"):
     """A round is on sale; `commit` binds us to its seed."""
 
     round: RoundName
@@ -138,7 +142,7 @@ class RoundOpened(_OfChannel, frozen=True, tag="round.opened"):
     draw_due_ms: int
 
 
-class RoundLocked(_OfChannel, frozen=True, tag="round.locked"):
+class RoundLocked(ChannelFrame, frozen=True, tag="round.locked"):
     """No bet can join any more: `lock` commits to the root and the number of the bets."""
 
     round: RoundName
@@ -148,14 +152,14 @@ class RoundLocked(_OfChannel, frozen=True, tag="round.locked"):
     lock_ms: int
 
 
-class RoundDrawn(_OfChannel, frozen=True, tag="round.drawn"):
+class RoundDrawn(ChannelFrame, frozen=True, tag="round.drawn"):
     """The 20 numbers."""
 
     round: RoundName
     numbers: Annotated[list[int], Meta(min_length=20, max_length=20)]
 
 
-class RoundSettled(_OfChannel, frozen=True, tag="round.settled"):
+class RoundSettled(ChannelFrame, frozen=True, tag="round.settled"):
     """The payouts stand, and the seed opens the commitment."""
 
     round: RoundName
@@ -163,7 +167,7 @@ class RoundSettled(_OfChannel, frozen=True, tag="round.settled"):
     bets_count: int
 
 
-class RoundVoided(_OfChannel, frozen=True, tag="round.voided"):
+class RoundVoided(ChannelFrame, frozen=True, tag="round.voided"):
     """The round ended without a draw; stakes go back."""
 
     round: RoundName
@@ -172,19 +176,19 @@ class RoundVoided(_OfChannel, frozen=True, tag="round.voided"):
     bets_count: int
 
 
-class RoundSkipped(_OfChannel, frozen=True, tag="round.skipped"):
+class RoundSkipped(ChannelFrame, frozen=True, tag="round.skipped"):
     """A slot that nobody opened in time."""
 
     number: int
 
 
-class BetAccepted(_OfChannel, frozen=True, tag="bet.accepted"):
+class BetAccepted(ChannelFrame, frozen=True, tag="bet.accepted"):
     """A bet of the player stands."""
 
     bet: dict[str, Any]
 
 
-class BetSettled(_OfChannel, frozen=True, tag="bet.settled"):
+class BetSettled(ChannelFrame, frozen=True, tag="bet.settled"):
     """What a bet has won; of a void round what goes back, with hits null."""
 
     bet_id: DecimalId
@@ -196,14 +200,14 @@ class BetSettled(_OfChannel, frozen=True, tag="bet.settled"):
     currency: str
 
 
-class Balance(_OfChannel, frozen=True, tag="balance"):
+class Balance(ChannelFrame, frozen=True, tag="balance"):
     """The balance in the session's currency."""
 
     balance_minor: int
     currency: str
 
 
-class Snapshot(_OfChannel, frozen=True, tag="snapshot"):
+class Snapshot(ChannelFrame, frozen=True, tag="snapshot"):
     """Where a channel stands at `seq`: for who joins, and where what was missed is not kept any more (`gap`)."""
 
     reason: Literal["joined", "gap"]

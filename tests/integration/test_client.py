@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
 import pytest
 from support.gateway import ORIGIN, Casino, Gateway
 
-from keno import client as client_module
-from keno.client import Client, NotTheirAnswer, Refused, Unanswered
+from gateway.openapi.calls import CALLS
+from keno.client import BetRequest, Client, NotTheirAnswer, Player, Refused, Unanswered, UnknownAnswer, attempts
+from keno.rounds.store import Room
+from keno.shapes import Balance
+
+_PARAMETER = re.compile(r"\{\w+\}")
 
 
 class Line(httpx.AsyncBaseTransport):
@@ -21,9 +26,16 @@ class Line(httpx.AsyncBaseTransport):
         self._lost = lost
         self._spoilt = spoilt
         self.sent = 0
+        self.called: set[str] = set()
+        """The names of the calls that were made."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.sent += 1
+        self.called |= {
+            each.name
+            for each in CALLS
+            if each.method == request.method and re.fullmatch(_PARAMETER.sub("[^/]+", each.path), request.url.path)
+        }
         answer = await self._client.request(
             request.method, str(request.url), content=await request.aread(), headers=request.headers
         )
@@ -38,38 +50,67 @@ def client_of(casino: Casino, line: Line, **more: Any) -> Client:
     return Client(ORIGIN, casino.key_id, casino.key, transport=line, **more)
 
 
+def bet_in(room: Room, number: int) -> BetRequest:
+    return {
+        "transaction_id": f"t-{number}",
+        "player": "p 1",
+        "room": str(room.id),
+        "picks": [1, 2],
+        "stake_minor": 100,
+        "currency": "EUR",
+    }
+
+
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(attempts, "_PAUSE_S", 0.001)
 
 
 @pytest.mark.parametrize("ed25519", [False, True], ids=["hmac-sha256", "ed25519"])
-async def test_bets_and_money_go_through_and_answers_are_checked(gateway: Gateway, ed25519: bool) -> None:
+async def test_every_call_of_operators_goes_through_and_its_answer_is_checked(gateway: Gateway, ed25519: bool) -> None:
     casino, room = await gateway.casino(ed25519=ed25519), await gateway.room()
-    async with client_of(casino, Line(gateway)) as client:
-        assert (await client.deposit("p 1", "d-1", 5_000, "EUR"))["balance_minor"] == 5_000
-        bet = {"player": "p 1", "room": str(room.id), "picks": [1, 2], "stake_minor": 100, "currency": "EUR"}
-        placed = await client.place_bet(bet | {"transaction_id": "t-1"})
-        assert placed["receipt"]["leaf_hash"]
-        results = await client.place_bets(
-            [bet | {"transaction_id": "t-2"}, bet | {"transaction_id": "t-1", "picks": [3]}]
-        )
-        assert [each["status"] for each in results] == [201, 409]
-        assert (await client.withdraw("p 1", "w-1", 800, "EUR"))["balance_minor"] == 4_000
-        assert (await client.roll_back("w-1", "r-1"))["undone"]["balance_minor"] == 4_800
-        entries = [each["kind"] async for each in client.statement("p 1", limit=1)]
+    line = Line(gateway)
+    async with client_of(casino, line) as client:
+        assert (await client.deposit("p 1", "d-1", 5_000, "EUR")).balance_minor == 5_000
+        placed = await client.place_bet(bet_in(room, 1))
+        assert placed.receipt.leaf_hash
+        results = await client.place_bets([bet_in(room, 2), bet_in(room, 1) | {"picks": [3]}])
+        assert [each.status for each in results] == [201, 409]
+        assert results[0].bet is not None
+        assert results[1].problem is not None
+        assert (await client.bet(placed.bet_id)).receipt == placed.receipt
+        limits = await client.limit_player("p 1", "EUR", round_bets_max=9, round_stake_max_minor=None)
+        assert limits.round_bets_max == 9
+        assert [each.room for each in await client.rooms()] == [room.id]
+        assert (await client.room(str(room.id))).rules == room.rules_hash.hex()
+        assert [each.round.id async for each in client.rounds(str(room.id))] == [placed.round.id]
+        assert (await client.round(placed.round.id)).round.phase == "open"
+        assert (await client.withdraw("p 1", "w-1", 800, "EUR")).balance_minor == 4_000
+        undone = (await client.roll_back("w-1", "r-1")).undone
+        assert undone is not None
+        assert undone.balance_minor == 4_800
+        assert [each.balance_minor for each in await client.balances("p 1")] == [4_800]
+        entries = [each.kind async for each in client.statement("p 1", currency="EUR", limit=1)]
         assert sorted(entries) == ["bet", "bet", "deposit", "rollback", "withdrawal"]
-        assert [each["round"]["id"] async for each in client.rounds(str(room.id))] == [placed["round"]["id"]]
-        assert (await client.launch("p 1", "EUR", locale="pt-BR"))["ticket"]
+        launched = await client.launch("p 1", "EUR", locale="pt-BR")
+        assert launched.locale == "pt-BR"
+        assert (await client.end_session(launched.session_id)).ended
+        assert (await client.end_sessions("p 1")).ended
+        added = await client.add_key(f"{casino.key_id}-2", "hmac-sha256")
+        assert added.secret
+        assert [each.key_id for each in await client.keys()] == [casino.key_id, added.key_id]
+        assert (await client.revoke_key(added.key_id)).revoked_ms is not None
+        assert await client.set_networks(["127.0.0.0/8"]) == await client.networks() == ["127.0.0.0/8"]
         with pytest.raises(Refused, match="insufficient_funds") as refusal:
             await client.withdraw("p 1", "w-2", 10**9, "EUR")
-        assert refusal.value.code == "insufficient_funds"
+        assert (refusal.value.code, refusal.value.problem.status) == ("insufficient_funds", 409)
+    assert line.called - {"jwks"} == {each.name for each in CALLS if each.access == "signed"}
 
 
 async def test_lost_answers_are_asked_for_again_and_the_money_moves_once(gateway: Gateway) -> None:
     line = Line(gateway, lost=3)
     async with client_of(await gateway.casino(), line) as client:
-        assert (await client.deposit("p-1", "d-1", 5_000, "EUR"))["balance_minor"] == 5_000
+        assert (await client.deposit("p-1", "d-1", 5_000, "EUR")).balance_minor == 5_000
     assert line.sent == 4
 
 
@@ -90,4 +131,39 @@ async def test_an_answer_that_was_changed_on_its_way_is_not_believed(gateway: Ga
 async def test_many_calls_at_once_share_a_client(gateway: Gateway) -> None:
     async with client_of(await gateway.casino(ed25519=True), Line(gateway)) as client:
         await asyncio.gather(*(client.deposit("p-1", f"d-{n}", 1, "EUR") for n in range(8)))
-        assert (await client.call("GET", "/v1/wallets/p-1"))["balances"] == [{"currency": "EUR", "balance_minor": 8}]
+        assert await client.balances("p-1") == [Balance("EUR", 8)]
+        assert await client.call(dict, "GET", "/v1/wallets/p-1") == {
+            "player": "p-1",
+            "balances": [{"currency": "EUR", "balance_minor": 8}],
+        }
+
+
+async def test_an_answer_of_an_unknown_form_is_told_apart_from_a_refusal(gateway: Gateway) -> None:
+    async with client_of(await gateway.casino(), Line(gateway)) as client:
+        with pytest.raises(UnknownAnswer):
+            await client.call(Balance, "GET", "/v1/rooms")
+
+
+async def test_a_player_bets_and_its_tokens_are_renewed_before_they_expire(gateway: Gateway) -> None:
+    casino, room = await gateway.casino(), await gateway.room()
+    line = Line(gateway)
+    async with client_of(casino, line) as client:
+        await client.deposit("p 1", "d-1", 5_000, "EUR")
+        launched = await client.launch("p 1", "EUR")
+    async with await Player.enter(ORIGIN, launched.ticket, transport=line) as player:
+        assert player.session.session_id == launched.session_id
+        first = await player.access_token()
+        assert await player.access_token() == first
+        placed = await player.place_bet(
+            {"transaction_id": "t-1", "room": str(room.id), "picks": [1, 2], "stake_minor": 100}
+        )
+        assert (await player.bet(placed.bet_id)).receipt == placed.receipt
+        player._renew_s = 0.0
+        assert (await player.me()).balance_minor == 4_900
+        assert "refresh" in line.called
+        assert [each.kind async for each in player.history(limit=1)] == ["bet", "deposit"]
+        await player.log_out()
+        with pytest.raises(Refused, match="session_ended"):
+            await player.me()
+    with pytest.raises(Refused, match="ticket_invalid"):
+        await Player.enter(ORIGIN, launched.ticket, transport=line)

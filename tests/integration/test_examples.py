@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from support.databases import Database
 from support.gateway import Casino, Gateway, open_gateway
+from support.live import flowing, open_live
 from support.ports import free_port
 from support.serving import HOST, served
 
@@ -55,6 +56,20 @@ async def test_the_python_example_places_a_bet(gateway: tuple[Gateway, str]) -> 
     )
     assert "leaf" in printed
     assert "deposit 5000 EUR" in printed
+
+
+async def test_the_example_of_the_live_stream_sees_its_bet_settled(gateway: tuple[Gateway, str]) -> None:
+    platform, origin = gateway
+    casino, room = await platform.casino(), await platform.room(period_ms=4_000, lock_lead_ms=500)
+    example = [str(EXAMPLES / "watch_and_bet.py"), origin, casino.key_id, secret_of(casino), str(room.id)]
+    async with flowing(platform), open_live(platform.platform) as live:
+        running = asyncio.create_task(run(sys.executable, *example, live.url))
+        while not running.done():
+            await platform.play_on()
+        printed = await running
+    assert "on round" in printed
+    assert "drew" in printed
+    assert "hits" in printed
 
 
 @pytest.mark.parametrize("name", RUNNABLE)

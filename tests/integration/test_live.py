@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 from support.gateway import ORIGIN, PLAYER_ORIGIN, Casino, Gateway
 from support.live import Live, connected, flowing, open_live, room_channel
@@ -15,7 +14,9 @@ from support.players import launch, play, post
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from keno.notify import frames
+from gateway.desk import Capacity
+from gateway.live import server
+from keno.notify import received
 
 DEPOSIT = {"transaction_id": "d-1", "amount_minor": 100_000, "currency": "EUR"}
 
@@ -63,7 +64,7 @@ async def test_a_spectator_sees_a_round_from_its_sale_to_its_seed_and_no_outcome
         rounds = [each for each in frame.get("rounds", []) if each["round"]["id"] == first["id"]]
         assert all(each["numbers"] is None and each["seed"] is None for each in rounds)
     for frame in client.seen:
-        msgspec.json.decode(json.dumps(frame), type=frames.Told)
+        assert isinstance(received.decoder.decode(json.dumps(frame)), received.Told)
 
 
 async def test_only_pages_that_may_call_and_clients_without_a_page_connect(live: Live) -> None:
@@ -167,7 +168,7 @@ async def test_a_player_is_told_of_bets_results_and_balance_on_all_connections(g
             balance = await here.until("balance")
             assert balance["balance_minor"] == 99_900 + settled[0]["payout_minor"]
         for frame in here.seen:
-            msgspec.json.decode(json.dumps(frame), type=frames.Told)
+            assert isinstance(received.decoder.decode(json.dumps(frame)), received.Told)
 
 
 async def test_a_session_that_ends_is_cut_off_at_once(gateway: Gateway, live: Live) -> None:
@@ -196,3 +197,15 @@ async def test_a_private_room_is_for_the_players_of_its_operator(gateway: Gatewa
     async with connected(live, spectate=True) as client:
         assert (await client.ask("subscribe", channels=[channel]))["problem"]["code"] == "room_not_found"
         assert (await client.ask("subscribe", channels=["player"]))["problem"]["code"] == "token_missing"
+
+
+async def test_more_bets_than_a_process_can_hold_are_refused_at_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "Capacity", lambda: Capacity(requests_max=0))
+    room, player = await gateway.room(), await play(await rich(gateway))
+    async with open_live(gateway.platform) as full, connected(full, token=player.access_token) as client:
+        refused = await client.ask("bet", bet=bet(room.id, 1))
+        assert (refused["status"], refused["problem"]["code"]) == (503, "overloaded")
+        assert (await client.ask("ping"))["type"] == "pong"
+    assert (await gateway.stored())["bets"] == 0

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
-from support.gateway import JSON, Casino, Gateway
+from support.gateway import JSON, ORIGIN, Casino, Gateway
 from support.players import Player, play, problem
 
+from gateway.app import create_app
+from gateway.desk import Capacity
 from keno.rounds.store import Room
 
 BETS = "/v1/player/bets"
@@ -171,3 +174,17 @@ async def test_two_tokens_are_no_token(casino: Casino) -> None:
 
 async def test_an_operators_signature_opens_no_players_path(casino: Casino) -> None:
     assert problem(await casino.get("/v1/player/me")) == (401, "token_missing")
+
+
+async def test_more_bets_than_a_process_can_hold_are_refused_at_once_and_reading_goes_on(
+    gateway: Gateway, casino: Casino, room: Room
+) -> None:
+    player = await rich(casino)
+    full = httpx.ASGITransport(app=create_app(gateway.platform, Capacity(requests_max=0)))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=full, base_url=ORIGIN) as client:
+        player.client = client
+        refused = await player.post("/v1/player/bets", bet(room))
+        assert problem(refused) == (503, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert (await player.get("/v1/player/me")).status_code == 200
+    assert (await gateway.stored())["bets"] == 0

@@ -131,12 +131,16 @@ class Gateway:
 
     async def play_until(self, round_id: int, phase: str) -> None:
         """Run the scheduler, the vault and the settler until a round is in this phase."""
+        while await self.owner_pool.fetchval("SELECT phase FROM rounds WHERE id = $1", round_id) != phase:
+            await self.play_on()
+
+    async def play_on(self) -> None:
+        """A step of the scheduler, the vault and the settler each."""
         settler = self.platform.settler()
         async with self.platform.vault() as vault:
-            while await self.owner_pool.fetchval("SELECT phase FROM rounds WHERE id = $1", round_id) != phase:
-                for step in (self._tick, vault.step, settler.step):
-                    await step()
-                await asyncio.sleep(0.02)
+            for step in (self._tick, vault.step, settler.step):
+                await step()
+        await asyncio.sleep(0.02)
 
     async def _tick(self) -> None:
         """One tick of every shard that has rooms."""

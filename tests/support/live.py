@@ -35,9 +35,9 @@ class Live:
 
 
 @asynccontextmanager
-async def open_live(platform: Platform, **limits: int) -> AsyncIterator[Live]:
-    """The live stream of a platform on a port of its own."""
-    port, stop = free_port(), asyncio.Event()
+async def open_live(platform: Platform, port: int | None = None, **limits: int) -> AsyncIterator[Live]:
+    """The live stream of a platform on a port of its own, or on this one."""
+    port, stop = port or free_port(), asyncio.Event()
     configured = replace(platform, config=replace(platform.config, live_port=port, **limits))
     serving = asyncio.create_task(serve_live(configured, stop))
     while not serving.done():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from gateway.openapi import pages
@@ -16,6 +18,7 @@ from gateway.problems import KINDS
 from keno.notify import asyncapi, asyncapi_events
 
 _PARAMETER = re.compile(r"\{\w+\}")
+_ASYNCAPI_3 = Path(__file__).parents[1] / "npm_client/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json"
 _FOLDER = Path(__file__).parents[2] / "docs"
 
 
@@ -23,6 +26,21 @@ _FOLDER = Path(__file__).parents[2] / "docs"
 def test_the_published_documents_are_those_of_the_code(name: str) -> None:
     """`python -m gateway.openapi docs` writes them."""
     assert (_FOLDER / name).read_bytes() == documents()[name]
+
+
+@pytest.mark.parametrize("name", ["asyncapi-live.json", "asyncapi-events.json"])
+def test_documents_of_messages_are_valid_by_the_schema_of_asyncapi_3(name: str) -> None:
+    described = json.loads((_FOLDER / name).read_bytes())
+    asyncapi_3 = jsonschema_rs.validator_for(json.loads(_ASYNCAPI_3.read_bytes()))
+    assert described["asyncapi"] == "3.0.0"
+    assert [str(error) for error in asyncapi_3.iter_errors(described)] == []
+    del described["info"]["title"]
+    assert not asyncapi_3.is_valid(described)
+
+
+@pytest.mark.parametrize("name", ["openapi.json", "asyncapi-live.json", "asyncapi-events.json"])
+def test_patterns_of_the_documents_end_as_every_reader_of_json_schema_knows(name: str) -> None:
+    assert rb"\\Z" not in (_FOLDER / name).read_bytes()
 
 
 def test_every_reference_of_the_document_leads_somewhere() -> None:

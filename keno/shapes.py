@@ -1,4 +1,5 @@
-"""The forms of answers, for the document alone: handlers write them, and tests hold what they write against these.
+"""The forms of answers: the document is made of them, clients read with them, and tests hold what handlers write
+against them. A client reads on where an answer has members that it does not know; the document says there are none.
 
 As in `gateway.answers`: ids are decimal strings or UUIDs, hashes lower-case hex, money integers of minor units.
 """
@@ -24,8 +25,8 @@ Picks = Annotated[list[Number], Meta(min_length=1, max_length=10)]
 Phase = Literal["open", "locked", "drawn", "settled", "skipped", "void"]
 
 
-class Shape(msgspec.Struct, forbid_unknown_fields=True):
-    """An object of an answer; it has no other members than these."""
+class Shape(msgspec.Struct):
+    """An object of an answer."""
 
 
 class ProblemDetails(Shape):
@@ -106,6 +107,20 @@ class RefusedBet(Shape):
 
     status: Annotated[int, Meta(ge=400, le=599)]
     problem: ProblemDetails
+
+
+class BetOutcome(Shape):
+    """The result of a bet of a batch as clients read it: an `AcceptedBet` or a `RefusedBet`."""
+
+    status: int
+    bet: PlacedBet | None = None
+    problem: ProblemDetails | None = None
+
+
+class BetOutcomes(Shape):
+    """A result for each bet of the batch, in their order."""
+
+    results: list[BetOutcome]
 
 
 class BetResult(Shape):
@@ -304,6 +319,18 @@ class Launched(SessionState):
     launch_url: str
 
 
+class OpenBet(Shape):
+    """A bet of a player whose round has not ended. `transaction_id` is null where the operator placed it."""
+
+    bet_id: DecimalId
+    transaction_id: TransactionId | None
+    round: RoundName
+    room: UUID
+    picks: Picks
+    stake_minor: AmountMinor
+    accepted_ms: Ms
+
+
 class SessionEnded(Shape):
     """A session that is over."""
 
@@ -332,6 +359,14 @@ class Tokens(Shape):
     expires_in_s: Count
     refresh_token: str
     session: SessionState
+
+
+class FirstTokens(Shape):
+    """Tokens of a session whose ticket was given to the live stream."""
+
+    access_token: str
+    expires_in_s: Count
+    refresh_token: str
 
 
 class PlayerEntry(Shape):

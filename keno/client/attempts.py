@@ -1,0 +1,55 @@
+"""Sends a request until it is answered, and reads the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import httpx
+import msgspec
+
+from keno.client.errors import Refused, Unanswered, UnknownAnswer
+from keno.shapes import ProblemDetails
+
+PAUSE_MAX_S: Final = 10.0
+_PAUSE_S: Final = 0.2
+
+_T = TypeVar("_T")
+
+
+def pause_s(attempt: int) -> float:
+    """How long to wait after the attempt of this number, from 0 on."""
+    return float(min(_PAUSE_S * 2**attempt, PAUSE_MAX_S))
+
+
+async def answered(send: Callable[[], Awaitable[httpx.Response]], attempts: int, what: str) -> httpx.Response:
+    """The first answer that is none of a failure of the server or a limit of rates. Raises Unanswered."""
+    reason = ""
+    for attempt in range(attempts):
+        try:
+            answer = await send()
+        except httpx.TransportError as error:
+            reason, wait_s = repr(error), pause_s(attempt)
+        else:
+            if answer.status_code < 500 and answer.status_code != 429:
+                return answer
+            reason, wait_s = answer.text, _asked_pause_s(answer, attempt)
+        if attempt + 1 < attempts:
+            await asyncio.sleep(min(wait_s, PAUSE_MAX_S))
+    raise Unanswered(f"{attempts} attempts at {what}: {reason}")
+
+
+def read(form: type[_T], answer: httpx.Response) -> _T:
+    """What an answer says. Raises Refused, UnknownAnswer."""
+    try:
+        if answer.status_code >= 400:
+            raise Refused(msgspec.json.decode(answer.content, type=ProblemDetails))
+        return msgspec.json.decode(answer.content, type=form)
+    except msgspec.DecodeError as error:
+        raise UnknownAnswer(f"{answer.status_code}, which is no {form}: {error}") from error
+
+
+def _asked_pause_s(answer: httpx.Response, attempt: int) -> float:
+    asked = answer.headers.get("retry-after", "")
+    return float(asked) if asked.isdecimal() else pause_s(attempt)
