@@ -417,9 +417,10 @@ async def seen_lock(conn: Executor, round_id: int, operator_id: UUID) -> SeenLoc
 
 
 async def seen_locks(conn: Executor, round_id: int) -> list[SeenLock]:
-    """What all operators countersigned for a round, by their keys."""
+    """What was countersigned for a round, once by each key: another operator may repeat what one has signed."""
     rows = await conn.fetch(
-        "SELECT lock_hash, public_key, seen_ms, signature FROM seen_locks WHERE round_id = $1 ORDER BY public_key",
+        "SELECT DISTINCT ON (public_key) lock_hash, public_key, seen_ms, signature FROM seen_locks "
+        "WHERE round_id = $1 ORDER BY public_key, created_ms, operator_id",
         round_id,
     )
     return [SeenLock(*row.values()) for row in rows]

@@ -161,3 +161,21 @@ async def test_the_first_countersignature_stands_and_no_row_is_ever_changed(gate
             "INSERT INTO seen_locks (round_id, operator_id, lock_hash, public_key, seen_ms, signature) "
             "SELECT round_id, operator_id, sha256(lock_hash), public_key, seen_ms, signature FROM seen_locks"
         )
+
+
+async def test_an_operator_that_repeats_what_another_signed_does_not_spoil_the_evidence(
+    gateway: Gateway, room: Room, tmp_path: Path
+) -> None:
+    casino, copycat = await gateway.casino(ed25519=True), await gateway.casino(ed25519=True)
+    assert isinstance(casino.key, Ed25519PrivateKey)
+    public_key = casino.key.public_key().public_bytes_raw()
+    await gateway.platform.identity.add_ed25519_key(copycat.operator.id, "copied", public_key, actor="test")
+    round_id = await round_id_of(gateway, room)
+    await gateway.play_until(round_id, "settled")
+    said = seen(casino, await lock_of(casino, round_id))
+    for who, key_id in ((casino, casino.key_id), (copycat, "copied")):
+        answer = await who.post(f"/v1/rounds/{round_id}/seen", said | {"key_id": key_id})
+        assert answer.status_code == 201, answer.text
+    bundle = (await gateway.client.get(f"/v1/rounds/{round_id}/evidence")).content
+    assert bundle.count(b'"type":"seen"') == 1
+    assert verify(bundle, tmp_path)["exit_status"] == 0
