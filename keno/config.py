@@ -63,10 +63,10 @@ from pathlib import Path
 from keno.errors import ConfigError
 from keno.infra import failpoints
 
-# No wildcard, no path, as browsers spell it.
 _DRAND_URLS = "https://api.drand.sh,https://api2.drand.sh,https://api3.drand.sh,https://drand.cloudflare.com"
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 _SOCKET = re.compile(r"wss?://[a-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
+# No wildcard, no path, as browsers spell it.
 _ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 
 

@@ -1,7 +1,11 @@
 """A bundle shows its round under an anchored root, and the verifier asks the auditor's node whether it is there."""
 
+import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -78,6 +82,22 @@ async def test_an_anchored_round_is_verified_against_the_chain(site: Site) -> No
     later = await lines_of(site, 2)
     assert verify(later, asking(site)) == (INCOMPLETE, {"anchor": "missing"})
     assert verify(later, LogTrust()) == (VERIFIED, {})
+
+
+async def test_the_command_asks_the_chain_with_nothing_but_its_one_file(site: Site, tmp_path: Path) -> None:
+    await site.anchor()
+    site.node.mine(FINAL_BLOCKS)
+    path = tmp_path / "bundle.jsonl"
+    path.write_bytes(encoded(await lines_of(site, 1)))
+    options = "--log-key", site.log_key, "--anchor", site.node.url, "--anchor-contract", site.address
+    command = [sys.executable, "-I", "-S", verifier.__file__, *options, path]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (VERIFIED, "")
+    assert "  ok           anchor on the chain\n" in done.stdout
+    site.node.stop()
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (INCOMPLETE, "")
+    assert "  not checked  anchor on the chain: the node cannot be reached" in done.stdout
 
 
 async def test_without_a_node_the_paths_are_checked_and_both_verifiers_agree(site: Site) -> None:
