@@ -1,16 +1,19 @@
 """What several tests need: a gateway, both buses, and a broker connection that can be cut."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import aio_pika
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 from support.cables import Cable, laid_cable
 from support.databases import Database
 from support.gateway import Gateway, open_gateway
 from support.loop_thread import LoopThread
 
+from keno.identity import staff_service
 from keno.infra import delivery
 from keno.infra.bus import Bus, DeadLetters
 from keno.infra.local_bus import LocalBus
@@ -28,6 +31,13 @@ async def gateway(
     on_lane = getattr(request, "param", "route") == "lane"
     async with open_gateway(database, owner_pool, redis_url, tmp_path, bets_on_lane=on_lane) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing a password costs a tenth of a second and 64 MB, on purpose; a test for which that counts undoes this."""
+    cheap = partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(staff_service, "PasswordHasher", cheap)
 
 
 @pytest.fixture

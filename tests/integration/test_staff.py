@@ -135,7 +135,10 @@ async def test_what_is_kept_opens_nothing(staff: StaffService, owner_pool: async
     assert authenticator_secret(alice) not in row["totp_secret"]
 
 
-async def test_a_hash_of_weaker_parameters_is_made_anew_at_login(staff: StaffService, owner_pool: asyncpg.Pool) -> None:
+async def test_a_hash_of_weaker_parameters_is_made_anew_at_login(
+    staff: StaffService, owner_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staff, "_hasher", PasswordHasher())
     alice = await staff.add("alice", "owner", None, actor="test")
     weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(alice.password)
     await owner_pool.execute("UPDATE staff SET password_hash = $1", weak)
