@@ -82,7 +82,7 @@ def _constants(value: ast.expr, tree: ast.AST, path: Path) -> Iterator[str]:
     """The texts that an expression stands for; AssertionError for one made where no catalog could have it."""
     match value:
         case ast.Constant(value=str(text)):
-            yield text
+            yield from [text] if text else []
         case ast.IfExp():
             yield from _constants(value.body, tree, path)
             yield from _constants(value.orelse, tree, path)
