@@ -63,6 +63,8 @@ def needed() -> dict[str, str]:
 def _phrases() -> Iterator[str]:
     for folder in ("gateway", "keno"):
         for path in sorted((ROOT / folder).rglob("*.py")):
+            if "client" in path.with_suffix("").parts:
+                continue  # it answers nobody, and its errors have names of ours
             tree = ast.parse(path.read_text())
             for node in ast.walk(tree):
                 yield from _phrases_of(node, tree, path)
