@@ -19,7 +19,7 @@ from benchmarks.peers import core_python
 from benchmarks.report import Row
 from benchmarks.settlement_case import open_case
 from keno.infra.postgres import create_pool
-from keno.rounds.growing_trees import GrowingTrees, Tree
+from keno.rounds.lock_trees import LockTrees, Tree
 
 METHOD = (
     "Whole rounds: every hash of a round of profile B once, from an epoch key to the result, with its share of an "
@@ -79,7 +79,7 @@ async def lock_rows(size: int) -> list[Row]:
         async with case.owner.transaction():
             await case.owner.execute("SET LOCAL session_replication_role = replica")
             await case.owner.execute(REOPEN, round_id)
-        trees = GrowingTrees(pool, bytes(32))
+        trees = LockTrees(pool, bytes(32))
         trees.follow(0)
         while trees.followed.get(round_id) != size:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.1)
@@ -88,7 +88,7 @@ async def lock_rows(size: int) -> list[Row]:
             seconds, tree = await lock(trees, pool, round_id)
             ours.append(seconds)
         await trees.close()
-        unseen = GrowingTrees(pool, bytes(32))
+        unseen = LockTrees(pool, bytes(32))
         whole_s, expected = await lock(unseen, pool, round_id)
         if tree != expected or tree.bets_count != size:
             sys.exit("the lock: the root of a followed round differs from that of one that was not")
@@ -99,7 +99,7 @@ async def lock_rows(size: int) -> list[Row]:
     ]
 
 
-async def lock(trees: GrowingTrees, pool: asyncpg.Pool, round_id: int) -> tuple[float, Tree]:
+async def lock(trees: LockTrees, pool: asyncpg.Pool, round_id: int) -> tuple[float, Tree]:
     """Seconds until the tree is there, as ticks ask for it."""
     started = time.perf_counter()
     async with pool.acquire() as conn:

@@ -5,7 +5,7 @@ ticks: a successor reads from the database what is open past its lock, locked an
 goes on from there. It draws no randomness: seeds come from the vault, committed to before the round opened. Who leads,
 and until when, is the scheduler's business.
 
-The bets of a large round are read beside the ticks, on another connection (`keno.rounds.growing_trees`).
+The bets of a large round are read beside the ticks, on another connection (`keno.rounds.lock_trees`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from keno.fairness.beacons.rounds import RoundBeacons
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.rounds import metrics, store
-from keno.rounds.growing_trees import LARGE_BETS, GrowingTrees, Tree
+from keno.rounds.lock_trees import LARGE_BETS, LockTrees, Tree
 
 _ROUNDS_MAX = 1_000
 """The most rounds of a statement, so that none of them holds up the locks of others for long."""
@@ -53,7 +53,7 @@ class Engine:
     ) -> None:
         """Rounds of more than `large_bets` bets are large."""
         self._beacons = RoundBeacons() if beacons is None else beacons
-        self._trees = GrowingTrees(pool, privacy_key, large_bets)
+        self._trees = LockTrees(pool, privacy_key, large_bets)
 
     async def tick(self, conn: Connection, shard: int, lease_epoch: int) -> float:
         """Moves what is due; returns the seconds until something will be due again.

@@ -66,7 +66,7 @@ async def test_the_leaves_from_the_database_are_those_of_the_evidence(hall: Hall
 async def test_a_large_round_is_read_beside_and_holds_up_no_other_room(
     hall: Hall, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keno.rounds.growing_trees._CHUNK_BETS", 3)
+    monkeypatch.setattr("keno.rounds.lock_trees._CHUNK_BETS", 3)
     large, small = await hall.add_room("large"), await hall.add_room("small")
     operator_id = await hall.add_operator("acme")
     await hall.vault.step()

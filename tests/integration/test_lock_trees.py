@@ -17,7 +17,7 @@ from keno.bets.store import BetRow
 from keno.fairness import leaves
 from keno.infra.store import Executor
 from keno.rounds import store
-from keno.rounds.growing_trees import GrowingTrees
+from keno.rounds.lock_trees import LockTrees
 from keno.rounds.store import Room
 
 LARGE_BETS = 3
@@ -51,8 +51,8 @@ async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg
 
 
 @pytest.fixture
-async def trees(hall: Hall) -> AsyncIterator[GrowingTrees]:
-    made = GrowingTrees(hall.app_pool, PRIVACY_KEY, LARGE_BETS)
+async def trees(hall: Hall) -> AsyncIterator[LockTrees]:
+    made = LockTrees(hall.app_pool, PRIVACY_KEY, LARGE_BETS)
     yield made
     await made.close()
 
@@ -83,7 +83,7 @@ async def root_of(hall: Hall, round_id: int) -> bytes:
 
 
 async def test_the_lock_of_a_followed_round_reads_its_last_bets_only(
-    hall: Hall, trees: GrowingTrees, monkeypatch: pytest.MonkeyPatch
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room, operator_id = await hall.add_room(), await hall.add_operator("acme")
     await hall.tick()
@@ -103,7 +103,7 @@ async def test_the_lock_of_a_followed_round_reads_its_last_bets_only(
 
 
 async def test_a_bet_that_is_committed_after_later_ones_is_not_passed_over(
-    hall: Hall, trees: GrowingTrees, monkeypatch: pytest.MonkeyPatch
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room, operator_id = await hall.add_room(), await hall.add_operator("acme")
     other_id = await hall.add_operator("other")
@@ -129,7 +129,7 @@ async def test_a_bet_that_is_committed_after_later_ones_is_not_passed_over(
 
 
 async def test_rounds_that_stay_small_are_not_followed(
-    hall: Hall, trees: GrowingTrees, monkeypatch: pytest.MonkeyPatch
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rooms, operator_id = [await hall.add_room(f"room {n}") for n in range(5)], await hall.add_operator("acme")
     await hall.tick()
@@ -142,7 +142,7 @@ async def test_rounds_that_stay_small_are_not_followed(
 
 
 async def test_a_followed_round_with_much_left_at_its_lock_is_read_beside(
-    hall: Hall, trees: GrowingTrees, monkeypatch: pytest.MonkeyPatch
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room, operator_id = await hall.add_room(), await hall.add_operator("acme")
     await hall.tick()

@@ -1,4 +1,4 @@
-"""The trees of rounds' bets, of which a lock knows the root: read when the round is locked, or while bets still come.
+"""The trees of rounds' bets whose roots go into locks: read when the round is locked, or while bets still come.
 
 A small round is read whole by the tick that seals it. A large one is followed while it is open, so that its lock waits
 for its last bets only. Bets stand in the tree by ascending id, and ids are not committed in their order: followed are
@@ -63,7 +63,7 @@ class _Growing:
         return Tree(self.root.root(), self.bets_count)
 
 
-class GrowingTrees:
+class LockTrees:
     """Of the rounds of a shard. `privacy_key` salts the leaves; beside the ticks it reads on connections of `pool`."""
 
     def __init__(self, pool: asyncpg.Pool, privacy_key: bytes, large_bets: int = LARGE_BETS) -> None:
