@@ -13,7 +13,7 @@ _HASH_BYTES = 32
 class GrowingRoot:
     """`run_leaves`, a power of two, are hashed together. Holds 32 bytes a run and those of the run that is not full."""
 
-    def __init__(self, run_leaves: int = 1 << 13) -> None:
+    def __init__(self, run_leaves: int = 1 << 10) -> None:
         if run_leaves < 1 or run_leaves & (run_leaves - 1):
             raise ValueError("a run has a power of two of leaves")
         self._run_bytes = run_leaves * _HASH_BYTES

@@ -99,7 +99,7 @@ class LockTrees:
                 growing.add(self._leaf_hashes(read.unsalted), read.bets_count, read.last_bet_id)
             trees[round_id] = growing.tree()
         small = [round_id for round_id in waiting if round_id not in self._growing]
-        for read in await store.unsalted_leaves(conn, small, 0, self._large_bets + 1):
+        for read in await store.unsalted_leaves(conn, small, 0, self._large_bets + 1) if small else []:
             if read.bets_count > self._large_bets:
                 self._growing[read.round_id] = _Growing(locked=True)
                 self._read_beside(read.round_id, self._growing[read.round_id])

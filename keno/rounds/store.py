@@ -179,7 +179,8 @@ async def large_open_rounds(conn: Executor, shard: int, bets_count: int) -> list
     rows = await conn.fetch(
         """
         SELECT r.id FROM rounds AS r JOIN rooms AS room ON room.id = r.room_id
-        WHERE r.phase = 'open' AND room.shard = $1 AND EXISTS (SELECT FROM bets AS b WHERE b.round_id = r.id OFFSET $2)
+        WHERE r.ended_ms IS NULL AND r.phase = 'open' AND room.shard = $1 -- the index is of rounds that have not ended
+            AND EXISTS (SELECT FROM bets AS b WHERE b.round_id = r.id OFFSET $2)
         """,
         shard,
         bets_count,
