@@ -101,7 +101,7 @@ def _anchors(anchors: AnchorService) -> list[HTTPRouteHandler]:
     async def covering(size: FromPath[str]) -> Response[bytes]:
         found = await anchors.covering(decimal_id(size, "log_not_found"))
         if found is None:
-            raise ProblemError("log_not_found", f"no anchor covers {size} entries yet")
+            raise ProblemError("log_not_found", said("no anchor covers {size} entries yet", size=size))
         proof = {"first": found.size, "path": [each.hex() for each in found.path]}
         return response(json_answer(_anchor(found.anchor) | proof, headers={"Cache-Control": _FRESH}))
 

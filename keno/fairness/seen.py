@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from keno.fairness import store
 from keno.identity import store as identity_store
+from keno.phrases import said
 from keno.requests import ID_MAX, HashHex, RequestError, decode_as
 
 CLOCK_MS: Final = 60_000
@@ -68,11 +69,13 @@ class SeenLocks:
         lock = bytes.fromhex(asked.lock)
         locked = await store.locked_round(self._pool, round_id)
         if locked is None:
-            raise RequestError("round_not_locked", f"round {round_id} has no lock yet")
+            raise RequestError("round_not_locked", said("round {round_id} has no lock yet", round_id=round_id))
         if lock != locked.lock:
-            raise RequestError("lock_differs", f"the lock of round {round_id} is {locked.lock.hex()}", "lock")
+            detail = said("the lock of round {round_id} is {lock}", round_id=round_id, lock=locked.lock.hex())
+            raise RequestError("lock_differs", detail, "lock")
         if not locked.locked_ms - CLOCK_MS <= asked.seen_ms <= locked.now_ms + CLOCK_MS:
-            detail = f"the lock is of {locked.locked_ms}, and here it is {locked.now_ms}"
+            like = "the lock is of {locked_ms}, and here it is {now_ms}"
+            detail = said(like, locked_ms=locked.locked_ms, now_ms=locked.now_ms)
             raise RequestError("invalid_request", detail, "seen_ms")
         public_key = await self._public_key(operator_id, asked.key_id)
         signature = bytes.fromhex(asked.signature)
@@ -83,11 +86,14 @@ class SeenLocks:
         seen = store.SeenLock(lock, public_key, asked.seen_ms, signature)
         fresh = await store.add_seen_lock(self._pool, round_id, operator_id, seen)
         if not fresh and await store.seen_lock(self._pool, round_id, operator_id) != seen:
-            raise RequestError("seen_before", f"you have countersigned the lock of round {round_id} before")
+            detail = said("you have countersigned the lock of round {round_id} before", round_id=round_id)
+            raise RequestError("seen_before", detail)
         return Seen(seen, replayed=not fresh)
 
     async def _public_key(self, operator_id: UUID, key_id: str) -> bytes:
         key = await identity_store.stored_key(self._pool, key_id)
         if key is None or key.operator.id != operator_id or key.revoked_ms is not None or key.algorithm != "ed25519":
-            raise RequestError("key_not_found", f"you have no active Ed25519 key {key_id}", "key_id")
+            raise RequestError(
+                "key_not_found", said("you have no active Ed25519 key {key_id}", key_id=key_id), "key_id"
+            )
         return key.material
