@@ -137,7 +137,8 @@ class Live:
         self._pending[request_id] = sent, answer
         try:
             await self._send(sent)
-            told = await asyncio.wait_for(answer, ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                told = await answer
         except TimeoutError:
             raise Unanswered(f"no answer to {members['type']} within {ANSWER_S:g} s") from None
         finally:
@@ -219,12 +220,14 @@ class Live:
     async def _ask_directly(self, socket: ClientConnection, members: dict[str, Any]) -> None:
         """Ask before anybody else reads."""
         await socket.send(msgspec.json.encode(members | {"id": "first"}), text=True)
-        while True:
-            told = await self._take(await asyncio.wait_for(socket.recv(decode=False), ANSWER_S))
-            if isinstance(told, received.Problem) and told.id in (None, "first"):
-                raise Refused(told.problem)
-            if told is not None and told.id == "first":
-                return
+        # Not wait_for, which can lose a cancellation that meets an answer.
+        async with asyncio.timeout(ANSWER_S):
+            while True:
+                told = await self._take(await socket.recv(decode=False))
+                if isinstance(told, received.Problem) and told.id in (None, "first"):
+                    raise Refused(told.problem)
+                if told is not None and told.id == "first":
+                    return
 
     async def _take(self, data: bytes) -> _Answer | None:
         """Give a frame to whom it is for; what answers a request is returned too."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
 
 import asyncpg
-import httpx
 from support.databases import Database
 from support.fuzzing import FuzzTarget, fuzz
 from support.gateway import Casino, Gateway, open_gateway
 from support.ports import free_port
+from support.serving import HOST, served
 from support.staff import login
 
-from gateway.app import create_app
-from gateway.server import serve
+from gateway.app import create_app, create_lane
+from gateway.placing import BATCH, BET
 from keno.identity.signature import HmacSecret
 
 EXAMPLES = int(os.environ.get("KENO_FUZZ_EXAMPLES", "4"))
@@ -28,36 +27,48 @@ async def test_a_fuzzer_finds_nothing_that_the_document_does_not_say(
 ) -> None:
     """`make fuzz-api` runs it for longer."""
     port = free_port()
-    origin = f"http://127.0.0.1:{port}"
-    async with open_gateway(database, owner_pool, redis_url, tmp_path / "platform", origin) as gateway:
-        stop = asyncio.Event()
-        serving = asyncio.create_task(serve(create_app(gateway.platform), "127.0.0.1", port, stop))
-        try:
-            target = await target_of(gateway, origin)
-            code, report = await fuzz(target, tmp_path, EXAMPLES, SEED)
-        finally:
-            stop.set()
-            await serving
+    origin = f"http://{HOST}:{port}"
+    async with (
+        open_gateway(database, owner_pool, redis_url, tmp_path / "platform", origin) as gateway,
+        served(create_app(gateway.platform), port),
+    ):
+        code, report = await fuzz(await target_of(gateway, origin), tmp_path, EXAMPLES, SEED)
     print(report)  # noqa: T201
     assert code == 0, report
 
 
+async def test_a_fuzzer_finds_nothing_on_the_lane_either(
+    database: Database, owner_pool: asyncpg.Pool, redis_url: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    origin = f"http://{HOST}:{port}"
+    async with (
+        open_gateway(database, owner_pool, redis_url, tmp_path / "platform", origin) as gateway,
+        served(create_lane(gateway.platform), port),
+    ):
+        target = await target_of(gateway, origin)
+        code, report = await fuzz(target, tmp_path, EXAMPLES, SEED, [BET.path, BATCH.path])
+    print(report)  # noqa: T201
+    assert code == 0, report
+    assert "Operations:" in report
+    assert "2 selected" in report
+
+
 async def target_of(gateway: Gateway, origin: str) -> FuzzTarget:
     """An operator with a room, a settled round, players with money, and staff."""
-    async with httpx.AsyncClient(base_url=origin) as client:
-        made, room = await gateway.casino(), await gateway.room(period_ms=2_000, lock_lead_ms=500)
-        other_room = await gateway.room()
-        casino = Casino(made.operator, made.key_id, made.key, client, origin)
-        for player in ("p-1", "p-2"):
-            deposit = {"transaction_id": f"d-{player}", "amount_minor": 10**9, "currency": "EUR"}
-            assert (await casino.post(f"/v1/wallets/{player}/deposits", deposit)).status_code == 201
-        bet = {"player": "p-2", "room": str(room.id), "picks": [1], "stake_minor": 100, "currency": "EUR"}
-        placed = (await casino.post("/v1/bets", bet | {"transaction_id": "t-1"})).json()
-        round_id = placed["round"]["id"]
-        await gateway.play_until(int(round_id), "settled")
-        credentials = await gateway.platform.staff.add("fuzzer", "owner", None, actor="test")
-        now_ms = time.time_ns() // 1_000_000
-        _, staff_token = await gateway.platform.staff.log_in(login("fuzzer", credentials, now_ms), "here", now_ms)
+    made, room = await gateway.casino(), await gateway.room(period_ms=2_000, lock_lead_ms=500)
+    other_room = await gateway.room()
+    casino = Casino(made.operator, made.key_id, made.key, gateway.client, origin)
+    for player in ("p-1", "p-2"):
+        deposit = {"transaction_id": f"d-{player}", "amount_minor": 10**9, "currency": "EUR"}
+        assert (await casino.post(f"/v1/wallets/{player}/deposits", deposit)).status_code == 201
+    bet = {"player": "p-2", "room": str(room.id), "picks": [1], "stake_minor": 100, "currency": "EUR"}
+    placed = (await casino.post("/v1/bets", bet | {"transaction_id": "t-1"})).json()
+    round_id = placed["round"]["id"]
+    await gateway.play_until(int(round_id), "settled")
+    credentials = await gateway.platform.staff.add("fuzzer", "owner", None, actor="test")
+    now_ms = time.time_ns() // 1_000_000
+    _, staff_token = await gateway.platform.staff.log_in(login("fuzzer", credentials, now_ms), "here", now_ms)
     assert isinstance(made.key, HmacSecret)
     known = {
         "room": [str(room.id), str(other_room.id)],

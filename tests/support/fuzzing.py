@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+
+from gateway.openapi.document import encoded
 
 _TESTS = Path(__file__).parents[1]
 _CONFIG = """
@@ -41,8 +44,12 @@ class FuzzTarget(msgspec.Struct):
     known: dict[str, list[str]]
 
 
-async def fuzz(target: FuzzTarget, folder: Path, examples: int, seed: int) -> tuple[int, str]:
-    """The exit code and the report of a run, with this many examples a call."""
+async def fuzz(
+    target: FuzzTarget, folder: Path, examples: int, seed: int, paths: Sequence[str] = ()
+) -> tuple[int, str]:
+    """The exit code and the report of a run, with this many examples a call: of all calls, or of these paths."""
+    described = folder / "openapi.json"
+    described.write_bytes(encoded())
     config = folder / "schemathesis.toml"
     config.write_text(_CONFIG)
     process = await asyncio.create_subprocess_exec(
@@ -52,7 +59,9 @@ async def fuzz(target: FuzzTarget, folder: Path, examples: int, seed: int) -> tu
         "--config-file",
         str(config),
         "run",
-        target.origin + "/openapi.json",
+        str(described),
+        f"--url={target.origin}",
+        *(f"--include-path={path}" for path in paths),
         "--phases=examples,coverage,fuzzing",
         f"--max-examples={examples}",
         f"--seed={seed}",
