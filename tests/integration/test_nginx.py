@@ -16,8 +16,8 @@ from support.databases import Database
 from support.gateway import JSON, Casino, Gateway, open_gateway
 from support.live import Client, room_channel
 from support.players import launch, play, problem
+from support.ports import free_port
 from support.proxies import HOST, NGINX, proxied
-from support.serving import free_port
 from websockets.asyncio.client import connect
 
 from keno.identity.keyring import CACHE_MS
