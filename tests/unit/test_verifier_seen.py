@@ -137,4 +137,4 @@ def test_a_line_of_another_form_is_malformed(changes: Line) -> None:
 def test_a_key_of_an_operator_must_be_one(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("", "00", "zz" * 32):
         assert verifier.main(["--operator-key", text, "no file"]) == MALFORMED
-        assert "malformed key" in capsys.readouterr().err
+        assert "malformed option" in capsys.readouterr().err
