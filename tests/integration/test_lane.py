@@ -189,6 +189,29 @@ async def test_an_endless_body_is_cut_off_at_the_limit(lane: httpx.AsyncClient, 
     assert status.split()[1] == b"413"
 
 
+async def test_a_huge_body_is_refused_by_its_announcement_or_on_its_way(lane: httpx.AsyncClient, port: int) -> None:
+    head = f"POST /v1/bets HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Length: 10000000\r\n\r\n".encode()
+    for sent in ([head], [head, b"x" * 10_000_000]):
+        status = await raw(port, *sent)
+        # What was still being sent can break the connection before the answer is read.
+        assert status == b"" or status.split()[1] == b"413"
+    assert (await lane.get("/healthz")).status_code == 200
+
+
+async def test_requests_sent_before_the_answer_are_answered_in_their_order(lane: httpx.AsyncClient, port: int) -> None:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    host = f"Host: {HOST}:{port}\r\n"
+    writer.write(
+        f"GET /healthz HTTP/1.1\r\n{host}\r\n"
+        f"POST /v1/bets HTTP/1.1\r\n{host}Content-Length: 2\r\n\r\n{{}}"
+        f"GET /v1/bets HTTP/1.1\r\n{host}\r\n"
+        f"GET /nothing HTTP/1.1\r\n{host}Connection: close\r\n\r\n".encode()
+    )
+    answered = await asyncio.wait_for(reader.read(), 10)
+    assert re.findall(rb"HTTP/1\.1 ([0-9]{3})", answered) == [b"200", b"401", b"405", b"404"]
+    writer.close()
+
+
 async def test_a_body_that_does_not_arrive_is_not_waited_for_and_others_are_served_meanwhile(
     gateway: Gateway, room: Room, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
