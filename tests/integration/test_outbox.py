@@ -212,3 +212,23 @@ async def test_no_service_can_make_the_outbox_forget_its_last_hour(pool: asyncpg
     await pool.execute(_SENT_AGO, 3, 3_000_000, True)
     assert not await Relay(pool, RecordingBus(pool), 0).forget()
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 3
+
+
+async def test_the_events_of_a_batch_have_ids_of_their_own_which_the_database_and_the_relay_agree_on(
+    pool: asyncpg.Pool,
+) -> None:
+    """Also where the last four bytes of the first id are so high that they begin again at 0."""
+    insert = """
+        INSERT INTO outbox_batches (first_event_id, routing_key, events, events_count)
+        VALUES ($1, 'round.opened', '[["room:1",{"v":1}],["room:2",{"v":2}],["room:3",{"v":3}]]', 3)
+    """
+    await pool.execute(insert, uuid.UUID("01234567-89ab-4def-8123-4567fffffffe"))
+    bus = RecordingBus(pool)
+
+    assert await Relay(pool, bus, RETENTION_MS, batch_events_max=1).step() == 3
+
+    assert [str(event.id)[-8:] for event in bus.published] == ["fffffffe", "ffffffff", "00000000"]
+    assert [event.id for event in bus.published] == [row[0] for row in await pool.fetch("SELECT event_id FROM outbox")]
+    assert [(event.aggregate, event.data) for event in bus.published] == [
+        (f"room:{n}", b'{"v":%d}' % n) for n in (1, 2, 3)
+    ]
