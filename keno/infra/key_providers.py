@@ -16,7 +16,7 @@ from typing import Protocol
 
 from keno.errors import ConfigError
 from keno.infra import keywrap
-from keno.infra.keyfiles import load_key, make_key, parse_key
+from keno.infra.keyfiles import load_key, make_key, parse_key, sync_folder
 from keno.infra.keywrap import UnwrapError
 
 CURRENT_FILE = "vault.key"
@@ -138,4 +138,5 @@ def renew_file(folder: Path) -> tuple[str, str]:
         raise ConfigError(f"{fresh}: somebody else is making a key")
     new_id = fingerprint(load_key(fresh, create=False))
     fresh.replace(current)
+    sync_folder(folder)
     return new_id, old_id

@@ -64,4 +64,14 @@ def make_key(path: Path) -> bool:
         return False
     finally:
         fresh.unlink()
+    sync_folder(path.parent)
     return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes what was linked, renamed and removed in a folder last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -130,6 +130,15 @@ async def test_a_bet_that_comes_again_has_a_receipt_of_the_same_words_whenever_i
     assert judged(said) == ["verified, signed; no evidence was given"] * 9
 
 
+@both_servers
+async def test_many_bets_that_come_again_have_the_receipts_of_few(gateway: Gateway, casino: Casino) -> None:
+    room = await gateway.room()
+    await placed_in_a_batch(casino, room, 75)
+    again = await placed_in_a_batch(casino, room, 75)
+    assert again[:3] == await placed_in_a_batch(casino, room, 3)
+    assert len({each["receipt"]["signature"] for each in again}) == 75
+
+
 async def test_a_refused_bet_has_no_receipt_and_takes_no_place_in_the_batch(gateway: Gateway, casino: Casino) -> None:
     room = await gateway.room()
     bets = [bet(room, 0), bet(room, 1) | {"stake_minor": 1}, bet(room, 2)]

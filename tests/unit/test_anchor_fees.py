@@ -15,6 +15,10 @@ def test_a_first_offer_holds_while_the_base_fee_doubles() -> None:
     assert first(10, 20, 15) == Fees(15, 15)
 
 
+def test_a_chain_that_asks_for_nothing_is_offered_something() -> None:
+    assert first(0, 0, 100) == Fees(1, 0)
+
+
 def test_a_replacement_pays_an_eighth_more_in_both_or_what_is_asked_for_now() -> None:
     assert bumped(Fees(80, 8), 10, 2, 1_000) == Fees(90, 9)
     assert bumped(Fees(80, 8), 100, 30, 1_000) == Fees(230, 30)

@@ -18,8 +18,8 @@ class Fees:
 
 
 def first(base_fee_wei: int, tip_wei: int, cap_wei: int) -> Fees:
-    """Fees that hold while the base fee doubles, which takes six full blocks; never above the cap."""
-    max_fee_wei = min(2 * base_fee_wei + tip_wei, cap_wei)
+    """Fees that hold while the base fee doubles, which takes six full blocks; never above the cap, nor nothing."""
+    max_fee_wei = min(max(2 * base_fee_wei + tip_wei, 1), cap_wei)
     return Fees(max_fee_wei, min(tip_wei, max_fee_wei))
 
 
