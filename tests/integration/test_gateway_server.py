@@ -24,6 +24,7 @@ from gateway.problems import KINDS, OUTCOME_CODES, problem, problem_of
 from gateway.server import serve
 from keno.bets.outcome import Outcome
 from keno.errors import ConfigError, KenoError
+from keno.texts.languages import Language
 
 HOST = "127.0.0.1"
 GUIDE = Path(__file__).parents[2] / "docs" / "operator-api.md"
@@ -121,9 +122,9 @@ async def test_a_body_that_breaks_off_is_not_logged_as_a_failure_of_ours(
 ) -> None:
     answered, failures = asyncio.Event(), []
 
-    def answer(error: KenoError) -> Answer:
+    def answer(error: KenoError, language: Language) -> Answer:
         answered.set()
-        return problem_of(error)
+        return problem_of(error, language)
 
     monkeypatch.setattr(failing, "problem_of", answer)
     monkeypatch.setattr(failing, "log_failure", lambda error, *_: failures.append(error))
@@ -131,7 +132,8 @@ async def test_a_body_that_breaks_off_is_not_logged_as_a_failure_of_ours(
     writer.write(f"POST /v1/bets HTTP/1.1\r\nHost: {HOST}:{port}\r\n".encode() + rest)
     await writer.drain()
     writer.close()
-    await answered.wait()
+    async with asyncio.timeout(30):
+        await answered.wait()
     assert failures == []
 
 
