@@ -241,8 +241,9 @@ class Live:
                 self._pending[told.id][1].set_result(told)
             return told
         if isinstance(told, received.Snapshot) or told.seq > self._last.get(told.channel, 0):
-            self._last[told.channel] = told.seq
+            # First put: a wait for room that is given up must not count as a frame that was got.
             await self._frames.put(told)
+            self._last[told.channel] = told.seq
         return None
 
     def _pass_over(self, envelope: _Envelope, error: msgspec.ValidationError) -> None:
