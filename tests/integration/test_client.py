@@ -144,6 +144,34 @@ async def test_an_answer_of_an_unknown_form_is_told_apart_from_a_refusal(gateway
             await client.call(Balance, "GET", "/v1/rooms")
 
 
+PAGE = b"<html>Sign in to the network \xff</html>"
+CAPTIVE = [(200, PAGE), (302, b""), (400, PAGE), (403, b'{"error":"blocked"}'), (413, PAGE)]
+
+
+class _FakePortal(httpx.AsyncBaseTransport):
+    """Something on the way that answers in the server's place."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._answer = status, body
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(self._answer[0], content=self._answer[1])
+
+
+@pytest.mark.parametrize(("status", "body"), [(400, PAGE), (413, PAGE)])
+async def test_what_a_proxy_answers_an_operator_is_no_answer(gateway: Gateway, status: int, body: bytes) -> None:
+    casino = await gateway.casino()
+    async with Client(ORIGIN, casino.key_id, casino.key, transport=_FakePortal(status, body)) as client:
+        with pytest.raises(Unanswered):
+            await client.deposit("p-1", "d-1", 5_000, "EUR")
+
+
+@pytest.mark.parametrize(("status", "body"), CAPTIVE)
+async def test_what_a_portal_answers_a_player_is_no_answer(status: int, body: bytes) -> None:
+    with pytest.raises(Unanswered):
+        await Player.enter(ORIGIN, "ticket", transport=_FakePortal(status, body))
+
+
 async def test_a_player_bets_and_its_tokens_are_renewed_before_they_expire(gateway: Gateway) -> None:
     casino, room = await gateway.casino(), await gateway.room()
     line = Line(gateway)
