@@ -122,6 +122,17 @@ async def test_a_server_that_never_answers_is_given_up(gateway: Gateway) -> None
     assert line.sent == 2
 
 
+async def test_a_secret_whose_answer_is_lost_is_not_asked_for_again(gateway: Gateway) -> None:
+    casino = await gateway.casino()
+    line = Line(gateway, lost=1)
+    async with client_of(casino, line) as client:
+        with pytest.raises(Unanswered):
+            await client.add_key(f"{casino.key_id}-2", "hmac-sha256")
+        assert line.sent == 1
+        assert (await client.revoke_key(f"{casino.key_id}-2")).revoked_ms is not None
+        assert (await client.add_key(f"{casino.key_id}-3", "hmac-sha256")).secret
+
+
 async def test_an_answer_that_was_changed_on_its_way_is_not_believed(gateway: Gateway) -> None:
     async with client_of(await gateway.casino(), Line(gateway, spoilt=True)) as client:
         with pytest.raises(NotTheirAnswer):
