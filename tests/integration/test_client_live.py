@@ -187,6 +187,47 @@ async def test_the_stream_of_a_session_that_ends_says_so(gateway: Gateway, live:
             pass
 
 
+async def test_a_stream_whose_end_nobody_was_told_of_yet_says_why_it_ended() -> None:
+    async def ends() -> None:
+        raise StreamEnded(4403, "over")
+
+    stream = Live(ORIGIN, [])
+    stream._running = asyncio.create_task(ends())
+    stream._running.add_done_callback(stream._stopped)
+    # Between the end of the task and its callbacks.
+    await asyncio.sleep(0)
+    assert stream._running.done()
+    with pytest.raises(StreamEnded):
+        await anext(stream)
+
+
+class _FakeSocket:
+    """Welcomes, and has another request asked and one given up for each that it is sent, up to three."""
+
+    def __init__(self, stream: Live) -> None:
+        self._stream = stream
+        self.sent: list[bytes] = []
+
+    async def recv(self, **_: object) -> bytes:
+        return b'{"type":"welcome","id":"first","session":null}'
+
+    async def send(self, sent: bytes, **_: object) -> None:
+        self.sent.append(sent)
+        pending, number = self._stream._pending, len(self.sent)
+        if 1 < number < 4:
+            pending[f"n{number}"] = b"n%d" % number, asyncio.get_running_loop().create_future()
+            pending.pop("given up", None)
+
+
+async def test_what_is_asked_while_pending_requests_are_sent_again_goes_out_too() -> None:
+    stream = Live(ORIGIN, [])
+    for name in ("a", "given up", "b"):
+        stream._pending[name] = name.encode(), asyncio.get_running_loop().create_future()
+    socket = _FakeSocket(stream)
+    await stream._introduce(socket)  # type: ignore[arg-type]
+    assert socket.sent[1:] == [b"a", b"b", b"n2", b"n3"]
+
+
 async def test_a_stream_that_is_left_ends_for_who_still_iterates(gateway: Gateway, live: LiveProcess) -> None:
     channel = room_channel((await gateway.room()).id)
     async with Live(ORIGIN, [channel], url=live.url) as stream:
