@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from support.gateway import ORIGIN, Casino, Gateway
+from support.ports import free_port
 
 from gateway.openapi.calls import CALLS
 from keno.client import BetRequest, Client, NotTheirAnswer, Player, Refused, Unanswered, UnknownAnswer, attempts
@@ -181,6 +182,29 @@ async def test_what_a_proxy_answers_an_operator_is_no_answer(gateway: Gateway, s
 async def test_what_a_portal_answers_a_player_is_no_answer(status: int, body: bytes) -> None:
     with pytest.raises(Unanswered):
         await Player.enter(ORIGIN, "ticket", transport=_FakePortal(status, body))
+
+
+async def test_a_server_that_a_player_does_not_reach_is_told_as_such() -> None:
+    with pytest.raises(Unanswered):
+        await Player.enter(f"http://127.0.0.1:{free_port()}", "ticket")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Signature", "keno=:A:"), ("Signature", "keno=::"), ("Signature-Input", "created=" + "9" * 5_000 + ";")],
+)
+@pytest.mark.parametrize("ed25519", [False, True], ids=["hmac-sha256", "ed25519"])
+async def test_a_malformed_signature_is_none(gateway: Gateway, ed25519: bool, name: str, value: str) -> None:
+    class Spoiling(Line):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().handle_async_request(request)
+            if "signature" in answer.headers:
+                answer.headers[name] = re.sub(r"created=\d+;|keno=:.*:", value, answer.headers[name])
+            return answer
+
+    async with client_of(await gateway.casino(ed25519=ed25519), Spoiling(gateway)) as client:
+        with pytest.raises(NotTheirAnswer):
+            await client.rooms()
 
 
 async def test_a_player_bets_and_its_tokens_are_renewed_before_they_expire(gateway: Gateway) -> None:
