@@ -70,6 +70,12 @@ def test_the_page_is_made_once_for_each_language_however_it_is_asked_for(monkeyp
     assert made == ["en", "de"]
 
 
+def test_no_shared_cache_gives_the_page_of_one_language_to_another() -> None:
+    asking = opened(CORSConfig(allow_origins=["https://casino.example"]))
+    for headers in ({}, {"Origin": "https://casino.example"}):
+        assert asking.get("/verify", headers=headers).headers["Cache-Control"] == "private, max-age=300"
+
+
 def test_the_page_may_load_and_ask_this_host_alone(client: TestClient[Litestar]) -> None:
     policy = client.get("/verify").headers["Content-Security-Policy"].split("; ")
     assert "default-src 'none'" in policy
