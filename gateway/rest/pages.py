@@ -22,6 +22,8 @@ from keno.texts.languages import LANGUAGES, Language
 from keno.texts.service import Texts
 
 _PAGE: Final = "public, max-age=300"
+_OF_A_LANGUAGE: Final = "private, max-age=300"
+"""Caches that are shared would need Vary to name Accept-Language; for pages of other origins, Litestar replaces it."""
 _ASKED_EACH_TIME: Final = "no-cache"
 
 
@@ -33,7 +35,7 @@ def routes(texts: Texts, config: Config) -> list[HTTPRouteHandler]:
 def verify_routes(texts: Texts) -> list[HTTPRouteHandler]:
     """The page on which anyone's browser verifies rounds."""
     answers = {name: _answer(asset, name) for name, asset in verifying.assets().items()}
-    pages = _Pages(lambda language: _answer(verifying.page(language)))
+    pages = _Pages(lambda language: _answer(verifying.page(language), cache_control=_OF_A_LANGUAGE))
 
     @get("/verify")
     async def page(request: AnyRequest) -> Response[bytes]:

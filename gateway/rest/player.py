@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.answers import json_answer
 from gateway.auth.exchange import session_answer
@@ -43,12 +45,11 @@ def routes(
         balance_minor = next(each.balance_minor for each in held if each.currency == session.currency)
         return response(json_answer(session_answer(session) | {"balance_minor": balance_minor}))
 
-    @post("/bets")
+    @post("/bets", middleware=[_within(capacity)])
     async def place(request: PlayerRequest) -> Response[bytes]:
         require_json(request.headers.get("content-type"))
-        with capacity.held(BODY_BYTES_MAX):
-            body = await request.body()
-            return response(await place_player_bet(bets, request.user, body, language_of(texts, request)))
+        body = await request.body()
+        return response(await place_player_bet(bets, request.user, body, language_of(texts, request)))
 
     @get("/bets/{bet_id:str}")
     async def look_up(request: PlayerRequest, bet_id: FromPath[str]) -> Response[bytes]:
@@ -76,6 +77,19 @@ def routes(
         return response(json_answer({"rooms": [room_members(each) for each in found if each.status == "open"]}))
 
     return [me, place, look_up, history, open_rooms]
+
+
+def _within(capacity: Capacity) -> Callable[[ASGIApp], ASGIApp]:
+    """Counts requests towards `capacity` before the guards, which read the body."""
+
+    def wrap(app: ASGIApp) -> ASGIApp:
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            with capacity.held(BODY_BYTES_MAX):
+                await app(scope, receive, send)
+
+        return counted
+
+    return wrap
 
 
 def _entry(entry: Entry, player_id: int) -> dict[str, Any]:

@@ -5,9 +5,9 @@ and nothing else of the server.
 
     ClientError
     +-- Refused           a problem: it says its code, and nothing was stored
-    +-- Unanswered        no answer, or only failures of the server: it is not known whether it was done
+    +-- Unanswered        no answer of the server, or only of its failures: it is not known whether it was done
     +-- NotTheirAnswer    an answer that is not signed as the server signs
-    +-- UnknownAnswer     an answer that this client cannot read: the server is newer
+    +-- UnknownAnswer     an answer that this client cannot read, as the server is newer: it may be done
     +-- StreamEnded       the live stream is over for good: the session is, or this client was not let in
 """
 

@@ -41,13 +41,17 @@ async def answered(send: Callable[[], Awaitable[httpx.Response]], attempts: int,
 
 
 def read(form: type[_T], answer: httpx.Response) -> _T:
-    """What an answer says. Raises Refused, UnknownAnswer."""
+    """What an answer says. Raises Refused, Unanswered where it is of something on the way, and UnknownAnswer."""
+    status = answer.status_code
     try:
-        if answer.status_code >= 400:
+        if status >= 300:
             raise Refused(msgspec.json.decode(answer.content, type=ProblemDetails))
         return msgspec.json.decode(answer.content, type=form)
-    except msgspec.DecodeError as error:
-        raise UnknownAnswer(f"{answer.status_code}, which is no {form}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # The server answers in JSON and with problems; proxies and portals, with pages.
+        if status >= 300 or not isinstance(error, msgspec.ValidationError):
+            raise Unanswered(f"{status}, which is no answer of the server: {error}") from error
+        raise UnknownAnswer(f"{status}, which is no {form}: {error}") from error
 
 
 def _asked_pause_s(answer: httpx.Response, attempt: int) -> float:

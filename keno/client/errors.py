@@ -20,7 +20,7 @@ class Refused(ClientError):  # noqa: N818 - named for what happened
 
 
 class Unanswered(ClientError):  # noqa: N818 - named for what happened
-    """No answer to all attempts. Do the same again under the same transaction id."""
+    """No answer to all attempts, or one that is not the server's. Do the same again under the same transaction id."""
 
 
 class NotTheirAnswer(ClientError):  # noqa: N818 - named for what happened
@@ -28,7 +28,7 @@ class NotTheirAnswer(ClientError):  # noqa: N818 - named for what happened
 
 
 class UnknownAnswer(ClientError):  # noqa: N818 - named for what happened
-    """An answer of another form than this client knows. What was asked for is done."""
+    """An answer of another form than this client knows. What was asked for may be done."""
 
 
 class StreamEnded(ClientError):  # noqa: N818 - named for what happened

@@ -71,7 +71,6 @@ class Live:
         self._number = 0
         self._socket: ClientConnection | None = None
         self._running: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         await self._come_back(0.0)
@@ -97,7 +96,7 @@ class Live:
         over = self._running is None or self._running.done()
         frame = None if over and self._frames.empty() else await self._frames.get()
         if frame is None:
-            raise self._failure or StopAsyncIteration
+            raise self._failure() or StopAsyncIteration
         return frame
 
     async def subscribe(self, *channels: str) -> None:
@@ -128,8 +127,9 @@ class Live:
     # ---- requests ----
 
     async def _ask(self, form: type[_T], members: dict[str, Any]) -> _T:
-        if self._failure is not None:
-            raise self._failure
+        failure = self._failure()
+        if failure is not None:
+            raise failure
         self._number += 1
         request_id = str(self._number)
         answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
@@ -164,13 +164,17 @@ class Live:
             self._socket = None
             await self._come_back(wait_s)
 
-    def _stopped(self, running: asyncio.Task[None]) -> None:
+    def _failure(self) -> BaseException | None:
+        """Why nothing comes any more, where it was not left."""
+        running = self._running
+        return None if running is None or not running.done() or running.cancelled() else running.exception()
+
+    def _stopped(self, _: asyncio.Task[None]) -> None:
         """Let nobody wait for more."""
-        if not running.cancelled():
-            self._failure = running.exception()
-            for _, answer in self._pending.values():
-                if self._failure is not None and not answer.done():
-                    answer.set_exception(self._failure)
+        failure = self._failure()
+        for _sent, answer in self._pending.values():
+            if failure is not None and not answer.done():
+                answer.set_exception(failure)
         if not self._frames.full():
             self._frames.put_nowait(None)
 
@@ -214,8 +218,13 @@ class Live:
         if self._followed:
             after = {channel: seq for channel, seq in self._last.items() if channel in self._followed}
             await self._ask_directly(socket, {"type": "subscribe", "channels": sorted(self._followed), "after": after})
-        for sent, _ in self._pending.values():
-            await socket.send(sent, text=True)
+        # Others ask, and give up, meanwhile; what is asked after the last look goes out over this connection by itself.
+        known: set[str] = set()
+        while unsent := [each for each in self._pending if each not in known]:
+            for request_id in unsent:
+                if request_id in self._pending:
+                    await socket.send(self._pending[request_id][0], text=True)
+            known.update(unsent)
 
     async def _ask_directly(self, socket: ClientConnection, members: dict[str, Any]) -> None:
         """Ask before anybody else reads."""
@@ -241,8 +250,9 @@ class Live:
                 self._pending[told.id][1].set_result(told)
             return told
         if isinstance(told, received.Snapshot) or told.seq > self._last.get(told.channel, 0):
-            self._last[told.channel] = told.seq
+            # First put: a wait for room that is given up must not count as a frame that was got.
             await self._frames.put(told)
+            self._last[told.channel] = told.seq
         return None
 
     def _pass_over(self, envelope: _Envelope, error: msgspec.ValidationError) -> None:

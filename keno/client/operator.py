@@ -179,11 +179,15 @@ class Client:
     async def add_key(
         self, key_id: str, algorithm: Literal["ed25519", "hmac-sha256"], public_key: str | None = None
     ) -> shapes.AddedKey:
-        """A new key: of Ed25519 by its public key in hex, or a shared secret that is shown this once."""
+        """A new key: of Ed25519 by its public key in hex, or a shared secret that is shown this once.
+
+        A secret is asked for once, as a second answer could not show it. Where the answer was lost (Unanswered), there
+        may be a key whose secret nobody has: revoke this id and take another.
+        """
         asked = {"key_id": key_id, "algorithm": algorithm}
-        return await self.call(
-            shapes.AddedKey, "POST", "/v1/keys", asked | ({} if public_key is None else {"public_key": public_key})
-        )
+        if public_key is None:
+            return await self._call(shapes.AddedKey, "POST", "/v1/keys", asked, 1)
+        return await self.call(shapes.AddedKey, "POST", "/v1/keys", asked | {"public_key": public_key})
 
     async def revoke_key(self, key_id: str) -> shapes.Key:
         """Revoke a key for good."""
@@ -208,6 +212,11 @@ class Client:
 
     async def call(self, form: type[_T], method: str, target: str, body: Mapping[str, Any] | None = None) -> _T:
         """Any signed call, its answer read as `form`: `target` is path and query as they are sent."""
+        return await self._call(form, method, target, body, self._attempts)
+
+    async def _call(
+        self, form: type[_T], method: str, target: str, body: Mapping[str, Any] | None, attempts_max: int
+    ) -> _T:
         content = b"" if body is None else msgspec.json.encode(body)
         signature = ""
 
@@ -217,7 +226,7 @@ class Client:
             signature = headers["Signature"]
             return await self._http.request(method, self._origin + target, content=content, headers=headers)
 
-        answer = await attempts.answered(send, self._attempts, f"{method} {target}")
+        answer = await attempts.answered(send, attempts_max, f"{method} {target}")
         await self._checker.check(answer, signature)
         return attempts.read(form, answer)
 

@@ -12,6 +12,7 @@ import httpx
 
 from keno import shapes
 from keno.client import attempts
+from keno.client.errors import Unanswered
 from keno.client.live import Live
 from keno.client.requests import PlayerBetRequest
 
@@ -50,10 +51,13 @@ class Player:
         live_url: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> Self:
-        """The player of a ticket, which is good once. Raises Refused."""
+        """The player of a ticket, which is good once. Raises ClientError; after Unanswered it may be used up."""
         http = httpx.AsyncClient(timeout=timeout_s, transport=transport)
         try:
-            answer = await http.post(f"{origin}/v1/auth/exchange", json={"ticket": ticket})
+            try:
+                answer = await http.post(f"{origin}/v1/auth/exchange", json={"ticket": ticket})
+            except httpx.TransportError as error:
+                raise Unanswered(f"the ticket: {error!r}") from error
             return cls(origin, http, attempts.read(shapes.Tokens, answer), live_url)
         except BaseException:
             await http.aclose()

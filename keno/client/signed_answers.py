@@ -21,9 +21,9 @@ from keno.shapes import JsonWebKeys
 
 _COMPONENTS: Final = '("@status" "content-digest" "signature";req)'
 _INPUT: Final = re.compile(
-    rf'keno=({re.escape(_COMPONENTS)};created=([0-9]+);keyid="([A-Za-z0-9_-]+)";alg="(ed25519|hmac-sha256)")'
+    rf'keno=({re.escape(_COMPONENTS)};created=([0-9]{{1,12}});keyid="([A-Za-z0-9_-]+)";alg="(ed25519|hmac-sha256)")'
 )
-_SIGNATURE: Final = re.compile(r"keno=:([A-Za-z0-9+/]+={0,2}):")
+_SIGNATURE: Final = re.compile(r"keno=:((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?):")
 _CLOCK_S: Final = 60
 _UNSIGNED: Final = (400, 401, 408, 413, 421)
 """A request that was not signed well is refused without a signature."""

@@ -85,40 +85,47 @@ class Cache:
         await self._redis.aclose()
 
     def listen(self) -> None:
-        """Begin to listen for changes, unless this process does."""
-        if self._listening is None:
+        """Begin to listen for changes, unless this process does; again where that has failed."""
+        if self._listening is None or self._listening.done():
             self._listening = asyncio.create_task(self._listen(), name="cache")
 
-    async def copy_of(self, kind: str, value_id: str, copy_ms: int) -> bytes | None:
-        """The copy of a value; None where there is none to be had."""
+    async def copy_of(self, kind: str, value_id: str, copy_ms: int) -> tuple[bytes | None, int | None]:
+        """The copy of a value, None where there is none to be had; and Redis's clock, None where it does not answer."""
         if time.monotonic() < self._silent_until_s:
-            return None
+            return None, None
         name = _name(kind, value_id)
         try:
-            sealed = await self._redis.get(name)
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.get(name)
+                pipeline.time()
+                sealed, (redis_s, redis_us) = await pipeline.execute()
         except (RedisError, OSError):
             # Who asked has waited for it once; the others need not.
             self._silent_until_s = time.monotonic() + AGE_MS / 1_000
-            return None
+            return None, None
+        redis_ms = redis_s * 1_000 + redis_us // 1_000
         if not isinstance(sealed, bytes):
-            return None
+            return None, redis_ms
         try:
             opened = keywrap.unwrap(self._key, sealed, name.encode())
         except keywrap.UnwrapError:
             _log.warning("copy.not_ours", kind=kind)
-            return None
+            return None, redis_ms
         age_ms = time.time_ns() // 1_000_000 - int.from_bytes(opened[:8], "big")
         # Its expiry is Redis's to keep; this is against copies that somebody has kept and put back.
-        return opened[8:] if -_CLOCKS_APART_MS < age_ms < copy_ms + _CLOCKS_APART_MS else None
+        return (opened[8:] if -_CLOCKS_APART_MS < age_ms < copy_ms + _CLOCKS_APART_MS else None), redis_ms
 
-    async def keep(self, kind: str, value_id: str, value: bytes, left_ms: int) -> None:
-        """Put a copy into Redis that is believed so long, where Redis answers."""
-        if left_ms <= 0 or time.monotonic() < self._silent_until_s:
+    async def keep(self, kind: str, value_id: str, value: bytes, until_ms: int) -> None:
+        """Put a copy into Redis, where it answers, that is believed until then by Redis's clock.
+
+        A time and no duration: Redis may stall and take the copy long after this gave it up.
+        """
+        if time.monotonic() < self._silent_until_s:
             return
         name, now_ms = _name(kind, value_id), time.time_ns() // 1_000_000
         sealed = keywrap.wrap(self._key, now_ms.to_bytes(8, "big") + value, name.encode())
         try:
-            await self._redis.set(name, sealed, px=left_ms)
+            await self._redis.set(name, sealed, pxat=until_ms)
         except (RedisError, OSError):
             self._silent_until_s = time.monotonic() + AGE_MS / 1_000
 
@@ -131,7 +138,8 @@ class Cache:
                     while True:
                         message = await changes.get_message(ignore_subscribe_messages=True, timeout=_LISTEN_S)
                         if message is not None:
-                            self._forget(*message["data"].decode().partition(" ")[::2])
+                            # Whoever else can publish must not end this with bytes that are no text.
+                            self._forget(*message["data"].decode(errors="replace").partition(" ")[::2])
             except (RedisError, OSError):
                 await asyncio.sleep(_PAUSE_S)
 
@@ -200,13 +208,12 @@ class Kept(Generic[_T]):
 
     async def _fetch(self, value_id: str) -> _T | None:
         began_s = time.monotonic()
-        found = await self._cache.copy_of(self._kind, value_id, self._copy_ms)
+        found, redis_ms = await self._cache.copy_of(self._kind, value_id, self._copy_ms)
         if found is None:
             began_s = time.monotonic()
             found = await self._load(value_id)
-            if found is not None:
-                left_ms = self._copy_ms - int((time.monotonic() - began_s) * 1_000)
-                await self._cache.keep(self._kind, value_id, found, left_ms)
+            if found is not None and redis_ms is not None:
+                await self._cache.keep(self._kind, value_id, found, redis_ms + self._copy_ms)
         value = None if found is None else self._read(found)
         if self._loading.get(value_id) is asyncio.current_task():
             if len(self._entries) >= ENTRIES_MAX:

@@ -53,15 +53,15 @@ def language_of_header(values: Sequence[str]) -> str:
 
     English where none of ours is asked for, and where the header is malformed or longer than any browser's.
     """
-    if not values:
-        return DEFAULT
-    return _negotiated(",".join(values))
+    header = ",".join(values)
+    # Before the cache, which would keep what is longer.
+    return _negotiated(header) if 0 < len(header) <= _HEADER_CHARACTERS_MAX else DEFAULT
 
 
 @lru_cache(1_024)
 def _negotiated(header: str) -> str:
     items = [item for item in header.split(",") if item.strip(" \t")]
-    if len(header) > _HEADER_CHARACTERS_MAX or len(items) > _RANGES_MAX:
+    if len(items) > _RANGES_MAX:
         return DEFAULT
     weights: dict[str, float] = {}
     for item in items:

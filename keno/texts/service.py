@@ -16,7 +16,7 @@ from keno.infra.cache import HELD_MS, Cache
 from keno.reporting.store import log_admin_action
 from keno.texts import store
 from keno.texts.catalog import english_texts, shipped
-from keno.texts.languages import DEFAULT, ENGLISH, LANGUAGES, Language, language_of_header, language_of_locale
+from keno.texts.languages import LANGUAGES, Language, language_of_header, language_of_locale
 
 CHARACTERS_MAX: Final = 2_000
 _ALL: Final = "all"
@@ -46,7 +46,6 @@ class Texts:
         self._kept = cache.kept("texts", self._load, _decoder.decode)
         self._changed: _Changed = []
         self._languages: Mapping[str, Language] = {}
-        self._english = ENGLISH
         self._following: asyncio.Task[None] | None = None
 
     def follow(self) -> None:
@@ -65,14 +64,14 @@ class Texts:
 
     def for_header(self, values: Sequence[str]) -> Language:
         """The language that a request's values of Accept-Language ask for."""
-        # Bets come by here, mostly without the header.
-        return self._said()[language_of_header(values)] if values else self._english
+        return self._said()[language_of_header(values)]
 
     def for_locale(self, locale: str) -> Language:
         """The language of a session."""
         return self._said()[language_of_locale(locale)]
 
     def _said(self) -> Mapping[str, Language]:
+        """The languages, each the same object until a text changes: pages are kept as long as theirs is."""
         self._languages = self._languages or _languages([])
         return self._languages
 
@@ -120,7 +119,6 @@ class Texts:
                 changed = await self._kept.find(_ALL) or []
                 if changed != self._changed:
                     self._languages, self._changed = _languages(changed), changed
-                    self._english = self._languages[DEFAULT]
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
                 _log.warning("texts.unread", failure=repr(failure))
             try:

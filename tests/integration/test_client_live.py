@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -102,6 +103,31 @@ async def test_a_server_that_restarts_says_when_to_come_back_and_nothing_is_miss
         await stream.__aexit__(None, None, None)
 
 
+async def test_frames_that_find_no_room_while_coming_back_are_asked_for_again(
+    gateway: Gateway, live: LiveProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams, channel = gateway.platform.streams, room_channel((await gateway.room()).id)
+    monkeypatch.setattr(live_module, "WAITING_FRAMES_MAX", 2)
+    connections, connect = [], live_module.connect
+
+    def counted(url: str, **more: Any) -> Any:
+        connections.append(url)
+        return connect(url, **more)
+
+    monkeypatch.setattr(live_module, "connect", counted)
+    async with laid_cable(live.url) as (cable, near), Live(ORIGIN, [channel], url=near) as stream:
+        assert isinstance(await anext(stream), Snapshot)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(live_module, "ANSWER_S", 0.5)
+            cable.pull()
+            await publish(streams, channel, BODY, *range(1, 9))
+            cable.plug()
+            await _until(stream._frames.full)
+            before = len(connections)
+            await _until(lambda: len(connections) > before)
+        assert await numbers_of(stream, 8) == [*range(1, 9)]
+
+
 async def test_a_frame_of_a_newer_server_is_passed_over(gateway: Gateway, live: LiveProcess) -> None:
     streams, channel = gateway.platform.streams, room_channel((await gateway.room()).id)
     async with Live(ORIGIN, [channel], url=live.url) as stream:
@@ -161,6 +187,47 @@ async def test_the_stream_of_a_session_that_ends_says_so(gateway: Gateway, live:
             pass
 
 
+async def test_a_stream_whose_end_nobody_was_told_of_yet_says_why_it_ended() -> None:
+    async def ends() -> None:
+        raise StreamEnded(4403, "over")
+
+    stream = Live(ORIGIN, [])
+    stream._running = asyncio.create_task(ends())
+    stream._running.add_done_callback(stream._stopped)
+    # Between the end of the task and its callbacks.
+    await asyncio.sleep(0)
+    assert stream._running.done()
+    with pytest.raises(StreamEnded):
+        await anext(stream)
+
+
+class _FakeSocket:
+    """Welcomes, and has another request asked and one given up for each that it is sent, up to three."""
+
+    def __init__(self, stream: Live) -> None:
+        self._stream = stream
+        self.sent: list[bytes] = []
+
+    async def recv(self, **_: object) -> bytes:
+        return b'{"type":"welcome","id":"first","session":null}'
+
+    async def send(self, sent: bytes, **_: object) -> None:
+        self.sent.append(sent)
+        pending, number = self._stream._pending, len(self.sent)
+        if 1 < number < 4:
+            pending[f"n{number}"] = b"n%d" % number, asyncio.get_running_loop().create_future()
+            pending.pop("given up", None)
+
+
+async def test_what_is_asked_while_pending_requests_are_sent_again_goes_out_too() -> None:
+    stream = Live(ORIGIN, [])
+    for name in ("a", "given up", "b"):
+        stream._pending[name] = name.encode(), asyncio.get_running_loop().create_future()
+    socket = _FakeSocket(stream)
+    await stream._introduce(socket)  # type: ignore[arg-type]
+    assert socket.sent[1:] == [b"a", b"b", b"n2", b"n3"]
+
+
 async def test_a_stream_that_is_left_ends_for_who_still_iterates(gateway: Gateway, live: LiveProcess) -> None:
     channel = room_channel((await gateway.room()).id)
     async with Live(ORIGIN, [channel], url=live.url) as stream:
@@ -174,6 +241,12 @@ async def test_a_server_that_is_not_there_is_given_up(monkeypatch: pytest.Monkey
     with pytest.raises(Unanswered, match="2 attempts"):
         async with Live(f"http://127.0.0.1:{free_port()}", []):
             pass
+
+
+async def _until(question: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not question():  # noqa: ASYNC110 - it changes elsewhere
+            await asyncio.sleep(0.01)
 
 
 async def _all(stream: Live) -> list[object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -188,3 +190,26 @@ async def test_more_bets_than_a_process_can_hold_are_refused_at_once_and_reading
         assert refused.headers["retry-after"] == "1"
         assert (await player.get("/v1/player/me")).status_code == 200
     assert (await gateway.stored())["bets"] == 0
+
+
+async def test_a_bet_whose_body_is_still_on_its_way_counts_as_under_way(
+    gateway: Gateway, casino: Casino, room: Room
+) -> None:
+    player = await rich(casino)
+    narrow = httpx.ASGITransport(app=create_app(gateway.platform, Capacity(requests_max=1)))  # type: ignore[arg-type]
+    asked, complete = asyncio.Event(), asyncio.Event()
+
+    async def slow_body() -> AsyncIterator[bytes]:
+        asked.set()
+        await complete.wait()
+        yield json.dumps(bet(room)).encode()
+
+    async with httpx.AsyncClient(transport=narrow, base_url=ORIGIN) as client:
+        player.client = client
+        headers = {"Authorization": f"Bearer {player.access_token}"} | JSON
+        placing = asyncio.create_task(client.post(BETS, content=slow_body(), headers=headers))
+        await asked.wait()
+        assert problem(await player.post(BETS, bet(room, transaction_id="t-2"))) == (503, "overloaded")
+        complete.set()
+        assert (await placing).status_code == 201
+        assert (await player.post(BETS, bet(room, transaction_id="t-2"))).status_code == 201

@@ -11,6 +11,7 @@ from support.wording import needed, numbers, placeholders
 from gateway.problems import KINDS, problem, problem_of
 from keno.phrases import phrase_of, said, worded
 from keno.requests import RequestError, decode_as
+from keno.texts import languages
 from keno.texts.catalog import entries, shipped
 from keno.texts.languages import DEFAULT, ENGLISH, LANGUAGES, Language, language_of_header, language_of_locale
 
@@ -99,6 +100,12 @@ def test_accept_language_is_negotiated(header: str, language: str) -> None:
 def test_several_headers_are_one_list() -> None:
     assert language_of_header(["fr", "de;q=0.5"]) == "de"
     assert language_of_header([]) == "en"
+
+
+def test_a_header_longer_than_any_browsers_is_not_kept() -> None:
+    kept = languages._negotiated.cache_info().currsize
+    assert language_of_header(["de," + "x" * 100_000]) == "en"
+    assert languages._negotiated.cache_info().currsize == kept
 
 
 @given(st.lists(st.text(), max_size=3))

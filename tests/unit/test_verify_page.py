@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.testing import TestClient
 from redis.asyncio import Redis
 from support.javascript import NODE
@@ -16,22 +17,30 @@ from support.javascript import NODE
 from gateway.http import response
 from gateway.problems import ProblemError, problem_of
 from gateway.rest import pages
+from gateway.web import verifying
+from gateway.web.pages import Asset
 from gateway.web.verifying import FOLDER, MODULES, OFFLINE_NAME, assets
 from keno.infra.cache import Cache
+from keno.texts.languages import Language
 from keno.texts.service import Texts
 
 PATHS = ("/verify", *(f"/verify/{name}" for name in assets()))
 
 
-@pytest.fixture(scope="module")
-def client() -> TestClient[Litestar]:
+def opened(cors: CORSConfig | None = None) -> TestClient[Litestar]:
     return TestClient(
         Litestar(
             route_handlers=pages.verify_routes(Texts(cast("Any", None), Cache(Redis(), bytes(32)))),
             exception_handlers={ProblemError: lambda _, error: response(problem_of(error))},
+            cors_config=cors,
             openapi_config=None,
         )
     )
+
+
+@pytest.fixture(scope="module")
+def client() -> TestClient[Litestar]:
+    return opened()
 
 
 def test_the_page_loads_what_is_served_and_named_by_its_content(client: TestClient[Litestar]) -> None:
@@ -45,6 +54,26 @@ def test_the_page_loads_what_is_served_and_named_by_its_content(client: TestClie
         assert hashlib.sha256(asset.content).hexdigest().startswith(digest)
         assert asset.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert asset.headers["Content-Type"] == f"text/{'javascript' if kind == 'js' else 'css'}; charset=utf-8"
+
+
+def test_the_page_is_made_once_for_each_language_however_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, page = [], verifying.page
+
+    def counted(language: Language) -> Asset:
+        made.append(language.tag)
+        return page(language)
+
+    monkeypatch.setattr(verifying, "page", counted)
+    asking = opened()
+    for headers in ({}, {"Accept-Language": "en"}, {"Accept-Language": "de"}) * 2:
+        assert asking.get("/verify", headers=headers).status_code == 200
+    assert made == ["en", "de"]
+
+
+def test_no_shared_cache_gives_the_page_of_one_language_to_another() -> None:
+    asking = opened(CORSConfig(allow_origins=["https://casino.example"]))
+    for headers in ({}, {"Origin": "https://casino.example"}):
+        assert asking.get("/verify", headers=headers).headers["Cache-Control"] == "private, max-age=300"
 
 
 def test_the_page_may_load_and_ask_this_host_alone(client: TestClient[Litestar]) -> None:
