@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { lastDrawn, leftMs, newGame, onSale, told } from "../../gateway/web/play/game.mjs";
+import { askedBet, lastDrawn, leftMs, newGame, onSale, told } from "../../gateway/web/play/game.mjs";
 import { allowedStake, minor, moneyText } from "../../gateway/web/play/money.mjs";
 import { Session, SessionError, ticketOf } from "../../gateway/web/play/session.mjs";
 import { Stream, askedPauseMs, pauseMs } from "../../gateway/web/play/stream.mjs";
@@ -57,6 +57,14 @@ test("a round is on sale, locked, drawn and settled as it is told", () => {
   assert.deepEqual(lastDrawn(game).numbers, [3, 1]);
   assert.equal(onSale(game).number, 2);
   assert.deepEqual(game.after, { [ROOM]: 4 });
+});
+
+test("a bet names the round on sale, and without one there is no bet", () => {
+  const game = told(newGame(), opened(1, 1), 1000);
+  assert.deepEqual(askedBet(game, "x", new Set([30, 4]), 100n),
+    { transaction_id: "x", round: "101", picks: [4, 30], stake_minor: 100 });
+  const locked = told(game, { type: "round.locked", channel: ROOM, seq: 2, round: { id: "101", number: 1 } }, 5000);
+  assert.equal(askedBet(locked, "x", new Set([30, 4]), 100n), null);
 });
 
 test("a snapshot replaces what was known of the room", () => {

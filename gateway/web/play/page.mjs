@@ -2,7 +2,7 @@
 
 import { allowedStake, minor, moneyText } from "./money.mjs";
 import { learn, speak, spoken, t } from "../texts.mjs";
-import { PICKS_MAX, lastDrawn, leftMs, newGame, onSale, told } from "./game.mjs";
+import { PICKS_MAX, askedBet, lastDrawn, leftMs, newGame, onSale, told } from "./game.mjs";
 import { Session, SessionError, ticketOf } from "./session.mjs";
 import { Stream } from "./stream.mjs";
 
@@ -17,7 +17,6 @@ const [at, data] = [(id) => document.getElementById(id), document.body.dataset];
 const session = new Session(sessionStorage, post);
 const picks = new Set();
 let game = newGame();
-let room = null;
 let terms = null;
 let currency = "";
 let stake = null;
@@ -103,7 +102,9 @@ function freshId() {
 
 function placeBet() {
   say("");
-  stream.bet({ transaction_id: freshId(), room, picks: [...picks].sort((a, b) => a - b), stake_minor: Number(stake) });
+  const bet = askedBet(game, freshId(), picks, stake);
+  if (bet === null) showBet();
+  else stream.bet(bet);
 }
 
 // ---- what the server tells ----
@@ -214,8 +215,7 @@ function connect() {
   return new WebSocket(data.live || here);
 }
 
-function follow(chosen) {
-  room = chosen;
+function follow(room) {
   game = newGame();
   shownRound = null;
   stream = new Stream({
