@@ -40,6 +40,11 @@ export function askedBet(game, id, picks, stake) {
   return { transaction_id: id, round: round.id, picks: [...picks].sort((a, b) => a - b), stake_minor: Number(stake) };
 }
 
+/** What a problem says, a line for each thing: a problem without a detail of its own repeats its title there. */
+export function reasons({ title, detail, remedy }) {
+  return [...new Set([title, detail, remedy])].filter((each) => each).join("\n");
+}
+
 /** The newest round whose numbers are known, or undefined. */
 export function lastDrawn(game) {
   return game.rounds.find((round) => round.numbers !== null);
