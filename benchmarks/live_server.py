@@ -1,15 +1,17 @@
-"""The live stream alone, for a benchmark: the real hub, connections and Redis; rooms and players, which no broadcast
-asks for, are stubbed. `python -m benchmarks.live_server REDIS_URL PORT`.
+"""The live stream alone, for a benchmark: the real hub, connections and Redis; rooms, players and texts, which no
+broadcast asks for, are stubbed. `python -m benchmarks.live_server REDIS_URL PORT`.
 """
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from gateway.live.server import serve_live
 from keno.infra.redis import create_redis
 from keno.notify.streams import Streams
+from keno.texts.languages import ENGLISH, Language
 
 HOST = "127.0.0.1"
 
@@ -32,6 +34,14 @@ class _Sessions:
         return set()
 
 
+class _Texts:
+    def follow(self) -> None:
+        pass
+
+    def for_header(self, values: Sequence[str]) -> Language:
+        return ENGLISH
+
+
 async def _serve(redis_url: str, port: int) -> None:
     config = SimpleNamespace(
         public_origins=(), player_origins=(), host=HOST, live_port=port, proxies_count=0,
@@ -46,6 +56,7 @@ async def _serve(redis_url: str, port: int) -> None:
         sessions=_Sessions(),
         bets=None,
         limits=None,
+        texts=_Texts(),
     )
     await serve_live(platform, asyncio.Event())
 

@@ -245,61 +245,68 @@ async def platform(config: Config, stop: asyncio.Event | None = None) -> AsyncIt
         stack.push_async_callback(redis.aclose)
         if stop is not None:
             await check_redis(redis)
-        bus, dead_letters = _bus(config, pool)
-        stack.push_async_callback(bus.close)
-        evidence = EvidenceService(pool, keys.privacy)
-        log_keys = LogKeys(pool, keys.platform, config.log_origin)
-        receipt_key = ReceiptKey(keys.platform)
-        bets = BetService(pool, keys.privacy, receipt_key)
-        stack.push_async_callback(bets.close)
-        signing_keys = SigningKeys(pool, keys.platform)
-        refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
-        cache = Cache(
-            create_redis(config.redis_url, connections_max=_CACHE_CONNECTIONS, timeout_s=_CACHE_TIMEOUT_S),
-            keywrap.derive(keys.platform, b"keno:cache"),
-        )
-        stack.push_async_callback(cache.close)
-        identity = IdentityService(pool, redis, keys.platform, cache)
-        stack.push_async_callback(identity.close)
-        limits = Limits(redis)
-        stack.push_async_callback(limits.close)
-        streams = Streams(redis)
-        local_secret = keywrap.derive(keys.platform, _LOCAL_BEACON)
-        beacon_chain = QUICKNET if config.beacon == "quicknet" else LocalBeacon(local_secret).chain
-        texts = Texts(pool, cache)
-        stack.push_async_callback(texts.close)
-        yield Platform(
-            config=config,
-            makes_keys=makes_keys,
-            pool=pool,
-            redis=redis,
-            bus=bus,
-            dead_letters=dead_letters,
-            keys=keys,
-            identity=identity,
-            limits=limits,
-            access=AccessService(pool, identity),
-            signing_keys=signing_keys,
-            sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0], cache),
-            staff=StaffService(pool, redis, keys.platform),
-            rooms=RoomService(pool, config.shards, beacon_chain),
-            receipt_key=receipt_key,
-            bets=bets,
-            wallet=WalletService(pool),
-            reporting=ReportingService(pool),
-            evidence=evidence,
-            seen=SeenLocks(pool),
-            log_keys=log_keys,
-            log=LogService(pool, log_keys),
-            anchors=AnchorService(pool),
-            streams=streams,
-            notifier=Notifier(streams),
-            player_news=PlayerNews(pool),
-            audit=Audit(pool, evidence, dead_letters),
-            beacon_chain=beacon_chain,
-            documents=Documents(pool, cache),
-            texts=texts,
-        )
+        yield _assembled(stack, config, keys, pool, redis, makes_keys=makes_keys)
+
+
+def _assembled(
+    stack: AsyncExitStack, config: Config, keys: Keys, pool: asyncpg.Pool, redis: Redis, *, makes_keys: bool
+) -> Platform:
+    """The services on servers that are there; `stack` closes what is theirs."""
+    assert config.redis_url is not None  # noqa: S101 - set by _servers
+    bus, dead_letters = _bus(config, pool)
+    stack.push_async_callback(bus.close)
+    evidence = EvidenceService(pool, keys.privacy)
+    log_keys = LogKeys(pool, keys.platform, config.log_origin)
+    receipt_key = ReceiptKey(keys.platform)
+    bets = BetService(pool, keys.privacy, receipt_key)
+    stack.push_async_callback(bets.close)
+    signing_keys = SigningKeys(pool, keys.platform)
+    refresh_key = keywrap.derive(keys.platform, b"keno:refresh-tokens")
+    beacon_chain = _beacon_chain(config, keys)
+    cache = Cache(
+        create_redis(config.redis_url, connections_max=_CACHE_CONNECTIONS, timeout_s=_CACHE_TIMEOUT_S),
+        keywrap.derive(keys.platform, b"keno:cache"),
+    )
+    stack.push_async_callback(cache.close)
+    identity = IdentityService(pool, redis, keys.platform, cache)
+    stack.push_async_callback(identity.close)
+    limits = Limits(redis)
+    stack.push_async_callback(limits.close)
+    streams = Streams(redis)
+    texts = Texts(pool, cache)
+    stack.push_async_callback(texts.close)
+    return Platform(
+        config=config,
+        makes_keys=makes_keys,
+        pool=pool,
+        redis=redis,
+        bus=bus,
+        dead_letters=dead_letters,
+        keys=keys,
+        identity=identity,
+        limits=limits,
+        access=AccessService(pool, identity),
+        signing_keys=signing_keys,
+        sessions=SessionService(pool, redis, signing_keys, refresh_key, config.public_origins[0], cache),
+        staff=StaffService(pool, redis, keys.platform),
+        rooms=RoomService(pool, config.shards, beacon_chain),
+        receipt_key=receipt_key,
+        bets=bets,
+        wallet=WalletService(pool),
+        reporting=ReportingService(pool),
+        evidence=evidence,
+        seen=SeenLocks(pool),
+        log_keys=log_keys,
+        log=LogService(pool, log_keys),
+        anchors=AnchorService(pool),
+        streams=streams,
+        notifier=Notifier(streams),
+        player_news=PlayerNews(pool),
+        audit=Audit(pool, evidence, dead_letters),
+        beacon_chain=beacon_chain,
+        documents=Documents(pool, cache),
+        texts=texts,
+    )
 
 
 @asynccontextmanager
@@ -322,6 +329,12 @@ async def _reach(
 ) -> asyncpg.Pool:
     patience_s = 0 if stop is None else config.start_patience_s
     return await reach_database(setting, connect, patience_s=patience_s, stop=stop)
+
+
+def _beacon_chain(config: Config, keys: Keys) -> Chain:
+    if config.beacon == "quicknet":
+        return QUICKNET
+    return LocalBeacon(keywrap.derive(keys.platform, _LOCAL_BEACON)).chain
 
 
 def _redis(url: str) -> Redis:

@@ -56,7 +56,7 @@ KENO_BETS_RETENTION_D    Days, at least 7, after which bets and payouts may be a
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,17 +142,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
     data_dir = Path(env.get("KENO_DATA_DIR", ".keno")).resolve()
     host, port = env.get("KENO_HOST", "127.0.0.1"), _integer(env, "KENO_PORT", 8080, 1, 65_535)
     origins = tuple(origin.rstrip("/") for origin in env.get("KENO_PUBLIC_ORIGINS", f"http://{host}:{port}").split(","))
-    player_origins = tuple(origin for origin in env.get("KENO_PLAYER_ORIGINS", "").split(",") if origin)
-    launch_url = env.get("KENO_LAUNCH_URL", f"{origins[0]}/play")
-    for name, urls in (("PUBLIC_ORIGINS", origins), ("LAUNCH_URL", (launch_url,))):
-        for url in urls:
-            if not url.startswith(("http://", "https://")):
-                raise ConfigError(f"KENO_{name}: {url!r} does not begin as https://keno.example")
-    for origin in player_origins:
-        if _ORIGIN.fullmatch(origin) is None:
-            raise ConfigError(f"KENO_PLAYER_ORIGINS: {origin!r} is not an origin such as https://games.example")
-    if "#" in launch_url:
-        raise ConfigError("KENO_LAUNCH_URL has no fragment: the ticket goes there")
+    _require_http("KENO_PUBLIC_ORIGINS", origins, "https://keno.example")
     live_port = _integer(env, "KENO_LIVE_PORT", port + 1 if port < 65_535 else port - 1, 1, 65_535)
     beacon, beacon_port, beacon_urls = _beacon(env, host, port)
     config = Config(
@@ -176,8 +166,8 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         ),
         shards=_integer(env, "KENO_SHARDS", 16, 1, 1_000),
         health_port=_integer(env, "KENO_HEALTH_PORT", 0, 1, 65_535) if "KENO_HEALTH_PORT" in env else None,
-        launch_url=launch_url,
-        player_origins=player_origins,
+        launch_url=_launch_url(env, origins[0]),
+        player_origins=_player_origins(env),
         proxies_count=_integer(env, "KENO_PROXIES_COUNT", 0, 0, 16),
         live_port=live_port,
         live_connections_max=_integer(env, "KENO_LIVE_CONNECTIONS_MAX", 20_000, 1, 1_000_000),
@@ -193,13 +183,39 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         live_url=_live_url(env, host, live_port),
         start_patience_s=_integer(env, "KENO_START_PATIENCE_S", 60, 0, 86_400),
     )
+    _require_consistent(config)
+    return config
+
+
+def _require_consistent(config: Config) -> None:
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")
     if config.database_url is None and config.owner_database_url is not None:
         raise ConfigError("KENO_OWNER_DATABASE_URL needs KENO_DATABASE_URL beside it")
     if config.vault_key is None and config.vault_old_keys:
         raise ConfigError("KENO_VAULT_OLD_KEYS needs KENO_VAULT_KEY beside it")
-    return config
+
+
+def _require_http(name: str, urls: Sequence[str], example: str) -> None:
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"{name}: {url!r} does not begin as {example}")
+
+
+def _launch_url(env: Mapping[str, str], origin: str) -> str:
+    url = env.get("KENO_LAUNCH_URL", f"{origin}/play")
+    _require_http("KENO_LAUNCH_URL", [url], "https://keno.example")
+    if "#" in url:
+        raise ConfigError("KENO_LAUNCH_URL has no fragment: the ticket goes there")
+    return url
+
+
+def _player_origins(env: Mapping[str, str]) -> tuple[str, ...]:
+    origins = tuple(origin for origin in env.get("KENO_PLAYER_ORIGINS", "").split(",") if origin)
+    for origin in origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            raise ConfigError(f"KENO_PLAYER_ORIGINS: {origin!r} is not an origin such as https://games.example")
+    return origins
 
 
 def _live_url(env: Mapping[str, str], host: str, port: int) -> str:
@@ -217,9 +233,7 @@ def _beacon(env: Mapping[str, str], host: str, port: int) -> tuple[str, int, tup
     beacon_port = _integer(env, "KENO_BEACON_PORT", port + 3 if port < 65_533 else port - 3, 1, 65_535)
     default_urls = _DRAND_URLS if beacon == "quicknet" else f"http://{host}:{beacon_port}"
     urls = tuple(url.rstrip("/") for url in env.get("KENO_BEACON_URLS", default_urls).split(","))
-    for url in urls:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"KENO_BEACON_URLS: {url!r} does not begin as https://api.drand.sh")
+    _require_http("KENO_BEACON_URLS", urls, "https://api.drand.sh")
     return beacon, beacon_port, urls
 
 

@@ -1,11 +1,35 @@
-"""The configuration of who may call from where."""
+"""The configuration: what may be set, and that all of it is written down."""
 
 from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
 
 import pytest
 
 from keno import config
 from keno.errors import ConfigError
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def _settings() -> set[str]:
+    """What the source reads from the environment: no other string in it looks so."""
+    tree = ast.parse(Path(config.__file__).read_text())
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return {each for each in strings if re.fullmatch("KENO_[A-Z_]+", each)}
+
+
+def test_every_setting_is_in_the_table_of_operations_and_nothing_else() -> None:
+    section = OPERATIONS.read_text().partition("## Settings\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `(KENO_[A-Z_]+)` \| \S.* \| \S.* \|$", section, re.MULTILINE)
+    assert sorted(listed) == sorted(_settings())
+
+
+def test_every_setting_is_said_where_it_is_read() -> None:
+    described = re.findall(r"^(KENO_.*?)(?:  |$)", config.__doc__ or "", re.MULTILINE)
+    assert sorted(name for line in described for name in line.split(", ")) == sorted(_settings())
 
 
 def test_players_are_sent_to_our_own_page_unless_another_is_named() -> None:

@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { lastDrawn, leftMs, newGame, onSale, told } from "../../gateway/web/play/game.mjs";
+import { askedBet, lastDrawn, leftMs, newGame, onSale, reasons, told } from "../../gateway/web/play/game.mjs";
 import { allowedStake, minor, moneyText } from "../../gateway/web/play/money.mjs";
 import { Session, SessionError, ticketOf } from "../../gateway/web/play/session.mjs";
 import { Stream, askedPauseMs, pauseMs } from "../../gateway/web/play/stream.mjs";
+import { Terms, allowedBy } from "../../gateway/web/play/terms.mjs";
 import { learn, speak, t } from "../../gateway/web/texts.mjs";
 
 const ROOM = "room:6f1c";
@@ -59,6 +60,14 @@ test("a round is on sale, locked, drawn and settled as it is told", () => {
   assert.deepEqual(game.after, { [ROOM]: 4 });
 });
 
+test("a bet names the round on sale, and without one there is no bet", () => {
+  const game = told(newGame(), opened(1, 1), 1000);
+  assert.deepEqual(askedBet(game, "x", new Set([30, 4]), 100n),
+    { transaction_id: "x", round: "101", picks: [4, 30], stake_minor: 100 });
+  const locked = told(game, { type: "round.locked", channel: ROOM, seq: 2, round: { id: "101", number: 1 } }, 5000);
+  assert.equal(askedBet(locked, "x", new Set([30, 4]), 100n), null);
+});
+
 test("a snapshot replaces what was known of the room", () => {
   const round = { round: { id: "7", number: 7, phase: "drawn" }, lock_due_ms: 1, numbers: [1, 2], rules: "ab" };
   const game = told(told(newGame(), opened(1, 1), 0), { type: "snapshot", channel: ROOM, seq: 9, rounds: [round] }, 0);
@@ -100,6 +109,38 @@ test("a player's snapshot has the balance and the open bets, and leaves those th
     open_bets: [bet] }, 0);
   assert.equal(game.balance, 42n);
   assert.deepEqual(game.bets.map(({ id, state }) => [id, state]), [["12", "accepted"], ["9", "settled"]]);
+});
+
+test("a problem says each thing once, and always what would be right", () => {
+  const problem = { title: "Round not open", detail: "Round not open", remedy: "Bet on a round before its lock." };
+  assert.equal(reasons(problem), "Round not open\nBet on a round before its lock.");
+  assert.equal(reasons({ ...problem, detail: "round 7 is locked" }),
+    "Round not open\nround 7 is locked\nBet on a round before its lock.");
+});
+
+const euro = { exponent: 2, stake_min_minor: 10, stake_max_minor: 500, stake_step_minor: 5 };
+
+test("stakes are allowed by the room's rules, and none in a currency that they leave out", () => {
+  assert.deepEqual(allowedBy({ currencies: { EUR: euro } }, "EUR"), { exponent: 2, least: 10n, greatest: 500n, step: 5n });
+  assert.equal(allowedBy({ currencies: { EUR: euro } }, "JPY"), null);
+});
+
+test("rules are asked for until they are there, and again when the room has others", async () => {
+  const asked = [];
+  const held = [];
+  let failures = 3;
+  const fetched = async (path) => {
+    asked.push(path);
+    failures -= 1;
+    if (failures >= 0) throw new Error("the server answered 503");
+    return { currencies: { EUR: { ...euro, stake_min_minor: path === "/v1/rules/aa" ? 10 : 20 } } };
+  };
+  const terms = new Terms({ fetched, pause: async () => {}, currency: "EUR", on: ({ least }) => held.push(least) });
+  await terms.learn("aa");
+  await terms.learn("aa");
+  assert.deepEqual([asked.length, held], [4, [10n]]);
+  await terms.learn("bb");
+  assert.deepEqual([asked.length, held], [5, [10n, 20n]]);
 });
 
 class FakeStorage {
@@ -163,7 +204,8 @@ function fakeStream() {
   const sockets = [];
   const heard = [];
   const pauses = [];
-  const on = { frame: (frame) => heard.push(frame), state: (up) => heard.push(up), refused: (code) => heard.push(code) };
+  const on = { frame: (frame) => heard.push(frame), state: (up) => heard.push(up), refused: (code) => heard.push(code),
+    betRefused: ({ code }) => heard.push(["bet", code]), unwelcome: ({ code }) => heard.push(["connection", code]) };
   const connect = () => {
     const socket = { readyState: 1, sent: [], send: (data) => socket.sent.push(JSON.parse(data)), close: () => {} };
     sockets.push(socket);
@@ -205,6 +247,22 @@ test("a bet that was not answered is sent again after a reconnection, as the sam
   pauses.at(-1)[0]();
   enter();
   assert.equal(sockets[2].sent.at(-1).type, "subscribe");
+});
+
+test("a refused bet is told apart from a refused connection, which needs no player", () => {
+  const { stream, sockets, heard, say, enter } = fakeStream();
+  stream.open();
+  sockets[0].onopen();
+  say({ type: "problem", status: 401, problem: { code: "token_expired" } });
+  assert.deepEqual(heard.at(-1), ["connection", "token_expired"]);
+  enter();
+  stream.bet({ transaction_id: "x" });
+  say({ type: "problem", id: "b1", status: 409, problem: { code: "round_not_open" } });
+  assert.deepEqual(heard.at(-1), ["bet", "round_not_open"]);
+  sockets[0].onclose({ code: 1006, reason: "" });
+  stream.open();
+  enter();
+  assert.equal(sockets[1].sent.at(-1).type, "subscribe");
 });
 
 test("a session that is over is not tried again by the stream itself", () => {

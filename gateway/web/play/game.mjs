@@ -30,6 +30,21 @@ export function onSale(game) {
   return game.rounds.find((round) => round.phase === "open");
 }
 
+/**
+ * The bet to ask for on the round on sale, or null where there is none. It names the round and not the room: asked for
+ * again after a lost connection, it must not come to stand in a round that nobody chose.
+ */
+export function askedBet(game, id, picks, stake) {
+  const round = onSale(game);
+  if (round === undefined) return null;
+  return { transaction_id: id, round: round.id, picks: [...picks].sort((a, b) => a - b), stake_minor: Number(stake) };
+}
+
+/** What a problem says, a line for each thing: a problem without a detail of its own repeats its title there. */
+export function reasons({ title, detail, remedy }) {
+  return [...new Set([title, detail, remedy])].filter((each) => each).join("\n");
+}
+
 /** The newest round whose numbers are known, or undefined. */
 export function lastDrawn(game) {
   return game.rounds.find((round) => round.numbers !== null);

@@ -1,10 +1,11 @@
 // The page: shows the game, and asks for bets in the player's name. All that the server says is shown as text.
 
-import { allowedStake, minor, moneyText } from "./money.mjs";
+import { allowedStake, moneyText } from "./money.mjs";
 import { learn, speak, spoken, t } from "../texts.mjs";
-import { PICKS_MAX, lastDrawn, leftMs, newGame, onSale, told } from "./game.mjs";
+import { PICKS_MAX, askedBet, lastDrawn, leftMs, newGame, onSale, reasons, told } from "./game.mjs";
 import { Session, SessionError, ticketOf } from "./session.mjs";
 import { Stream } from "./stream.mjs";
+import { Terms } from "./terms.mjs";
 
 const NUMBERS = 80;
 const SHOWN_EVERY_MS = 100;
@@ -12,13 +13,14 @@ const NUMBER_EVERY_MS = 120;
 const PING_EVERY_MS = 30_000;
 const AGAIN_MS = 3_000;
 const OVER_CODES = new Set(["session_ended", "refresh_token_invalid", "refresh_token_reused"]);
+const OTHER_RULES_CODES = new Set(["invalid_stake", "currency_not_offered"]);
 
 const [at, data] = [(id) => document.getElementById(id), document.body.dataset];
 const session = new Session(sessionStorage, post);
 const picks = new Set();
 let game = newGame();
-let room = null;
 let terms = null;
+let rules = null;
 let currency = "";
 let stake = null;
 let stream = null;
@@ -103,36 +105,36 @@ function freshId() {
 
 function placeBet() {
   say("");
-  stream.bet({ transaction_id: freshId(), room, picks: [...picks].sort((a, b) => a - b), stake_minor: Number(stake) });
+  const bet = askedBet(game, freshId(), picks, stake);
+  if (bet === null) showBet();
+  else stream.bet(bet);
 }
 
 // ---- what the server tells ----
 
-async function learnTerms() {
-  const document_ = await fetched(`/v1/rules/${game.rules}`);
-  const offered = document_.currencies[currency];
-  if (offered === undefined) {
+function takeTerms(found) {
+  terms = found;
+  if (terms === null) {
+    stake = null;
     say(t("This room does not offer your currency."));
-    return;
   }
-  terms = {
-    exponent: offered.exponent,
-    least: minor(offered.stake_min_minor),
-    greatest: minor(offered.stake_max_minor),
-    step: minor(offered.stake_step_minor),
-  };
   changeStake(0n);
   showAll();
 }
 
+/**
+ * Asks which rules the room goes by now, because the frames of a round do not say that it has others than the one before.
+ * Where there is no answer the next refusal asks again, and the next renewal of the tokens.
+ */
+async function learnRules(room) {
+  const { rooms } = await fetched("/v1/player/rooms");
+  const found = rooms.find((each) => each.room === room);
+  if (found !== undefined) rules.learn(found.rules);
+}
+
 function heard(frame) {
-  if (frame.type === "problem") {
-    say([frame.problem.title, frame.problem.detail].join(": "));
-    return;
-  }
-  const before = game.rules;
   game = told(game, frame, Date.now());
-  if (game.rules !== before) learnTerms().catch(() => setTimeout(() => learnTerms().catch(() => {}), AGAIN_MS));
+  if (frame.type === "snapshot" && game.rules !== null) rules.learn(game.rules);
   showAll();
 }
 
@@ -214,10 +216,10 @@ function connect() {
   return new WebSocket(data.live || here);
 }
 
-function follow(chosen) {
-  room = chosen;
+function follow(room) {
   game = newGame();
   shownRound = null;
+  rules = new Terms({ fetched, pause, currency, on: takeTerms });
   stream = new Stream({
     connect,
     token: () => session.tokens.access_token,
@@ -225,6 +227,13 @@ function follow(chosen) {
     after: () => game.after,
     on: {
       frame: heard,
+      betRefused(problem) {
+        say(reasons(problem));
+        if (OTHER_RULES_CODES.has(problem.code)) learnRules(room).catch(() => {});
+      },
+      unwelcome(problem) {
+        at("connection").textContent = reasons(problem);
+      },
       state(up) {
         at("connection").textContent = up ? "" : t("Connection lost. Trying again …");
         showBet();
@@ -233,6 +242,10 @@ function follow(chosen) {
     },
   });
   stream.open();
+}
+
+function pause() {
+  return new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
 }
 
 /** Gets the next tokens, however often it takes; false where the session is over. */
@@ -246,13 +259,17 @@ async function renewed() {
         over(error.problem);
         return false;
       }
-      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      await pause();
     }
   }
 }
 
-function keepIn() {
-  setTimeout(() => renewed().then((stays) => stays && keepIn()), session.refreshAfterMs);
+function keepIn(room) {
+  setTimeout(async () => {
+    if (!(await renewed())) return;
+    keepIn(room);
+    await learnRules(room).catch(() => {});
+  }, session.refreshAfterMs);
 }
 
 function over(problem) {
@@ -263,7 +280,7 @@ function over(problem) {
   } else if (OVER_CODES.has(problem.code)) {
     say(t("Your session is over. Start the game again from your casino."));
   } else {
-    say(`${problem.title}. ${problem.remedy}`);
+    say(reasons(problem));
   }
 }
 
@@ -304,7 +321,7 @@ async function begin() {
     at("connection").textContent = "";
     if (chosen === null) return;
     at("game").hidden = false;
-    keepIn();
+    keepIn(chosen);
     follow(chosen);
   } catch (error) {
     at("connection").textContent = "";

@@ -23,7 +23,8 @@ export function askedPauseMs(code, reason) {
 export class Stream {
   /**
    * `connect()` gives a WebSocket; `token()` the access token; `channels` what to follow; `after()` the last number of
-   * each. `on` has `frame(frame)`, `state(up)` and `refused(code)`; after `refused` it waits for `open()`.
+   * each. `on` has `frame(frame)`, `state(up)`, `betRefused(problem)`, `unwelcome(problem)`, which is of the connection
+   * and no bet, and `refused(code)`; after `refused` it waits for `open()`.
    */
   constructor({ connect, token, channels, after, on, later = setTimeout, random = Math.random }) {
     Object.assign(this, { connect, token, channels, after, on, later, random });
@@ -77,7 +78,10 @@ export class Stream {
       for (const [id, bet] of this.waiting) this.#send({ type: "bet", id, bet });
     } else if (frame.type !== "pong") {
       const known = frame.id !== undefined && this.waiting.delete(frame.id);
-      if (known || frame.id === undefined || frame.type === "problem") this.on.frame(frame);
+      if (frame.type !== "problem") {
+        if (known || frame.id === undefined) this.on.frame(frame);
+      } else if (known) this.on.betRefused(frame.problem);
+      else this.on.unwelcome(frame.problem);
     }
   }
 

@@ -45,7 +45,9 @@ async function run(task) {
 }
 
 async function contentOf(file) {
-  if (file.size > FILE_BYTES_MAX) return { name: file.name, unreadable: `longer than ${FILE_BYTES_MAX} bytes` };
+  if (file.size > FILE_BYTES_MAX) {
+    return { name: file.name, unreadable: t("longer than {most} bytes", { most: FILE_BYTES_MAX }) };
+  }
   return { name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) };
 }
 
@@ -53,7 +55,7 @@ async function beacons() {
   const [file] = document.getElementById("beacons").files;
   if (file === undefined) return null;
   const { bytes, unreadable } = await contentOf(file);
-  if (unreadable !== undefined) throw new Error(`your beacons: ${unreadable}`);
+  if (unreadable !== undefined) throw new Error(t("your beacons: {reason}", { reason: unreadable }));
   return readBeacons(bytes);
 }
 
