@@ -336,6 +336,26 @@ BEGIN
 END
 $$;
 
+-- The rounds that ask for their seed with another lock than the one it was released for, and were not refused yet.
+CREATE OR REPLACE FUNCTION second_locks() RETURNS TABLE (round_id bigint, lock_hash bytea, first_lock_hash bytea)
+    LANGUAGE plpgsql STABLE
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+    AS $$
+#variable_conflict use_column
+DECLARE
+    at_ms CONSTANT bigint := now_ms();
+BEGIN
+    RETURN QUERY
+    SELECT r.id, r.lock_hash, released.lock_hash
+    FROM (
+        SELECT r.* FROM rounds AS r WHERE r.ended_ms IS NULL AND r.lock_due_ms <= at_ms AND r.phase = 'locked' AND r.lock_hash IS NOT NULL OFFSET 0
+    ) AS r
+    CROSS JOIN LATERAL (SELECT s.lock_hash FROM seed_releases AS s WHERE s.round_id = r.id LIMIT 1) AS released
+    WHERE released.lock_hash <> r.lock_hash
+        AND NOT EXISTS (SELECT FROM refused_locks AS known WHERE known.round_id = r.id AND known.lock_hash = r.lock_hash);
+END
+$$;
+
 -- The beacons that sealed rounds wait for, and when they are due, the first due first.
 CREATE OR REPLACE FUNCTION beacons_wanted() RETURNS TABLE (chain_hash bytea, beacon_round bigint, due_in_ms bigint)
     LANGUAGE plpgsql STABLE
