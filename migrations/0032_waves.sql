@@ -454,7 +454,8 @@ DECLARE
         WHERE r.ended_ms IS NULL AND r.lock_due_ms <= at_ms AND r.draw_due_ms <= at_ms AND r.phase = 'drawn' AND r.bets_count <= p_bets_max
             AND NOT EXISTS (SELECT FROM settlement_chunks AS c WHERE c.round_id = r.id)
             AND NOT EXISTS (SELECT FROM rounds_set_aside AS a WHERE a.round_id = r.id AND a.retry_ms > at_ms)
-        ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED;
+        -- Not by the key itself, which the planner would walk from the first round on.
+        ORDER BY r.id + 0 FOR NO KEY UPDATE OF r SKIP LOCKED;
     bets_held bigint := 0;
 BEGIN
     OPEN due;

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 from support.rounds import Hall, open_hall
 
+from keno.bets import store as bets_store
 from keno.fairness import store as fairness_store
 from keno.infra.postgres import Connection
 from keno.rounds import store
@@ -24,6 +25,8 @@ _READERS: dict[str, tuple[str, Callable[[Connection, int], Awaitable[object]]]] 
     "beacons_wanted": ("app", lambda conn, _: conn.fetch("SELECT * FROM beacons_wanted()")),
     "give_up_beacons": ("app", lambda conn, epoch: conn.fetch("SELECT give_up_beacons(0, $1, 0)", epoch)),
     "rounds_to_void": ("app", lambda conn, _: conn.fetch("SELECT * FROM rounds_to_void(0, 9)")),
+    "hold_small_rounds": ("app", lambda conn, _: bets_store.hold_small_rounds(conn, 9, 9)),
+    "hold_large_round": ("app", lambda conn, _: bets_store.hold_large_round(conn, 1)),
     "rounds_awaiting_release": ("vault", lambda conn, _: conn.fetch("SELECT * FROM rounds_awaiting_release(9)")),
     "second_locks": ("vault", lambda conn, _: fairness_store.second_locks(conn)),
 }
