@@ -16,8 +16,8 @@ from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow
 from keno.fairness import leaves
 from keno.infra.store import Executor
-from keno.rounds import store
-from keno.rounds.lock_trees import LockTrees
+from keno.rounds import lock_trees, store
+from keno.rounds.lock_trees import LockTrees, Tree
 from keno.rounds.store import Room
 
 LARGE_BETS = 3
@@ -165,6 +165,40 @@ async def test_a_followed_round_with_much_left_at_its_lock_is_read_beside(
     assert 0 not in reads.after
     tree = trees_of_locked[round_id]
     assert (tree.bets_count, tree.root) == (15 + LARGE_BETS + 2, await root_of(hall, round_id))
+
+
+async def test_a_statement_reads_a_bounded_number_of_bets_and_a_tick_leaves_to_the_next_what_it_has_no_time_for(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms, operator_id = [await hall.add_room(f"room {n}") for n in range(6)], await hall.add_operator("acme")
+    await hall.tick()
+    for n, room in enumerate(rooms):
+        for bet_number in range(n % (LARGE_BETS + 1)):
+            await bet(hall, operator_id, room, hall.app_pool, f"bet {n} {bet_number}")
+    await hall.at_lock(rooms[0], 1)
+    round_ids = [(await hall.row(room, 1))["id"] for room in rooms]
+    monkeypatch.setattr(lock_trees, "_CHUNK_BETS", 4)
+    monkeypatch.setattr(lock_trees, "_FIRST_BETS", (1,))
+    monkeypatch.setattr(lock_trees, "_TICK_S", 0)
+    read_at_most: list[int] = []
+    real = store.unsalted_leaves
+
+    async def counted(conn: Executor, of_rounds: Sequence[int], after: int, bets_max: int) -> list[store.Leaves]:
+        read_at_most.append(len(of_rounds) * bets_max)
+        return await real(conn, of_rounds, after, bets_max)
+
+    monkeypatch.setattr(store, "unsalted_leaves", counted)
+    found: dict[int, Tree] = {}
+    ticks = []
+    async with hall.app_pool.acquire() as conn:
+        while len(found) < len(rooms):
+            some = await trees.of_locked(conn, [each for each in round_ids if each not in found])
+            ticks.append((sorted(round_ids.index(each) for each in some), trees.is_behind))
+            found |= some
+    assert max(read_at_most) == 4
+    assert ticks == [([0, 1], True), ([2], True), ([4], True), ([5], True), ([3], False)]
+    assert [found[each].bets_count for each in round_ids] == [0, 1, 2, 3, 0, 1]
+    assert [found[each].root for each in round_ids] == [await root_of(hall, each) for each in round_ids]
 
 
 def test_leaves_are_cut_behind_an_id() -> None:
