@@ -100,6 +100,7 @@ class LockTrees:
         self._following: asyncio.Task[None] | None = None
         self._look_at = 0.0
         self._looked_to = 0
+        self._counts: dict[int, int] = {}
         self.is_behind = False
 
     async def of_locked(self, conn: Connection, round_ids: Sequence[int]) -> dict[int, Tree]:
@@ -203,9 +204,7 @@ class LockTrees:
             async with self._pool.acquire() as conn:
                 horizon = await store.last_bet_id(conn)
                 if horizon - self._looked_to >= _LOOK_LARGE * self._large_bets:
-                    self._looked_to = horizon
-                    for round_id in await store.large_open_rounds(conn, shard, self._large_bets):
-                        self._growing.setdefault(round_id, _Growing())
+                    await self._look(conn, shard, horizon)
                 open_ids = [round_id for round_id, growing in self._growing.items() if not growing.locked]
                 if not open_ids:
                     return
@@ -213,6 +212,15 @@ class LockTrees:
             for round_id in open_ids if settled else []:
                 await self._read(round_id, self._growing[round_id], horizon)
             await asyncio.sleep(_PASS_S)
+
+    async def _look(self, conn: Connection, shard: int, horizon: int) -> None:
+        """Adds the rounds that became large to those followed. Only the first look counts what came long ago."""
+        came = await store.bets_of_open_rounds(conn, shard, self._looked_to, horizon, self._large_bets + 1)
+        self._counts = {round_id: self._counts.get(round_id, 0) + count for round_id, count in came.items()}
+        self._looked_to = horizon
+        for round_id, count in self._counts.items():
+            if count > self._large_bets:
+                self._growing.setdefault(round_id, _Growing())
 
     async def _read(self, round_id: int, growing: _Growing, horizon: int) -> None:
         """Reads the bets of an open round whose ids are at most the horizon, until it is locked."""

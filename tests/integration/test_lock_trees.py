@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -77,6 +77,12 @@ async def bet(hall: Hall, operator_id: UUID, room: Room, conn: Executor, name: s
     return placed.bet_id
 
 
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not happened():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
 async def root_of(hall: Hall, round_id: int) -> bytes:
     (read,) = await store.unsalted_leaves(hall.app_pool, [round_id], 0, 1_000)
     return verifier.merkle_root(leaves.split(leaves.salted(PRIVACY_KEY, read.unsalted)))
@@ -139,6 +145,33 @@ async def test_rounds_that_stay_small_are_not_followed(
     trees.follow(0)
     await asyncio.sleep(0.3)
     assert reads.after == []
+
+
+async def test_a_look_for_large_rounds_counts_only_the_bets_that_came_since_the_last(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms, operator_id = [await hall.add_room(f"room {n}") for n in range(8)], await hall.add_operator("acme")
+    await hall.tick()
+    looks: list[tuple[int, int]] = []
+    real = store.bets_of_open_rounds
+
+    async def counted(conn: Executor, shard: int, after: int, up_to: int, bets_max: int) -> dict[int, int]:
+        found = await real(conn, shard, after, up_to, bets_max)
+        looks.append((after, sum(found.values())))
+        return found
+
+    monkeypatch.setattr(store, "bets_of_open_rounds", counted)
+    many = lock_trees._LOOK_LARGE * LARGE_BETS
+    placed = [await bet(hall, operator_id, rooms[n % 6], hall.app_pool, f"first {n}") for n in range(many)]
+    trees.follow(0)
+    await until(lambda: trees._following is not None and trees._following.done())
+    assert trees.followed == {}
+    placed += [await bet(hall, operator_id, rooms[n % 6], hall.app_pool, f"second {n}") for n in range(many)]
+    trees._look_at = 0
+    trees.follow(0)
+    await until(lambda: bool(trees.followed))
+    assert looks == [(0, many), (placed[many - 1], many)]
+    assert sorted(trees.followed) == sorted([(await hall.row(room, 1))["id"] for room in rooms[:6]])
 
 
 async def test_a_followed_round_with_much_left_at_its_lock_is_read_beside(
