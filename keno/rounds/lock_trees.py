@@ -205,12 +205,12 @@ class LockTrees:
                 horizon = await store.last_bet_id(conn)
                 if horizon - self._looked_to >= _LOOK_LARGE * self._large_bets:
                     await self._look(conn, shard, horizon)
-                open_ids = [round_id for round_id, growing in self._growing.items() if not growing.locked]
-                if not open_ids:
+                followed = await self._unsealed(conn)
+                if not followed:
                     return
-                settled = await _ended(conn, open_ids)
-            for round_id in open_ids if settled else []:
-                await self._read(round_id, self._growing[round_id], horizon)
+                settled = await _ended(conn, list(followed))
+            for round_id, growing in followed.items() if settled else []:
+                await self._read(round_id, growing, horizon)
             await asyncio.sleep(_PASS_S)
 
     async def _look(self, conn: Connection, shard: int, horizon: int) -> None:
@@ -221,6 +221,13 @@ class LockTrees:
         for round_id, count in self._counts.items():
             if count > self._large_bets:
                 self._growing.setdefault(round_id, _Growing())
+
+    async def _unsealed(self, conn: Connection) -> dict[int, _Growing]:
+        """What is followed, without the rounds that were sealed meanwhile: by a tick during the look for them."""
+        ids = [round_id for round_id, growing in self._growing.items() if not growing.locked]
+        for round_id in await store.sealed_among(conn, ids) if ids else []:
+            self.forget(round_id)
+        return {round_id: growing for round_id, growing in self._growing.items() if not growing.locked}
 
     async def _read(self, round_id: int, growing: _Growing, horizon: int) -> None:
         """Reads the bets of an open round whose ids are at most the horizon, until it is locked."""

@@ -197,6 +197,12 @@ async def bets_of_open_rounds(
     return {row["id"]: row["count"] for row in rows}
 
 
+async def sealed_among(conn: Executor, round_ids: Sequence[int]) -> list[int]:
+    """Those of the rounds that have their lock."""
+    rows = await conn.fetch("SELECT id FROM rounds WHERE id = ANY ($1) AND lock_hash IS NOT NULL", round_ids)
+    return [row["id"] for row in rows]
+
+
 async def transactions_placing(conn: Executor, round_ids: Sequence[int]) -> set[str]:
     """The transactions that hold the lock of `place_bets()` on one of the rounds."""
     rows = await conn.fetch(

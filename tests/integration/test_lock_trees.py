@@ -174,6 +174,28 @@ async def test_a_look_for_large_rounds_counts_only_the_bets_that_came_since_the_
     assert sorted(trees.followed) == sorted([(await hall.row(room, 1))["id"] for room in rooms[:6]])
 
 
+async def test_a_round_that_is_sealed_while_it_is_found_to_be_large_is_not_followed(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, operator_id = await hall.add_room(), await hall.add_operator("acme")
+    await hall.tick()
+    for n in range(15):
+        await bet(hall, operator_id, room, hall.app_pool, f"bet {n}")
+    real = store.bets_of_open_rounds
+
+    async def late(conn: Executor, shard: int, after: int, up_to: int, bets_max: int) -> dict[int, int]:
+        found = await real(conn, shard, after, up_to, bets_max)
+        await hall.at_lock(room, 1)
+        await hall.tick()
+        return found
+
+    monkeypatch.setattr(store, "bets_of_open_rounds", late)
+    trees.follow(0)
+    await until(lambda: trees._following is not None and trees._following.done())
+    assert (await hall.row(room, 1))["lock_hash"] is not None
+    assert trees.followed == {}
+
+
 async def test_a_followed_round_with_much_left_at_its_lock_is_read_beside(
     hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
