@@ -484,12 +484,20 @@ BEGIN
         RETURN NULL;
     END IF;
     WITH drawn AS (
-        UPDATE rounds AS r SET phase = CASE r.bets_count WHEN 0 THEN 'settled' ELSE 'drawn' END, drawn_ms = at_ms, seed = d.seed,
-            beacon_sig = d.beacon_sig, numbers = d.numbers, result = d.result, ended_ms = CASE r.bets_count WHEN 0 THEN at_ms END,
-            lease_epoch = p_lease_epoch
+        UPDATE rounds AS r SET drawn_ms = at_ms, seed = d.seed, beacon_sig = d.beacon_sig, numbers = d.numbers, result = d.result,
+            lease_epoch = p_lease_epoch,
+            -- One that has bets although it was locked with none is for the settler to set aside. OFFSET 0: looked up by the round, whatever
+            -- the planner thinks of the size of `bets`, and only for those locked with none.
+            (phase, ended_ms) = (
+                SELECT CASE WHEN empty.is_so THEN 'settled' ELSE 'drawn' END, CASE WHEN empty.is_so THEN at_ms END
+                FROM (
+                    SELECT CASE WHEN r.bets_count = 0 THEN NOT EXISTS (SELECT FROM bets AS b WHERE b.round_id = r.id OFFSET 0) ELSE false END AS is_so
+                    OFFSET 0
+                ) AS empty
+            )
         FROM unnest(round_ids, seeds, beacon_sigs, draws, results) AS d (id, seed, beacon_sig, numbers, result)
         WHERE r.id = d.id AND r.id = ANY (round_ids) AND r.phase = 'locked' AND r.lock_hash IS NOT NULL
-        RETURNING r.id, r.bets_count, round_event(r.id, r.room_id, r.number) AS begun, r.numbers, r.seed
+        RETURNING r.id, r.ended_ms, round_event(r.id, r.room_id, r.number) AS begun, r.numbers, r.seed
     ), told AS (
         INSERT INTO outbox_batches (routing_key, events, events_count)
         SELECT * FROM (
@@ -497,7 +505,7 @@ BEGIN
             FROM drawn AS d
             UNION ALL
             SELECT 'round.settled', concat('[', string_agg(concat(d.begun, ',"seed":"', encode(d.seed, 'hex'), '","bets_count":0}]'), ',' ORDER BY d.id), ']'), count(*)
-            FROM drawn AS d WHERE d.bets_count = 0
+            FROM drawn AS d WHERE d.ended_ms IS NOT NULL
         ) AS batch (routing_key, events, events_count)
         WHERE batch.events_count > 0
     )
