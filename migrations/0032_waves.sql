@@ -36,7 +36,8 @@ CREATE FUNCTION event_id_at(first_event_id uuid, place bigint) RETURNS uuid
 
 INSERT INTO outbox_batches (id, first_event_id, routing_key, events, events_count, created_ms, sent_ms) OVERRIDING SYSTEM VALUE
 SELECT id, event_id, routing_key, jsonb_build_array(jsonb_build_array(aggregate, payload))::text, 1, created_ms, sent_ms FROM outbox;
-SELECT setval(pg_get_serial_sequence('outbox_batches', 'id'), (SELECT coalesce(max(id), 0) + 1 FROM outbox), false);
+-- From the sequence, not the rows: what was sent may have been forgotten, and the audit goes on behind the last id it saw.
+SELECT setval(pg_get_serial_sequence('outbox_batches', 'id'), last_value, is_called) FROM outbox_id_seq;
 DROP TABLE outbox;
 DROP FUNCTION guard_outbox;
 
@@ -336,6 +337,26 @@ BEGIN
 END
 $$;
 
+-- The rounds that ask for their seed with another lock than the one it was released for, and were not refused yet.
+CREATE OR REPLACE FUNCTION second_locks() RETURNS TABLE (round_id bigint, lock_hash bytea, first_lock_hash bytea)
+    LANGUAGE plpgsql STABLE
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+    AS $$
+#variable_conflict use_column
+DECLARE
+    at_ms CONSTANT bigint := now_ms();
+BEGIN
+    RETURN QUERY
+    SELECT r.id, r.lock_hash, released.lock_hash
+    FROM (
+        SELECT r.* FROM rounds AS r WHERE r.ended_ms IS NULL AND r.lock_due_ms <= at_ms AND r.phase = 'locked' AND r.lock_hash IS NOT NULL OFFSET 0
+    ) AS r
+    CROSS JOIN LATERAL (SELECT s.lock_hash FROM seed_releases AS s WHERE s.round_id = r.id LIMIT 1) AS released
+    WHERE released.lock_hash <> r.lock_hash
+        AND NOT EXISTS (SELECT FROM refused_locks AS known WHERE known.round_id = r.id AND known.lock_hash = r.lock_hash);
+END
+$$;
+
 -- The beacons that sealed rounds wait for, and when they are due, the first due first.
 CREATE OR REPLACE FUNCTION beacons_wanted() RETURNS TABLE (chain_hash bytea, beacon_round bigint, due_in_ms bigint)
     LANGUAGE plpgsql STABLE
@@ -434,7 +455,8 @@ DECLARE
         WHERE r.ended_ms IS NULL AND r.lock_due_ms <= at_ms AND r.draw_due_ms <= at_ms AND r.phase = 'drawn' AND r.bets_count <= p_bets_max
             AND NOT EXISTS (SELECT FROM settlement_chunks AS c WHERE c.round_id = r.id)
             AND NOT EXISTS (SELECT FROM rounds_set_aside AS a WHERE a.round_id = r.id AND a.retry_ms > at_ms)
-        ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED;
+        -- Not by the key itself, which the planner would walk from the first round on.
+        ORDER BY r.id + 0 FOR NO KEY UPDATE OF r SKIP LOCKED;
     bets_held bigint := 0;
 BEGIN
     OPEN due;
@@ -463,12 +485,20 @@ BEGIN
         RETURN NULL;
     END IF;
     WITH drawn AS (
-        UPDATE rounds AS r SET phase = CASE r.bets_count WHEN 0 THEN 'settled' ELSE 'drawn' END, drawn_ms = at_ms, seed = d.seed,
-            beacon_sig = d.beacon_sig, numbers = d.numbers, result = d.result, ended_ms = CASE r.bets_count WHEN 0 THEN at_ms END,
-            lease_epoch = p_lease_epoch
+        UPDATE rounds AS r SET drawn_ms = at_ms, seed = d.seed, beacon_sig = d.beacon_sig, numbers = d.numbers, result = d.result,
+            lease_epoch = p_lease_epoch,
+            -- One that has bets although it was locked with none is for the settler to set aside. OFFSET 0: looked up by the round, whatever
+            -- the planner thinks of the size of `bets`, and only for those locked with none.
+            (phase, ended_ms) = (
+                SELECT CASE WHEN empty.is_so THEN 'settled' ELSE 'drawn' END, CASE WHEN empty.is_so THEN at_ms END
+                FROM (
+                    SELECT CASE WHEN r.bets_count = 0 THEN NOT EXISTS (SELECT FROM bets AS b WHERE b.round_id = r.id OFFSET 0) ELSE false END AS is_so
+                    OFFSET 0
+                ) AS empty
+            )
         FROM unnest(round_ids, seeds, beacon_sigs, draws, results) AS d (id, seed, beacon_sig, numbers, result)
         WHERE r.id = d.id AND r.id = ANY (round_ids) AND r.phase = 'locked' AND r.lock_hash IS NOT NULL
-        RETURNING r.id, r.bets_count, round_event(r.id, r.room_id, r.number) AS begun, r.numbers, r.seed
+        RETURNING r.id, r.ended_ms, round_event(r.id, r.room_id, r.number) AS begun, r.numbers, r.seed
     ), told AS (
         INSERT INTO outbox_batches (routing_key, events, events_count)
         SELECT * FROM (
@@ -476,7 +506,7 @@ BEGIN
             FROM drawn AS d
             UNION ALL
             SELECT 'round.settled', concat('[', string_agg(concat(d.begun, ',"seed":"', encode(d.seed, 'hex'), '","bets_count":0}]'), ',' ORDER BY d.id), ']'), count(*)
-            FROM drawn AS d WHERE d.bets_count = 0
+            FROM drawn AS d WHERE d.ended_ms IS NOT NULL
         ) AS batch (routing_key, events, events_count)
         WHERE batch.events_count > 0
     )

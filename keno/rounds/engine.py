@@ -111,7 +111,7 @@ class Engine:
             metrics.LOCK_LATE.observe(late_ms[round_id] / 1000)
             self._trees.forget(round_id)
         metrics.ROUNDS.labels("locked").inc(moved)
-        return moved
+        return max(moved, _ROUNDS_MAX if self._trees.is_behind else 0)
 
     async def _draw(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         drawn = []

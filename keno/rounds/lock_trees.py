@@ -8,8 +8,9 @@ unseen is read beside the ticks after its lock.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import asyncpg
 import structlog
@@ -21,10 +22,19 @@ from keno.infra.transient import is_transient
 from keno.rounds import store
 
 log = structlog.get_logger()
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 LARGE_BETS = 5_000
 """Rounds of more bets are large: so many take some 50 ms to read."""
 _CHUNK_BETS = 20_000
+_FIRST_BETS = (20, 1_000)
+"""So many bets of a small round are read at first, next to others; those of one that has more are read with fewer
+others: a statement reads at most a chunk of bets, however many small rounds are locked at once."""
+_TICK_S = 0.5
+"""After so long a tick seals what it has read, and leaves the others to the next."""
+_THREAD_BETS = 1_000
+"""More bets than that, some 2 ms, are hashed beside the event loop."""
 _LOOK_S = 0.25
 """How often it is looked for bets while no round is followed."""
 _LOOK_LARGE = 4
@@ -63,6 +73,21 @@ class _Growing:
         return Tree(self.root.root(), self.bets_count)
 
 
+@dataclass(slots=True)
+class _Trees:
+    """What a tick has read, by round id, and whether it left something to the next."""
+
+    until_s: float
+    of_rounds: dict[int, Tree] = field(default_factory=dict)
+    is_cut_short: bool = False
+
+    def have_to_do(self) -> bool:
+        """Whether the time to read is over, to be asked before reading more; not while there is nothing to seal."""
+        if self.of_rounds and asyncio.get_running_loop().time() >= self.until_s:
+            self.is_cut_short = True
+        return self.is_cut_short
+
+
 class LockTrees:
     """Of the rounds of a shard. `privacy_key` salts the leaves; beside the ticks it reads on connections of `pool`."""
 
@@ -75,10 +100,13 @@ class LockTrees:
         self._following: asyncio.Task[None] | None = None
         self._look_at = 0.0
         self._looked_to = 0
+        self._counts: dict[int, int] = {}
+        self.is_behind = False
 
     async def of_locked(self, conn: Connection, round_ids: Sequence[int]) -> dict[int, Tree]:
-        """The trees of locked rounds, but of those with much left to be read, which is begun beside."""
-        trees = {}
+        """The trees of locked rounds, but of those with much left to be read, which is begun beside, and of those that
+        there was no time for: then `is_behind` is set.
+        """
         for round_id, reading in list(self._reading.items()):
             if reading.done():
                 del self._reading[round_id]
@@ -88,25 +116,55 @@ class LockTrees:
                     raise failure
         waiting = [round_id for round_id in round_ids if round_id not in self._reading]
         begun = [round_id for round_id in waiting if round_id in self._growing]
+        trees = _Trees(asyncio.get_running_loop().time() + _TICK_S)
         for round_id in begun:
-            growing = self._growing[round_id]
-            growing.locked = True
-            (read,) = await store.unsalted_leaves(conn, [round_id], growing.last_bet_id, self._large_bets + 1)
-            if read.bets_count > self._large_bets:
-                self._read_beside(round_id, growing)
-                continue
-            if read.last_bet_id is not None:
-                growing.add(self._leaf_hashes(read.unsalted), read.bets_count, read.last_bet_id)
-            trees[round_id] = growing.tree()
+            if trees.have_to_do():
+                break
+            await self._complete(conn, round_id, trees)
         small = [round_id for round_id in waiting if round_id not in self._growing]
-        for read in await store.unsalted_leaves(conn, small, 0, self._large_bets + 1) if small else []:
-            if read.bets_count > self._large_bets:
-                self._growing[read.round_id] = _Growing(locked=True)
-                self._read_beside(read.round_id, self._growing[read.round_id])
-            else:
-                salted = leaves.salted(self._privacy_key, read.unsalted)
-                trees[read.round_id] = Tree(leaves.bets_root(salted), read.bets_count)
-        return trees
+        await self._read_small(conn, small, [*_FIRST_BETS, self._large_bets], trees)
+        self.is_behind = trees.is_cut_short
+        return trees.of_rounds
+
+    async def _complete(self, conn: Connection, round_id: int, trees: _Trees) -> None:
+        """The last bets of a locked round of which others have been read; read beside where they are many."""
+        growing = self._growing[round_id]
+        growing.locked = True
+        (read,) = await store.unsalted_leaves(conn, [round_id], growing.last_bet_id, self._large_bets + 1)
+        if read.bets_count > self._large_bets:
+            self._read_beside(round_id, growing)
+            return
+        if read.last_bet_id is not None:
+            hashes = await _hashed(read.bets_count, self._leaf_hashes, read.unsalted)
+            growing.add(hashes, read.bets_count, read.last_bet_id)
+        trees.of_rounds[round_id] = growing.tree()
+
+    async def _read_small(
+        self, conn: Connection, round_ids: Sequence[int], bets_max: Sequence[int], trees: _Trees
+    ) -> None:
+        """Reads locked rounds with at most so many bets, and those with more by the next bound; the last are large."""
+        bound = min(bets_max[0], self._large_bets)
+        rounds_max = max(1, _CHUNK_BETS // (bound + 1))
+        for at in range(0, len(round_ids), rounds_max):
+            if trees.have_to_do():
+                return
+            reads = await store.unsalted_leaves(conn, round_ids[at : at + rounds_max], 0, bound + 1)
+            whole = [read for read in reads if read.bets_count <= bound]
+            trees.of_rounds |= await _hashed(sum(read.bets_count for read in whole), self._trees_of, whole)
+            read_whole = {read.round_id for read in whole}
+            larger = [each for each in round_ids[at : at + rounds_max] if each not in read_whole]
+            if bound < self._large_bets:
+                await self._read_small(conn, larger, bets_max[1:], trees)
+                continue
+            for round_id in larger:
+                self._growing[round_id] = _Growing(locked=True)
+                self._read_beside(round_id, self._growing[round_id])
+
+    def _trees_of(self, reads: Sequence[store.Leaves]) -> dict[int, Tree]:
+        return {
+            read.round_id: Tree(leaves.bets_root(leaves.salted(self._privacy_key, read.unsalted)), read.bets_count)
+            for read in reads
+        }
 
     @property
     def followed(self) -> dict[int, int]:
@@ -146,16 +204,30 @@ class LockTrees:
             async with self._pool.acquire() as conn:
                 horizon = await store.last_bet_id(conn)
                 if horizon - self._looked_to >= _LOOK_LARGE * self._large_bets:
-                    self._looked_to = horizon
-                    for round_id in await store.large_open_rounds(conn, shard, self._large_bets):
-                        self._growing.setdefault(round_id, _Growing())
-                open_ids = [round_id for round_id, growing in self._growing.items() if not growing.locked]
-                if not open_ids:
+                    await self._look(conn, shard, horizon)
+                followed = await self._unsealed(conn)
+                if not followed:
                     return
-                settled = await _ended(conn, open_ids)
-            for round_id in open_ids if settled else []:
-                await self._read(round_id, self._growing[round_id], horizon)
+                settled = await _ended(conn, list(followed))
+            for round_id, growing in followed.items() if settled else []:
+                await self._read(round_id, growing, horizon)
             await asyncio.sleep(_PASS_S)
+
+    async def _look(self, conn: Connection, shard: int, horizon: int) -> None:
+        """Adds the rounds that became large to those followed. Only the first look counts what came long ago."""
+        came = await store.bets_of_open_rounds(conn, shard, self._looked_to, horizon, self._large_bets + 1)
+        self._counts = {round_id: self._counts.get(round_id, 0) + count for round_id, count in came.items()}
+        self._looked_to = horizon
+        for round_id, count in self._counts.items():
+            if count > self._large_bets:
+                self._growing.setdefault(round_id, _Growing())
+
+    async def _unsealed(self, conn: Connection) -> dict[int, _Growing]:
+        """What is followed, without the rounds that were sealed meanwhile: by a tick during the look for them."""
+        ids = [round_id for round_id, growing in self._growing.items() if not growing.locked]
+        for round_id in await store.sealed_among(conn, ids) if ids else []:
+            self.forget(round_id)
+        return {round_id: growing for round_id, growing in self._growing.items() if not growing.locked}
 
     async def _read(self, round_id: int, growing: _Growing, horizon: int) -> None:
         """Reads the bets of an open round whose ids are at most the horizon, until it is locked."""
@@ -184,6 +256,10 @@ class LockTrees:
 
     def _leaf_hashes(self, unsalted: bytes) -> bytes:
         return leaves.packed_hashes(leaves.salted(self._privacy_key, unsalted))
+
+
+async def _hashed(bets_count: int, hash_all: Callable[[_T], _R], unhashed: _T) -> _R:
+    return await asyncio.to_thread(hash_all, unhashed) if bets_count > _THREAD_BETS else hash_all(unhashed)
 
 
 async def _ended(conn: Connection, round_ids: Sequence[int]) -> bool:

@@ -174,17 +174,32 @@ async def last_bet_id(conn: Executor) -> int:
     return last or 0
 
 
-async def large_open_rounds(conn: Executor, shard: int, bets_count: int) -> list[int]:
-    """The open rounds of a shard with more than so many bets."""
+async def bets_of_open_rounds(
+    conn: Executor, shard: int, after_bet_id: int, up_to_bet_id: int, bets_max: int
+) -> dict[int, int]:
+    """How many bets with ids behind one and up to another each open round of a shard has, counted to `bets_max`."""
+    # The index is of rounds that have not ended.
     rows = await conn.fetch(
         """
-        SELECT r.id FROM rounds AS r JOIN rooms AS room ON room.id = r.room_id
-        WHERE r.ended_ms IS NULL AND r.phase = 'open' AND room.shard = $1 -- the index is of rounds that have not ended
-            AND EXISTS (SELECT FROM bets AS b WHERE b.round_id = r.id OFFSET $2)
+        SELECT r.id, (
+            SELECT count(*) FROM (
+                SELECT FROM bets AS b WHERE b.round_id = r.id AND b.id > $2 AND b.id <= $3 LIMIT $4
+            ) AS counted
+        )
+        FROM rounds AS r JOIN rooms AS room ON room.id = r.room_id
+        WHERE r.ended_ms IS NULL AND r.phase = 'open' AND room.shard = $1
         """,
         shard,
-        bets_count,
+        after_bet_id,
+        up_to_bet_id,
+        bets_max,
     )
+    return {row["id"]: row["count"] for row in rows}
+
+
+async def sealed_among(conn: Executor, round_ids: Sequence[int]) -> list[int]:
+    """Those of the rounds that have their lock."""
+    rows = await conn.fetch("SELECT id FROM rounds WHERE id = ANY ($1) AND lock_hash IS NOT NULL", round_ids)
     return [row["id"] for row in rows]
 
 

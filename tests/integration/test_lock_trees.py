@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -16,8 +16,8 @@ from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow
 from keno.fairness import leaves
 from keno.infra.store import Executor
-from keno.rounds import store
-from keno.rounds.lock_trees import LockTrees
+from keno.rounds import lock_trees, store
+from keno.rounds.lock_trees import LockTrees, Tree
 from keno.rounds.store import Room
 
 LARGE_BETS = 3
@@ -75,6 +75,12 @@ async def bet(hall: Hall, operator_id: UUID, room: Room, conn: Executor, name: s
     assert placed.outcome is Outcome.ACCEPTED
     assert placed.bet_id is not None
     return placed.bet_id
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not happened():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
 
 
 async def root_of(hall: Hall, round_id: int) -> bytes:
@@ -141,6 +147,55 @@ async def test_rounds_that_stay_small_are_not_followed(
     assert reads.after == []
 
 
+async def test_a_look_for_large_rounds_counts_only_the_bets_that_came_since_the_last(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms, operator_id = [await hall.add_room(f"room {n}") for n in range(8)], await hall.add_operator("acme")
+    await hall.tick()
+    looks: list[tuple[int, int]] = []
+    real = store.bets_of_open_rounds
+
+    async def counted(conn: Executor, shard: int, after: int, up_to: int, bets_max: int) -> dict[int, int]:
+        found = await real(conn, shard, after, up_to, bets_max)
+        looks.append((after, sum(found.values())))
+        return found
+
+    monkeypatch.setattr(store, "bets_of_open_rounds", counted)
+    many = lock_trees._LOOK_LARGE * LARGE_BETS
+    placed = [await bet(hall, operator_id, rooms[n % 6], hall.app_pool, f"first {n}") for n in range(many)]
+    trees.follow(0)
+    await until(lambda: trees._following is not None and trees._following.done())
+    assert trees.followed == {}
+    placed += [await bet(hall, operator_id, rooms[n % 6], hall.app_pool, f"second {n}") for n in range(many)]
+    trees._look_at = 0
+    trees.follow(0)
+    await until(lambda: bool(trees.followed))
+    assert looks == [(0, many), (placed[many - 1], many)]
+    assert sorted(trees.followed) == sorted([(await hall.row(room, 1))["id"] for room in rooms[:6]])
+
+
+async def test_a_round_that_is_sealed_while_it_is_found_to_be_large_is_not_followed(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, operator_id = await hall.add_room(), await hall.add_operator("acme")
+    await hall.tick()
+    for n in range(15):
+        await bet(hall, operator_id, room, hall.app_pool, f"bet {n}")
+    real = store.bets_of_open_rounds
+
+    async def late(conn: Executor, shard: int, after: int, up_to: int, bets_max: int) -> dict[int, int]:
+        found = await real(conn, shard, after, up_to, bets_max)
+        await hall.at_lock(room, 1)
+        await hall.tick()
+        return found
+
+    monkeypatch.setattr(store, "bets_of_open_rounds", late)
+    trees.follow(0)
+    await until(lambda: trees._following is not None and trees._following.done())
+    assert (await hall.row(room, 1))["lock_hash"] is not None
+    assert trees.followed == {}
+
+
 async def test_a_followed_round_with_much_left_at_its_lock_is_read_beside(
     hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +220,40 @@ async def test_a_followed_round_with_much_left_at_its_lock_is_read_beside(
     assert 0 not in reads.after
     tree = trees_of_locked[round_id]
     assert (tree.bets_count, tree.root) == (15 + LARGE_BETS + 2, await root_of(hall, round_id))
+
+
+async def test_a_statement_reads_a_bounded_number_of_bets_and_a_tick_leaves_to_the_next_what_it_has_no_time_for(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms, operator_id = [await hall.add_room(f"room {n}") for n in range(6)], await hall.add_operator("acme")
+    await hall.tick()
+    for n, room in enumerate(rooms):
+        for bet_number in range(n % (LARGE_BETS + 1)):
+            await bet(hall, operator_id, room, hall.app_pool, f"bet {n} {bet_number}")
+    await hall.at_lock(rooms[0], 1)
+    round_ids = [(await hall.row(room, 1))["id"] for room in rooms]
+    monkeypatch.setattr(lock_trees, "_CHUNK_BETS", 4)
+    monkeypatch.setattr(lock_trees, "_FIRST_BETS", (1,))
+    monkeypatch.setattr(lock_trees, "_TICK_S", 0)
+    read_at_most: list[int] = []
+    real = store.unsalted_leaves
+
+    async def counted(conn: Executor, of_rounds: Sequence[int], after: int, bets_max: int) -> list[store.Leaves]:
+        read_at_most.append(len(of_rounds) * bets_max)
+        return await real(conn, of_rounds, after, bets_max)
+
+    monkeypatch.setattr(store, "unsalted_leaves", counted)
+    found: dict[int, Tree] = {}
+    ticks = []
+    async with hall.app_pool.acquire() as conn:
+        while len(found) < len(rooms):
+            some = await trees.of_locked(conn, [each for each in round_ids if each not in found])
+            ticks.append((sorted(round_ids.index(each) for each in some), trees.is_behind))
+            found |= some
+    assert max(read_at_most) == 4
+    assert ticks == [([0, 1], True), ([2], True), ([4], True), ([5], True), ([3], False)]
+    assert [found[each].bets_count for each in round_ids] == [0, 1, 2, 3, 0, 1]
+    assert [found[each].root for each in round_ids] == [await root_of(hall, each) for each in round_ids]
 
 
 def test_leaves_are_cut_behind_an_id() -> None:

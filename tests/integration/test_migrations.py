@@ -64,6 +64,27 @@ async def test_a_migration_that_fails_is_undone_and_those_before_it_stay(empty: 
     assert await migrate(empty.owner_url, tmp_path) == ["0002_bad"]
 
 
+async def test_events_keep_their_ascending_ids_where_all_that_were_sent_are_forgotten(
+    empty: Database, tmp_path: Path
+) -> None:
+    for path in sorted(MIGRATIONS.glob("*.sql")):
+        if path.stem < "0032_waves":
+            shutil.copy(path, tmp_path)
+    await migrate(empty.owner_url, tmp_path)
+    owner = await asyncpg.connect(empty.owner_url)
+    add = "INSERT INTO outbox (routing_key, aggregate, payload) SELECT 'a', 'b', '{}' FROM generate_series(1, 5)"
+    try:
+        await owner.execute(add)
+        await owner.execute(
+            "SET session_replication_role = replica; DELETE FROM outbox; RESET session_replication_role"
+        )
+        await migrate(empty.owner_url)
+        await owner.execute(add)
+        assert [row["id"] for row in await owner.fetch("SELECT id FROM outbox ORDER BY id")] == [6, 7, 8, 9, 10]
+    finally:
+        await owner.close()
+
+
 def test_each_migration_depends_on_the_one_before_it() -> None:
     for before, name in zip(["", *_NAMES], _NAMES, strict=False):
         assert f"-- depends: {before}".rstrip() in (MIGRATIONS / f"{name}.sql").read_text().splitlines()

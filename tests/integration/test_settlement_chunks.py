@@ -227,6 +227,31 @@ async def test_a_round_that_cannot_be_settled_is_set_aside_and_holds_up_no_other
     assert json.loads(logged["detail"])["reason"] == aside["reason"]
 
 
+async def test_a_round_that_has_bets_although_it_was_locked_with_none_is_set_aside(floor: Floor) -> None:
+    empty, other = [await floor.add_room() for _ in range(2)]
+    await floor.hall.tick()
+    await fill(floor, bets=1)
+    await floor.hall.at_lock(floor.room, 1)
+    await floor.hall.tick()
+    bad, good = await floor.round_id(empty), await floor.round_id(other)
+    await floor.hall.tamper(
+        """
+        INSERT INTO bets (operator_id, round_id, account_id, stake_minor, accepted_ms, terms, picks, fingerprint,
+            transaction_id)
+        SELECT operator_id, $1, account_id, stake_minor, accepted_ms, terms, picks, fingerprint, 'behind the lock'
+        FROM bets
+        """,
+        bad,
+    )
+    await floor.hall.at_draw(floor.room, 1)
+    await floor.hall.tick()
+    assert [await phase(floor, each) for each in (bad, good)] == ["drawn", "settled"]
+    told = await floor.owner_pool.fetch("SELECT payload FROM outbox WHERE routing_key = 'round.settled'")
+    assert str(bad) not in [json.loads(payload)["round"] for (payload,) in told]
+    reason = await floor.owner_pool.fetchval("SELECT reason FROM rounds_set_aside WHERE round_id = $1", bad)
+    assert "was locked with 0 bets and has 1" in reason
+
+
 async def test_a_round_that_was_set_aside_is_tried_again_later_and_settled_once_it_can_be(floor: Floor) -> None:
     await fill(floor)
     (round_id,) = await drawn(floor, floor.room)
