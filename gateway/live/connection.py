@@ -218,7 +218,11 @@ class Connection(WSListener):
             if not self.known:
                 self.close(Close.NOT_AUTHENTICATED, "not let in")
         except Exception as failure:  # noqa: BLE001 - one frame that fails must not end the process
-            _log.error("frame.failed", kind=type(asked).__name__, exc_info=failure)
+            if is_transient(failure):
+                # Of a server that is away: the same for every client, and nothing of ours to look for.
+                _log.warning("frame.unavailable", kind=type(asked).__name__, failure=repr(failure))
+            else:
+                _log.error("frame.failed", kind=type(asked).__name__, exc_info=failure)
             code = "unavailable" if is_transient(failure) else "internal"
             self._refuse(asked.id, problem(code, language=self.language))
 
@@ -273,20 +277,13 @@ class Connection(WSListener):
         for label, name in names.items():
             # Once more is from anew.
             self._unsubscribe([label])
-            if label == frames.PLAYER_CHANNEL:
-                await self._attend(name, resuming=label in asked.after)
-            await self.server.hub.follow(self, name, label, asked.after.get(label))
+            player_id = self.session.player_id if self.session and label == frames.PLAYER_CHANNEL else None
+            await self.server.hub.follow(self, name, label, asked.after.get(label), player_id)
             if self.closed:
                 self.server.hub.leave(self, [name])
                 return
             self.channels[label] = name
         self._send(frames.Subscribed(id=asked.id, channels=asked.channels))
-
-    async def _attend(self, name: str, *, resuming: bool) -> None:
-        assert self.session is not None, "only a player has the channel"  # noqa: S101
-        self.server.hub.player_came(name, self.session.player_id)
-        if resuming:
-            await self.server.hub.reconcile(self.session.player_id)
 
     async def _name(self, label: str) -> str:
         """Our name of a channel. Raises ProblemError where there is none for this client."""
