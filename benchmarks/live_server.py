@@ -1,11 +1,13 @@
-"""The live stream alone, for a benchmark: the real hub, connections and Redis; rooms and players, which no broadcast
-asks for, are stubbed. `python -m benchmarks.live_server REDIS_URL PORT`.
+"""The live stream alone, for a benchmark: the real hub, connections and Redis on the loop of `keno run live`; rooms,
+players and texts, which no broadcast asks for, are stubbed. `python -m benchmarks.live_server REDIS_URL PORT`.
 """
 
 import asyncio
 import sys
 from types import SimpleNamespace
 from typing import Any
+
+import uvloop
 
 from gateway.live.server import serve_live
 from keno.infra.redis import create_redis
@@ -20,6 +22,14 @@ class _Rooms:
 
     async def rounds(self, room_id: object, limit: int) -> list[Any]:
         return []
+
+
+class _Texts:
+    def follow(self) -> None:
+        pass
+
+    def for_header(self, lines: object) -> str:
+        return "en"
 
 
 class _Sessions:
@@ -46,9 +56,10 @@ async def _serve(redis_url: str, port: int) -> None:
         sessions=_Sessions(),
         bets=None,
         limits=None,
+        texts=_Texts(),
     )
     await serve_live(platform, asyncio.Event())
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))
+    uvloop.run(_serve(sys.argv[1], int(sys.argv[2])))
