@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -328,3 +329,13 @@ async def _heard(raw: socket.socket) -> bytes:
             while piece := await asyncio.get_running_loop().sock_recv(raw, 65_536):
                 heard += piece
     return heard
+
+
+async def test_a_process_that_may_open_few_files_asks_for_as_many_as_connections_may_be(gateway: Gateway) -> None:
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, most))
+    try:
+        async with open_live(gateway.platform, live_connections_max=700) as live, connected(live, spectate=True):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1_700, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
