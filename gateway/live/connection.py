@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -69,6 +69,8 @@ class Connection(WSListener):
         """When a frame came, when one asked for something, and when it connected."""
         self.pinged = False
         self._transport: WSTransport | None = None
+        self._put: Callable[[bytes], None]
+        """Of the transport, from when there is one: called for every frame."""
         self._credit = float(FRAMES_BURST)
         self._credit_s = self.began_s
         self._pieces: list[bytes] = []
@@ -81,6 +83,7 @@ class Connection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
+        self._put = transport.underlying_transport.write
         transport.underlying_transport.set_write_buffer_limits(high=WAITING_BYTES_MAX)
         if self.address is None:
             peer = transport.underlying_transport.get_extra_info("peername")
@@ -131,8 +134,7 @@ class Connection(WSListener):
     def write(self, data: bytes) -> None:
         """Send whole encoded frames, unless it is closed."""
         if not self.closed and data:
-            assert self._transport is not None, "connected"  # noqa: S101
-            self._transport.underlying_transport.write(data)
+            self._put(data)
 
     async def drained(self) -> bool:
         """Wait until what was written is on its way; False where the connection is closed or takes too long."""

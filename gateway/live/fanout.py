@@ -57,23 +57,34 @@ class Outgoing(NamedTuple):
     first: int
     data: bytes
 
-    def is_for(self, follower: Follower) -> bool:
-        """Whether this follower is still to get it: it can have left, and joined anew behind it."""
-        return self.channel.followers.get(follower, _NOT_THERE) < self.first
-
 
 async def deliver(outgoing: Sequence[Outgoing]) -> None:
     """Write to every follower what is for it, all channels in one write, in their order."""
     written = 0
     for group, followers in _grouped(outgoing):
         data = b"".join([each.data for each in group])
-        for follower in followers:
-            due = [each for each in group if each.is_for(follower)]
-            follower.write(data if len(due) == len(group) else b"".join([each.data for each in due]))
-            written += 1
-            if written % WRITES_AT_ONCE == 0:
+        for start in range(0, len(followers), WRITES_AT_ONCE):
+            some = followers[start : start + WRITES_AT_ONCE]
+            _write(group, data, some)
+            written += len(some)
+            if written >= WRITES_AT_ONCE:
                 # Let pings, bets and closes in between.
                 await asyncio.sleep(0)
+                written = 0
+
+
+def _write(group: Sequence[Outgoing], data: bytes, followers: Sequence[Follower]) -> None:
+    """To those who are still to get it: a follower can have left meanwhile, and joined anew behind it."""
+    if len(group) == 1:
+        # By far the most; what is done here is done for every frame and client.
+        joined, first = group[0].channel.followers.get, group[0].first
+        for follower in followers:
+            if joined(follower, _NOT_THERE) < first:
+                follower.write(data)
+        return
+    for follower in followers:
+        due = [each for each in group if each.channel.followers.get(follower, _NOT_THERE) < each.first]
+        follower.write(data if len(due) == len(group) else b"".join([each.data for each in due]))
 
 
 def _grouped(outgoing: Sequence[Outgoing]) -> Iterable[tuple[Sequence[Outgoing], list[Follower]]]:
