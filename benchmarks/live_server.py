@@ -1,5 +1,5 @@
-"""The live stream alone, for a benchmark: the real hub, connections and Redis; rooms, players and texts, which no
-broadcast asks for, are stubbed. `python -m benchmarks.live_server REDIS_URL PORT`.
+"""The live stream alone, for a benchmark: the real hub, connections and Redis on the loop of `keno run live`; rooms,
+players and texts, which no broadcast asks for, are stubbed. `python -m benchmarks.live_server REDIS_URL PORT`.
 """
 
 import asyncio
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
+
+import uvloop
 
 from gateway.live.server import serve_live
 from keno.infra.redis import create_redis
@@ -22,6 +24,14 @@ class _Rooms:
 
     async def rounds(self, room_id: object, limit: int) -> list[Any]:
         return []
+
+
+class _Texts:
+    def follow(self) -> None:
+        pass
+
+    def for_header(self, lines: object) -> str:
+        return "en"
 
 
 class _Sessions:
@@ -62,4 +72,4 @@ async def _serve(redis_url: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], int(sys.argv[2])))
+    uvloop.run(_serve(sys.argv[1], int(sys.argv[2])))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -69,6 +69,8 @@ class Connection(WSListener):
         """When a frame came, when one asked for something, and when it connected."""
         self.pinged = False
         self._transport: WSTransport | None = None
+        self._put: Callable[[bytes], None]
+        """Of the transport, from when there is one: called for every frame."""
         self._credit = float(FRAMES_BURST)
         self._credit_s = self.began_s
         self._pieces: list[bytes] = []
@@ -81,6 +83,7 @@ class Connection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
+        self._put = transport.underlying_transport.write
         transport.underlying_transport.set_write_buffer_limits(high=WAITING_BYTES_MAX)
         if self.address is None:
             peer = transport.underlying_transport.get_extra_info("peername")
@@ -131,8 +134,7 @@ class Connection(WSListener):
     def write(self, data: bytes) -> None:
         """Send whole encoded frames, unless it is closed."""
         if not self.closed and data:
-            assert self._transport is not None, "connected"  # noqa: S101
-            self._transport.underlying_transport.write(data)
+            self._put(data)
 
     async def drained(self) -> bool:
         """Wait until what was written is on its way; False where the connection is closed or takes too long."""
@@ -218,7 +220,11 @@ class Connection(WSListener):
             if not self.known:
                 self.close(Close.NOT_AUTHENTICATED, "not let in")
         except Exception as failure:  # noqa: BLE001 - one frame that fails must not end the process
-            _log.error("frame.failed", kind=type(asked).__name__, exc_info=failure)
+            if is_transient(failure):
+                # Of a server that is away: the same for every client, and nothing of ours to look for.
+                _log.warning("frame.unavailable", kind=type(asked).__name__, failure=repr(failure))
+            else:
+                _log.error("frame.failed", kind=type(asked).__name__, exc_info=failure)
             code = "unavailable" if is_transient(failure) else "internal"
             self._refuse(asked.id, problem(code, language=self.language))
 
@@ -273,20 +279,13 @@ class Connection(WSListener):
         for label, name in names.items():
             # Once more is from anew.
             self._unsubscribe([label])
-            if label == frames.PLAYER_CHANNEL:
-                await self._attend(name, resuming=label in asked.after)
-            await self.server.hub.follow(self, name, label, asked.after.get(label))
+            player_id = self.session.player_id if self.session and label == frames.PLAYER_CHANNEL else None
+            await self.server.hub.follow(self, name, label, asked.after.get(label), player_id)
             if self.closed:
                 self.server.hub.leave(self, [name])
                 return
             self.channels[label] = name
         self._send(frames.Subscribed(id=asked.id, channels=asked.channels))
-
-    async def _attend(self, name: str, *, resuming: bool) -> None:
-        assert self.session is not None, "only a player has the channel"  # noqa: S101
-        self.server.hub.player_came(name, self.session.player_id)
-        if resuming:
-            await self.server.hub.reconcile(self.session.player_id)
 
     async def _name(self, label: str) -> str:
         """Our name of a channel. Raises ProblemError where there is none for this client."""

@@ -8,60 +8,31 @@ between. A frame that is not the next one, or a connection to Redis that broke, 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
+from gateway.live.fanout import EVERYBODY, Channel, Follower, Outgoing, deliver
 from gateway.live.wire import encoded
 from gateway.rest.rooms import round_members
 from keno.infra.transient import is_transient
 from keno.notify import frames
 from keno.notify.players import PlayerNews
 from keno.notify.service import ROUNDS, RoundTold, decode_told
-from keno.notify.streams import Fed, Kept, Streams
+from keno.notify.streams import Fed, Streams
 from keno.rounds.service import RoomService
 
 TICK_S: Final = 0.02
 """How long frames are gathered, so that a connection gets those of a tick in one write."""
 FEED_READ_MAX: Final = 2_000
 SNAPSHOT_ROUNDS: Final = 5
-_WRITES_AT_ONCE: Final = 500
 _RETRY_S: Final = 0.2
 _NEWS_TRIES: Final = 10
 
 _log = structlog.get_logger("gateway.live")
-
-
-class Follower(Protocol):
-    """What the hub knows of a connection."""
-
-    def write(self, data: bytes) -> None:
-        """Send whole encoded frames, or nothing once it is closed."""
-
-    async def drained(self) -> bool:
-        """Wait until all that was written is on its way; False where the connection is closed."""
-
-
-class Channel:
-    """A channel that somebody here follows. `name` is ours, `label` what its followers call it."""
-
-    __slots__ = ("followers", "head", "label", "last_id", "name", "ready", "seen", "snapshot")
-
-    def __init__(self, name: str, label: str) -> None:
-        self.name = name
-        self.label = label
-        self.head = 0
-        self.last_id = b""
-        self.seen = 0
-        self.ready = asyncio.Event()
-        self.snapshot: tuple[int, dict[str, Any]] | None = None
-        self.followers: dict[Follower, None] = {}
-
-    def encoded(self, kept: Kept) -> bytes:
-        """A frame as it goes to every follower."""
-        return encoded(frames.numbered(self.label, kept.seq, kept.body))
 
 
 class Hub:
@@ -72,10 +43,10 @@ class Hub:
         self._rooms = rooms
         self._news = news
         self._channels: dict[str, Channel] = {}
+        self._joining: Counter[str] = Counter()
         self._owners: dict[UUID, UUID | None] = {}
         self._players: dict[str, int] = {}
         self._told: asyncio.Queue[RoundTold] = asyncio.Queue(10_000)
-        self.frames_sent = 0
 
     async def may_follow(self, room_id: UUID, operator_id: UUID | None) -> bool:
         """Whether a room is there for an operator's players, or with None for everybody."""
@@ -86,9 +57,27 @@ class Hub:
             self._owners[room_id] = room.operator_id
         return self._owners[room_id] in (None, operator_id)
 
-    async def follow(self, follower: Follower, name: str, label: str, after: int | None) -> None:
-        """Send what a follower has not seen of a channel, and from then on whatever comes."""
-        channel = await self._opened(name, label)
+    async def follow(
+        self, follower: Follower, name: str, label: str, after: int | None, player_id: int | None = None
+    ) -> None:
+        """Send what a follower has not seen of a channel, and from then on whatever comes.
+
+        With `player_id` the channel is that player's: its news are asked for while somebody here follows it, and who
+        comes back gets what nobody had asked for meanwhile.
+        """
+        # Keeps the channel, and the player, while others leave it.
+        self._joining[name] += 1
+        try:
+            if player_id is not None:
+                self._players[name] = player_id
+                if after is not None:
+                    await self._streams.publish(await self._news.missed(player_id))
+            await self._bring_to_head(follower, await self._opened(name, label), after)
+        finally:
+            self._joining[name] -= 1
+            self._forget_empty(name)
+
+    async def _bring_to_head(self, follower: Follower, channel: Channel, after: int | None) -> None:
         position, reason = after, "joined"
         while await follower.drained():
             if position is None:
@@ -97,16 +86,15 @@ class Hub:
                 continue
             head = channel.head
             if position != head:
-                missed = await self._streams.between(name, position, head) if position < head else None
+                missed = await self._streams.between(channel.name, position, head) if position < head else None
                 if missed is None:
                     position, reason = None, "gap"
                     continue
                 follower.write(b"".join(channel.encoded(kept) for kept in missed))
                 position = head
             if position == channel.head:
-                channel.followers[follower] = None
+                channel.followers[follower] = position
                 return
-        self._forget_empty(channel)
 
     def leave(self, follower: Follower, names: Iterable[str]) -> None:
         """A follower follows these channels no longer."""
@@ -114,15 +102,7 @@ class Hub:
             channel = self._channels.get(name)
             if channel is not None:
                 channel.followers.pop(follower, None)
-                self._forget_empty(channel)
-
-    def player_came(self, channel: str, player_id: int) -> None:
-        """From now on this player's news are asked for."""
-        self._players[channel] = player_id
-
-    async def reconcile(self, player_id: int) -> None:
-        """Publish what a player who comes back may have missed because nobody asked for it."""
-        await self._streams.publish(await self._news.missed(player_id))
+                self._forget_empty(name)
 
     async def run(self) -> None:
         """Read the feed until cancelled."""
@@ -137,6 +117,8 @@ class Hub:
                     broken = False
                 fed = await self._streams.feed(place, FEED_READ_MAX)
                 if fed:
+                    # Redis wakes who waits with the first frame; those published together with it are there by now.
+                    fed += await self._streams.feed(fed[-1].place, FEED_READ_MAX, wait=False)
                     await self._dispatch(fed)
                     place = fed[-1].place
                     await asyncio.sleep(TICK_S)
@@ -161,7 +143,7 @@ class Hub:
                     await asyncio.sleep(_RETRY_S)
 
     async def _dispatch(self, fed: list[Fed]) -> None:
-        outgoing: dict[str, list[bytes]] = {}
+        outgoing: dict[str, tuple[Channel, int, list[bytes]]] = {}
         behind: dict[str, Channel] = {}
         for each in fed:
             if each.channel == ROUNDS:
@@ -177,23 +159,11 @@ class Hub:
                 behind[each.channel] = channel
                 continue
             channel.head, channel.last_id = each.frame.seq, each.frame.id
-            outgoing.setdefault(each.channel, []).append(channel.encoded(each.frame))
-        for name, pieces in outgoing.items():
-            # A channel can have been left, and joined anew, while the others were written to.
-            if name in self._channels:
-                await self._write(self._channels[name], b"".join(pieces), len(pieces))
+            _, _, data = outgoing.setdefault(each.channel, (channel, each.frame.seq, []))
+            data.append(channel.encoded(each.frame))
+        await deliver([Outgoing(channel, first, b"".join(data)) for channel, first, data in outgoing.values()])
         for channel in behind.values():
             await self._catch_up(channel)
-
-    async def _write(self, channel: Channel, data: bytes, count: int) -> None:
-        followers = list(channel.followers)
-        for start in range(0, len(followers), _WRITES_AT_ONCE):
-            for follower in followers[start : start + _WRITES_AT_ONCE]:
-                if follower in channel.followers:
-                    follower.write(data)
-            # Let pings, bets and closes in between.
-            await asyncio.sleep(0)
-        self.frames_sent += count * len(followers)
 
     def _hear(self, body: bytes) -> None:
         told = decode_told(body)
@@ -201,22 +171,26 @@ class Hub:
             self._told.put_nowait(told)
 
     async def _opened(self, name: str, label: str) -> Channel:
-        channel = self._channels.get(name)
-        if channel is None:
-            channel = self._channels[name] = Channel(name, label)
-            try:
-                while True:
-                    last = await self._streams.head(name)
-                    if channel.seen <= last.seq:
-                        break
-            except BaseException:
-                del self._channels[name]
-                channel.ready.set()
-                raise
+        while name in self._channels:
+            channel = self._channels[name]
+            await channel.ready.wait()
+            # Who opened it may have failed, and the next one tries.
+            if self._channels.get(name) is channel:
+                return channel
+        channel = self._channels[name] = Channel(name, label)
+        try:
+            while True:
+                last = await self._streams.head(name)
+                if channel.seen <= last.seq:
+                    break
+        except BaseException:
+            del self._channels[name]
+            raise
+        else:
             channel.head, channel.last_id = last
+            return channel
+        finally:
             channel.ready.set()
-        await channel.ready.wait()
-        return channel
 
     async def _catch_all_up(self) -> None:
         for channel in list(self._channels.values()):
@@ -231,11 +205,12 @@ class Hub:
         missed = None
         if last.seq > channel.head and await self._is_ours(channel):
             missed = await self._streams.between(channel.name, channel.head, last.seq)
+        first = channel.head + 1
         channel.head, channel.last_id = last
         if missed is not None:
-            await self._write(channel, b"".join(channel.encoded(kept) for kept in missed), len(missed))
+            await deliver([Outgoing(channel, first, b"".join(channel.encoded(kept) for kept in missed))])
         elif channel.followers:
-            await self._write(channel, await self._snapshot(channel, last.seq, "gap"), 1)
+            await deliver([Outgoing(channel, EVERYBODY, await self._snapshot(channel, last.seq, "gap"))])
 
     async def _is_ours(self, channel: Channel) -> bool:
         """Whether the channel that Redis has now is the one we know: it may have come back without its last frames."""
@@ -258,7 +233,10 @@ class Hub:
         player_id, _, currency = rest.partition(":")
         return await self._news.snapshot(int(player_id), currency)
 
-    def _forget_empty(self, channel: Channel) -> None:
-        if not channel.followers and channel.ready.is_set() and self._channels.get(channel.name) is channel:
-            del self._channels[channel.name]
-            self._players.pop(channel.name, None)
+    def _forget_empty(self, name: str) -> None:
+        channel = self._channels.get(name)
+        if self._joining[name] or (channel is not None and channel.followers):
+            return
+        del self._joining[name]
+        self._channels.pop(name, None)
+        self._players.pop(name, None)

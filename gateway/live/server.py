@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 import time
 import uuid
@@ -49,6 +50,8 @@ RETURN_SPREAD_MS: Final = 5_000
 # What waits in the kernel for a client that does not read.
 SEND_BUFFER_BYTES: Final = 64 * 1024
 _BACKLOG: Final = 4_096
+_OTHER_FILES: Final = 1_000
+"""What a process has open beside its connections, and more."""
 _BALANCES_EVERY_S: Final = 0.25
 
 _log = structlog.get_logger("gateway.live")
@@ -204,6 +207,7 @@ async def serve_live(platform: Platform, stop: asyncio.Event) -> None:
     config = platform.config
     # What it would log as errors are the mistakes of clients; our own are logged where they are caught.
     logging.getLogger("picows.server").setLevel(logging.CRITICAL)
+    _allow_files(config.live_connections_max + _OTHER_FILES)
     live = LiveServer(platform)
     listening = _listen(config.host, config.live_port)
     server = await ws_create_server(
@@ -228,6 +232,16 @@ async def serve_live(platform: Platform, stop: asyncio.Event) -> None:
     finally:
         server.close()
         await _end(*tasks, stopping)
+
+
+def _allow_files(wanted: int) -> None:
+    """As many open files as the system lets us: who starts a process often leaves it 1,024."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    within = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if allowed != resource.RLIM_INFINITY and allowed < within:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (within, most))
+    if within < wanted:
+        _log.warning("server.files_limited", allowed=within, wanted=wanted)
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

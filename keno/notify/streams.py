@@ -130,9 +130,9 @@ class Streams:
         found: Any = await self._redis.xrevrange(FEED, count=1)
         return str(found[0][0], "ascii") if found else "0-0"
 
-    async def feed(self, place: str, frames_max: int) -> list[Fed]:
-        """What the feed has behind `place`; waits up to BLOCK_MS for the first of it."""
-        answer: Any = await self._redis.xread({FEED: place}, count=frames_max, block=BLOCK_MS)
+    async def feed(self, place: str, frames_max: int, *, wait: bool = True) -> list[Fed]:
+        """What the feed has behind `place`; waits up to BLOCK_MS for the first of it, unless told not to."""
+        answer: Any = await self._redis.xread({FEED: place}, count=frames_max, block=BLOCK_MS if wait else None)
         return [_fed(entry) for entry in _entries(answer)] if answer else []
 
 

@@ -7,6 +7,7 @@ const [port, url, channel] = process.argv.slice(2);
 const SUBSCRIBED = JSON.stringify({ type: "subscribed" });
 
 const redis = createClient({ url });
+redis.on("error", (error) => console.error(error.message));
 await redis.connect();
 const server = new WebSocketServer({ host: "127.0.0.1", port: Number(port), perMessageDeflate: false, clientTracking: true });
 server.on("connection", (client) => {
