@@ -21,36 +21,28 @@ from keno.errors import KenoError
 from keno.texts.service import Texts
 
 REQUESTS_MAX: Final = 2_000
-BODY_BYTES_MAX: Final = 128 * 1024 * 1024
+BODIES_BYTES_MAX: Final = 128 * 1024 * 1024
 
 
 class Capacity:
     """How many requests and bytes of bodies may be under way in a process; more are refused at once as overloaded."""
 
-    def __init__(self, requests_max: int = REQUESTS_MAX, bytes_max: int = BODY_BYTES_MAX) -> None:
+    def __init__(self, requests_max: int = REQUESTS_MAX, bytes_max: int = BODIES_BYTES_MAX) -> None:
         self._requests = requests_max
         self._bytes = bytes_max
 
-    def take(self, body_bytes: int) -> None:
-        """Counts a request in before its body is read. Raises ProblemError `overloaded`."""
+    @contextmanager
+    def held(self, body_bytes: int) -> Iterator[None]:
+        """Counts a request in before its body is read, and out at the end. Raises ProblemError `overloaded`."""
         if self._requests < 1 or self._bytes < body_bytes:
             raise ProblemError("overloaded", "too many requests are under way")
         self._requests -= 1
         self._bytes -= body_bytes
-
-    @contextmanager
-    def held(self, body_bytes: int) -> Iterator[None]:
-        """Counts a request in, and out at the end. Raises ProblemError `overloaded`."""
-        self.take(body_bytes)
         try:
             yield
         finally:
-            self.give_back(body_bytes)
-
-    def give_back(self, body_bytes: int) -> None:
-        """Counts it out."""
-        self._requests += 1
-        self._bytes += body_bytes
+            self._requests += 1
+            self._bytes += body_bytes
 
 
 class Desk:

@@ -16,7 +16,7 @@ from cyclopts import App, Parameter, validators
 
 from keno.errors import KenoError
 from keno.fairness.keno1 import draw_numbers
-from keno.fairness.rng import stream
+from keno.fairness.rng import DRAWS_MIN, stream
 
 rng = App(name="rng", help="The random numbers, for a test laboratory.")
 
@@ -83,7 +83,7 @@ def export(
 @rng.command
 def report(
     *,
-    draws: Annotated[int, Parameter(validator=validators.Number(gte=100_000, lte=_COUNT_MAX))] = 1_000_000,
+    draws: Annotated[int, Parameter(validator=validators.Number(gte=DRAWS_MIN, lte=_COUNT_MAX))] = 1_000_000,
     seed: _Seed = None,
     os_keys: _OsKeys = False,
     folder: Path = Path(),

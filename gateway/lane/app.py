@@ -55,18 +55,14 @@ class Lane:
         protocol.response_bytes(answer.status, headers, answer.body)
 
     async def _bets(self, call: BetCall, scope: Scope, protocol: RSGIHTTPProtocol) -> Answer:
-        headers, capacity = scope.headers, self._desk.capacity
+        headers = scope.headers
         try:
             announced = _announced(headers.get("content-length"), call.body_bytes_max)
-            taken = call.body_bytes_max if announced is None else announced
-            capacity.take(taken)
-            try:
+            with self._desk.capacity.held(call.body_bytes_max if announced is None else announced):
                 body = await self._body(protocol, announced, call.body_bytes_max)
                 target = f"{call.path}?{scope.query_string}" if scope.query_string else call.path
                 peer = scope.client.rpartition(":")[0].strip("[]")
                 return await self._desk.answer(call, target, headers.get_all, body, peer)  # type: ignore[attr-defined]
-            finally:
-                capacity.give_back(taken)
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
             return answer_to(error, "POST", call.path, self._language(scope))
 

@@ -60,12 +60,9 @@ def placing_routes(desk: Desk) -> list[HTTPRouteHandler]:
 def _placing(desk: Desk, call: BetCall) -> HTTPRouteHandler:
     @post(call.path, request_max_body_size=call.body_bytes_max)
     async def place(request: Request[Any, Any, Any]) -> Response[bytes]:
-        desk.capacity.take(call.body_bytes_max)
-        try:
+        with desk.capacity.held(call.body_bytes_max):
             body = await read_body(request)
             return response(await desk.answer(call, *received(request), body, peer(request)))
-        finally:
-            desk.capacity.give_back(call.body_bytes_max)
 
     return place
 

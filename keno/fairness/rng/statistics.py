@@ -15,8 +15,6 @@ from keno.fairness.rng import chi_square
 from keno.fairness.rng.tallies import TALLIES, Cells, Draws, drawn_of
 
 FAILS_BELOW = 1e-4
-DRAWS_MIN = 100_000
-"""With fewer draws than this some cells expect too few for the chi-square distribution to hold."""
 _CHUNK = 20_000  # rows of 80 float32 at a time, which stay in cache; sums of a chunk are exact in float32
 
 
