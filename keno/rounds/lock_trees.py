@@ -5,11 +5,15 @@ for its last bets only. Bets stand in the tree by ascending id, and ids are not 
 the bets below a horizon, the latest id that was given out before a moment at which all that were placing bets have
 ended. `place_bets()` locks its rounds before it takes ids, one by one, which makes them seen. A round that grew large
 unseen is read beside the ticks after its lock.
+
+What was read counts for nothing on another server, nor after following failed: it is read again. That the server is the
+same is known by when it was started; a lock's count is not compared with the table.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 import asyncpg
@@ -101,6 +105,7 @@ class LockTrees:
         self._look_at = 0.0
         self._looked_to = 0
         self._counts: dict[int, int] = {}
+        self._server: datetime | None = None
         self.is_behind = False
 
     async def of_locked(self, conn: Connection, round_ids: Sequence[int]) -> dict[int, Tree]:
@@ -114,22 +119,24 @@ class LockTrees:
                 # It is begun again, after the pause that the scheduler's worker makes.
                 if failure is not None and not is_transient(failure):
                     raise failure
+        if self._growing:
+            self._keep_to((await store.horizon(conn)).server)
         waiting = [round_id for round_id in round_ids if round_id not in self._reading]
-        begun = [round_id for round_id in waiting if round_id in self._growing]
+        begun = {round_id: self._growing[round_id] for round_id in waiting if round_id in self._growing}
+        for growing in begun.values():
+            growing.locked = True
         trees = _Trees(asyncio.get_running_loop().time() + _TICK_S)
-        for round_id in begun:
+        for round_id, growing in begun.items():
             if trees.have_to_do():
                 break
-            await self._complete(conn, round_id, trees)
-        small = [round_id for round_id in waiting if round_id not in self._growing]
+            await self._complete(conn, round_id, growing, trees)
+        small = [round_id for round_id in waiting if round_id not in begun]
         await self._read_small(conn, small, [*_FIRST_BETS, self._large_bets], trees)
         self.is_behind = trees.is_cut_short
         return trees.of_rounds
 
-    async def _complete(self, conn: Connection, round_id: int, trees: _Trees) -> None:
+    async def _complete(self, conn: Connection, round_id: int, growing: _Growing, trees: _Trees) -> None:
         """The last bets of a locked round of which others have been read; read beside where they are many."""
-        growing = self._growing[round_id]
-        growing.locked = True
         (read,) = await store.unsalted_leaves(conn, [round_id], growing.last_bet_id, self._large_bets + 1)
         if read.bets_count > self._large_bets:
             self._read_beside(round_id, growing)
@@ -200,18 +207,45 @@ class LockTrees:
 
     async def _follow(self, shard: int) -> None:
         """Reads what comes until no round is followed."""
-        while True:
-            async with self._pool.acquire() as conn:
-                horizon = await store.last_bet_id(conn)
-                if horizon - self._looked_to >= _LOOK_LARGE * self._large_bets:
-                    await self._look(conn, shard, horizon)
-                followed = await self._unsealed(conn)
-                if not followed:
-                    return
-                settled = await _ended(conn, list(followed))
-            for round_id, growing in followed.items() if settled else []:
-                await self._read(round_id, growing, horizon)
-            await asyncio.sleep(_PASS_S)
+        try:
+            while await self._pass(shard):  # noqa: ASYNC110 - a pass is work, not a question
+                await asyncio.sleep(_PASS_S)
+        except BaseException:
+            self._start_over()
+            raise
+
+    async def _pass(self, shard: int) -> bool:
+        """Reads what has come, all on one connection: a horizon says nothing of another server. False: nothing is
+        followed.
+        """
+        async with self._pool.acquire() as conn:
+            horizon = await store.horizon(conn)
+            self._keep_to(horizon.server)
+            if horizon.bet_id < self._looked_to:
+                self._start_over()
+            if horizon.bet_id - self._looked_to >= _LOOK_LARGE * self._large_bets:
+                await self._look(conn, shard, horizon.bet_id)
+            followed = await self._unsealed(conn)
+            if followed and await _ended(conn, list(followed)):
+                for round_id, growing in followed.items():
+                    await self._read(conn, round_id, growing, horizon.bet_id)
+        return bool(followed)
+
+    def _keep_to(self, server: datetime) -> None:
+        """Forgets what was read of another server, which may have given the same ids to other bets."""
+        if self._server not in (None, server):
+            for reading in self._reading.values():
+                reading.cancel()
+            self._reading.clear()
+            self._growing.clear()
+            self._start_over()
+        self._server = server
+
+    def _start_over(self) -> None:
+        """Forgets what was read of open rounds."""
+        self._growing = {round_id: growing for round_id, growing in self._growing.items() if growing.locked}
+        self._counts = {}
+        self._looked_to = 0
 
     async def _look(self, conn: Connection, shard: int, horizon: int) -> None:
         """Adds the rounds that became large to those followed. Only the first look counts what came long ago."""
@@ -229,11 +263,10 @@ class LockTrees:
             self.forget(round_id)
         return {round_id: growing for round_id, growing in self._growing.items() if not growing.locked}
 
-    async def _read(self, round_id: int, growing: _Growing, horizon: int) -> None:
+    async def _read(self, conn: Connection, round_id: int, growing: _Growing, horizon: int) -> None:
         """Reads the bets of an open round whose ids are at most the horizon, until it is locked."""
         while not growing.locked:
-            async with self._pool.acquire() as conn:
-                (read,) = await store.unsalted_leaves(conn, [round_id], growing.last_bet_id, _CHUNK_BETS)
+            (read,) = await store.unsalted_leaves(conn, [round_id], growing.last_bet_id, _CHUNK_BETS)
             unsalted, last_bet_id = leaves.up_to(read.unsalted, horizon)
             if last_bet_id is None:
                 return

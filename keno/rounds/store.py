@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from keno.fairness.keno1 import Lock, Profile
@@ -168,10 +169,21 @@ async def unsalted_leaves(conn: Executor, round_ids: Sequence[int], after_bet_id
     return [Leaves(*row.values()) for row in rows]
 
 
-async def last_bet_id(conn: Executor) -> int:
-    """The latest id that was given to a bet, of any round, committed or not; 0 before the first."""
-    last: int | None = await conn.fetchval("SELECT pg_sequence_last_value('bets_id_seq')")
-    return last or 0
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """The latest id that was given to a bet, of any round, committed or not, 0 before the first; and the server that
+    gave it, by the moment at which it was started.
+    """
+
+    server: datetime
+    bet_id: int
+
+
+async def horizon(conn: Executor) -> Horizon:
+    """How far ids of bets were given out."""
+    row = await conn.fetchrow("SELECT pg_postmaster_start_time(), coalesce(pg_sequence_last_value('bets_id_seq'), 0)")
+    assert row is not None, "it returns one row"  # noqa: S101
+    return Horizon(*row.values())
 
 
 async def bets_of_open_rounds(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -194,6 +196,75 @@ async def test_a_round_that_is_sealed_while_it_is_found_to_be_large_is_not_follo
     await until(lambda: trees._following is not None and trees._following.done())
     assert (await hall.row(room, 1))["lock_hash"] is not None
     assert trees.followed == {}
+
+
+async def follows_wrongly(hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch) -> tuple[int, Reads]:
+    """A round that is followed, of which a bet has been read that is none of its; and what is read from now on."""
+    room, operator_id = await hall.add_room(), await hall.add_operator("acme")
+    await hall.tick()
+    placed = [await bet(hall, operator_id, room, hall.app_pool, f"bet {n}") for n in range(15)]
+    reads = Reads(monkeypatch)
+    trees.follow(0)
+    await reads.until(placed[-1])
+    round_id: int = (await hall.row(room, 1))["id"]
+    trees._growing[round_id].add(bytes(32), 1, placed[-1])
+    reads.after.clear()
+    return round_id, reads
+
+
+async def tree_of_locked(hall: Hall, trees: LockTrees, round_id: int) -> Tree:
+    async with hall.app_pool.acquire() as conn, asyncio.timeout(20):
+        while round_id not in (found := await trees.of_locked(conn, [round_id])):  # noqa: ASYNC110 - as ticks do
+            await asyncio.sleep(0.01)
+    return found[round_id]
+
+
+async def test_what_was_read_of_another_server_is_read_again(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    round_id, reads = await follows_wrongly(hall, trees, monkeypatch)
+
+    async def after_a_failover(conn: Executor) -> store.Horizon:
+        return replace(await real(conn), server=datetime(2020, 1, 1, tzinfo=UTC))
+
+    real = store.horizon
+    monkeypatch.setattr(store, "horizon", after_a_failover)
+    tree = await tree_of_locked(hall, trees, round_id)
+    assert 0 in reads.after
+    assert (tree.bets_count, tree.root) == (15, await root_of(hall, round_id))
+
+
+@pytest.mark.parametrize("failing", ["horizon", "sealed_among", "transactions_placing", "unsalted_leaves"])
+async def test_what_was_read_before_following_failed_is_read_again(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    round_id, _ = await follows_wrongly(hall, trees, monkeypatch)
+    with monkeypatch.context() as broken:
+
+        async def fail(*_: object) -> None:
+            raise ConnectionError
+
+        broken.setattr(store, failing, fail)
+        await until(lambda: trees._following is not None and trees._following.done())
+    assert trees.followed == {}
+    tree = await tree_of_locked(hall, trees, round_id)
+    assert (tree.bets_count, tree.root) == (15, await root_of(hall, round_id))
+
+
+async def test_what_was_read_before_the_ids_went_back_is_read_again(
+    hall: Hall, trees: LockTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    round_id, _ = await follows_wrongly(hall, trees, monkeypatch)
+
+    async def gone_back(conn: Executor) -> store.Horizon:
+        return replace(await real(conn), bet_id=3)
+
+    real = store.horizon
+    monkeypatch.setattr(store, "horizon", gone_back)
+    await until(lambda: trees._following is not None and trees._following.done())
+    assert trees.followed == {}
+    tree = await tree_of_locked(hall, trees, round_id)
+    assert (tree.bets_count, tree.root) == (15, await root_of(hall, round_id))
 
 
 async def test_a_followed_round_with_much_left_at_its_lock_is_read_beside(
