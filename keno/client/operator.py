@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keno import shapes
 from keno.client import attempts
@@ -112,6 +113,14 @@ class Client:
     async def round(self, round_id: str) -> shapes.Round:
         """A round."""
         return await self.call(shapes.Round, "GET", f"/v1/rounds/{round_id}")
+
+    async def countersign(
+        self, round_id: str, lock: str, seen_ms: int, key_id: str, key: Ed25519PrivateKey
+    ) -> shapes.SeenLock:
+        """Say, for the round's evidence, that the lock (in hex) was seen at `seen_ms`, signed by an active key."""
+        signature = key.sign(b"keno1:seen" + bytes.fromhex(lock) + seen_ms.to_bytes(8, "big")).hex()
+        seen = {"lock": lock, "seen_ms": seen_ms, "key_id": key_id, "signature": signature}
+        return await self.call(shapes.SeenLock, "POST", f"/v1/rounds/{round_id}/seen", seen)
 
     # ---- wallets ----
 

@@ -116,6 +116,7 @@ async def test_after_the_lock_of_a_round_has_committed_no_bet_of_it_commits(floo
     assert {round_id: await counted(round_id) for round_id in at_lock} == at_lock
     assert {round_id: accepted[round_id] for round_id in at_lock} == at_lock
     # The commitment that is made of the locked rounds counts exactly these.
+    await floor.hall.clock.set(lock_due_ms)
     await floor.hall.scheduler.step()
     sealed = await floor.owner_pool.fetch("SELECT id, bets_count FROM rounds WHERE lock_hash IS NOT NULL")
     assert {row["id"]: row["bets_count"] for row in sealed} == at_lock

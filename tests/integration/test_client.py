@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.gateway import ORIGIN, Casino, Gateway
 from support.ports import free_port
 
@@ -69,7 +71,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("ed25519", [False, True], ids=["hmac-sha256", "ed25519"])
 async def test_every_call_of_operators_goes_through_and_its_answer_is_checked(gateway: Gateway, ed25519: bool) -> None:
-    casino, room = await gateway.casino(ed25519=ed25519), await gateway.room()
+    casino, room = await gateway.casino(ed25519=ed25519), await gateway.room(period_ms=4_000, lock_lead_ms=500)
     line = Line(gateway)
     async with client_of(casino, line) as client:
         assert (await client.deposit("p 1", "d-1", 5_000, "EUR")).balance_minor == 5_000
@@ -97,8 +99,12 @@ async def test_every_call_of_operators_goes_through_and_its_answer_is_checked(ga
         assert launched.locale == "pt-BR"
         assert (await client.end_session(launched.session_id)).ended
         assert (await client.end_sessions("p 1")).ended
-        added = await client.add_key(f"{casino.key_id}-2", "hmac-sha256")
-        assert added.secret
+        own = Ed25519PrivateKey.generate()
+        public_key = own.public_key().public_bytes_raw().hex()
+        added = await client.add_key(f"{casino.key_id}-2", "ed25519", public_key)
+        lock = await gateway.locked(int(placed.round.id))
+        seen = await client.countersign(placed.round.id, lock, time.time_ns() // 1_000_000, added.key_id, own)
+        assert (seen.lock, seen.key_id) == (lock, added.key_id)
         assert [each.key_id for each in await client.keys()] == [casino.key_id, added.key_id]
         assert (await client.revoke_key(added.key_id)).revoked_ms is not None
         assert await client.set_networks(["127.0.0.0/8"]) == await client.networks() == ["127.0.0.0/8"]

@@ -196,6 +196,7 @@ async def test_a_void_round_is_verified_with_its_refunds_and_the_round_after_it_
 async def test_there_is_no_evidence_of_rounds_that_have_not_ended_nor_of_slots_skipped(hall: Hall) -> None:
     room = await hall.add_room()
     await hall.tick()
+    await hall.bet(await hall.add_operator("acme"), room, [1, 2, 3])
 
     async def made(number: int) -> bytes | None:
         return await hall.evidence.bundle((await hall.row(room, number))["id"], auditor=True)

@@ -300,7 +300,8 @@ async def portal(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 
         return handler
 
-    pages = Litestar([page(role) for role in ROLES], exception_handlers=app._exception_handlers(), openapi_config=None)
+    handlers = app._exception_handlers(gateway.platform.texts)
+    pages = Litestar([page(role) for role in ROLES], exception_handlers=handlers, openapi_config=None)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=pages), base_url=ORIGIN) as client:  # type: ignore[arg-type]
         yield client
 

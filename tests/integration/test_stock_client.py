@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from http_message_signatures import HTTPMessageSigner
 from http_message_signatures.algorithms import ED25519, HMAC_SHA256
 from http_message_signatures.resolvers import MappingKeyResolver
@@ -45,7 +47,7 @@ async def served_gateway(
         yield gateway, client
 
 
-async def make_every_call(done: Done, room: UUID, key_id: str) -> None:
+async def make_every_call(done: Done, gateway: Gateway, room: UUID, key_id: str) -> None:
     """Every call that is signed."""
     money = {"amount_minor": 1_000, "currency": "EUR"}
     bet = {"player": "p-1", "room": str(room), "picks": [4, 8], "stake_minor": 100, "currency": "EUR"}
@@ -66,7 +68,13 @@ async def make_every_call(done: Done, room: UUID, key_id: str) -> None:
     launched = await done("launch", "/v1/sessions", {"player": "p-1", "currency": "EUR"})
     await done("end_session", f"/v1/sessions/{launched['session_id']}")
     await done("end_sessions", "/v1/players/p-1/sessions")
-    await done("add_key", "/v1/keys", {"key_id": f"{key_id}-2", "algorithm": "hmac-sha256"})
+    own = Ed25519PrivateKey.generate()
+    public_key = own.public_key().public_bytes_raw().hex()
+    await done("add_key", "/v1/keys", {"key_id": f"{key_id}-2", "algorithm": "ed25519", "public_key": public_key})
+    lock, seen_ms = await gateway.locked(int(placed["round"]["id"])), time.time_ns() // 1_000_000
+    signature = own.sign(b"keno1:seen" + bytes.fromhex(lock) + seen_ms.to_bytes(8, "big")).hex()
+    seen = {"lock": lock, "seen_ms": seen_ms, "key_id": f"{key_id}-2", "signature": signature}
+    await done("countersign", f"/v1/rounds/{placed['round']['id']}/seen", seen)
     await done("keys", "/v1/keys")
     await done("revoke_key", f"/v1/keys/{key_id}-2")
     await done("set_networks", "/v1/networks", {"networks": []})
@@ -99,7 +107,7 @@ async def test_a_stock_python_client_calls_every_endpoint_of_operators(
     served_gateway: tuple[Gateway, httpx.AsyncClient], ed25519: bool
 ) -> None:
     gateway, client = served_gateway
-    casino, room = await gateway.casino(ed25519=ed25519), await gateway.room()
+    casino, room = await gateway.casino(ed25519=ed25519), await gateway.room(period_ms=4_000, lock_lead_ms=500)
     jwks = (await client.get("/.well-known/jwks.json")).json()
     called = set()
 
@@ -110,7 +118,7 @@ async def test_a_stock_python_client_calls_every_endpoint_of_operators(
         called.add(name)
         return answer.json()
 
-    await make_every_call(done, room.id, casino.key_id)
+    await make_every_call(done, gateway, room.id, casino.key_id)
     assert called == set(SIGNED)
 
 
@@ -119,7 +127,7 @@ async def test_a_stock_npm_client_calls_every_endpoint_of_operators(
     served_gateway: tuple[Gateway, httpx.AsyncClient], ed25519: bool
 ) -> None:
     gateway, client = served_gateway
-    casino, room = await gateway.casino(ed25519=ed25519), await gateway.room()
+    casino, room = await gateway.casino(ed25519=ed25519), await gateway.room(period_ms=4_000, lock_lead_ms=500)
     called = set()
     async with npm_client(str(client.base_url).rstrip("/"), casino.key_id, casino.key) as stock:
 
@@ -129,7 +137,7 @@ async def test_a_stock_npm_client_calls_every_endpoint_of_operators(
             called.add(name)
             return json.loads(answer.body)
 
-        await make_every_call(done, room.id, casino.key_id)
+        await make_every_call(done, gateway, room.id, casino.key_id)
         refused = await stock.call("GET", "/v1/bets/9999999")
         assert (refused.status, refused.fault, json.loads(refused.body)["code"]) == (404, None, "bet_not_found")
     assert called == set(SIGNED)

@@ -134,6 +134,13 @@ class Gateway:
         while await self.owner_pool.fetchval("SELECT phase FROM rounds WHERE id = $1", round_id) != phase:
             await self.play_on()
 
+    async def locked(self, round_id: int) -> str:
+        """The lock of a round, once it has one."""
+        find = "SELECT encode(lock_hash, 'hex') FROM rounds WHERE id = $1"
+        while (lock := await self.owner_pool.fetchval(find, round_id)) is None:
+            await self.play_on()
+        return str(lock)
+
     async def play_on(self) -> None:
         """A step of the scheduler, the vault and the settler each."""
         settler = self.platform.settler()
