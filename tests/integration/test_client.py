@@ -12,7 +12,7 @@ from support.gateway import ORIGIN, Casino, Gateway
 
 from gateway.openapi.calls import CALLS
 from keno.client import BetRequest, Client, NotTheirAnswer, Player, Refused, Unanswered, UnknownAnswer, attempts
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 from keno.shapes import Balance
 
 _PARAMETER = re.compile(r"\{\w+\}")
