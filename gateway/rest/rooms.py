@@ -17,8 +17,8 @@ from gateway.problems import ProblemError
 from keno.fairness.seen import SeenLocks, SeenRequest, decode_seen
 from keno.phrases import said
 from keno.requests import ID_MAX, quoted_fields, refuse_repeated_fields
+from keno.rounds.room_store import Room, Round
 from keno.rounds.service import RoomService
-from keno.rounds.store import Room, Round
 
 PAGE_ROUNDS: Final = 50
 PAGE_ROUNDS_MAX: Final = 200

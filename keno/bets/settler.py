@@ -24,7 +24,7 @@ from keno.game.rules import RulesError
 from keno.game.settlement import RoundSettlement, RoundTerms, RoundTotals, SettlementError
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
-from keno.rounds.store import published_paytable, published_rules
+from keno.rounds.room_store import published_paytable, published_rules
 
 CHUNK_BETS = 50_000
 """The most bets of a transaction: some 5 MB as they come, and 3 MB of payouts if all of them win."""

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from keno.money import currency, format_minor
 from keno.reporting.store import RoundFigures
-from keno.rounds.store import Round
+from keno.rounds.room_store import Round
 
 _COMMITMENT_CHARACTERS = 12
 

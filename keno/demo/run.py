@@ -20,8 +20,8 @@ from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.identity.operators import Operator
 from keno.reporting.audit import verify
 from keno.reporting.store import RoundFigures, round_figures
+from keno.rounds.room_store import Room, Round, database_now_ms
 from keno.rounds.service import GUARD_MS, default_limits
-from keno.rounds.store import Room, Round, database_now_ms
 from keno.up import run_all
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from keno.rounds.room_store import Standing
 from keno.rounds.service import BETS_SHOWN_MAX, RoomService
-from keno.rounds.store import Standing
 
 _EVERY_S = 1.0
 _HEADINGS = ("room", "round", "phase", "locks in", "bets", "last draw", "skipped", "void")

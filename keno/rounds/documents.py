@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from keno.infra.cache import FOR_GOOD_MS, Cache
-from keno.rounds import store
+from keno.rounds import room_store
 
 
 class Documents:
@@ -25,7 +25,7 @@ class Documents:
         return await self._rules.find(digest.hex())
 
     async def _load_paytable(self, digest: str) -> bytes | None:
-        return await store.published_paytable(self._pool, bytes.fromhex(digest))
+        return await room_store.published_paytable(self._pool, bytes.fromhex(digest))
 
     async def _load_rules(self, digest: str) -> bytes | None:
-        return await store.published_rules(self._pool, bytes.fromhex(digest))
+        return await room_store.published_rules(self._pool, bytes.fromhex(digest))

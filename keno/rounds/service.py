@@ -17,7 +17,7 @@ from keno.game.rules import CurrencyRules, RoomRules
 from keno.infra.postgres import Connection
 from keno.money import currency
 from keno.reporting.store import log_admin_action
-from keno.rounds import store
+from keno.rounds import room_store
 from keno.rounds.schedule import Schedule
 
 GUARD_MS = 2_000
@@ -91,7 +91,7 @@ class RoomService:
         paytables: Sequence[Paytable],
         operator_id: UUID | None = None,
         actor: str,
-    ) -> store.Room:
+    ) -> room_store.Room:
         """Opens a room whose round 1 goes on sale now, in profile E once the beacon of its first epoch must be out, and
         publishes its rules and paytables.
 
@@ -101,14 +101,14 @@ class RoomService:
             raise RoomError(f"a room's name has 1 to {_NAME_CHARACTERS_MAX} printable characters")
         rules.check(room_rules, paytables)
         async with self._pool.acquire() as conn, conn.transaction():
-            starts_ms = await store.database_now_ms(conn)
+            starts_ms = await room_store.database_now_ms(conn)
             if room_rules.profile == "E":
                 starts_ms += EPOCH_LEAD_MS
             schedule = Schedule.starting_at(starts_ms, period_ms, lock_lead_ms)
             schedule.check_profile(room_rules.profile)
             await self._connect(conn, room_rules)
             await _publish(conn, room_rules, paytables)
-            room = store.Room(
+            room = room_store.Room(
                 id=uuid.uuid4(),
                 name=name,
                 operator_id=operator_id,
@@ -120,7 +120,7 @@ class RoomService:
                 rules_hash=room_rules.hash,
             )
             try:
-                await store.insert_room(conn, room, self._shards)
+                await room_store.insert_room(conn, room, self._shards)
             except asyncpg.UniqueViolationError:
                 raise RoomExistsError(f"there is a room named {name}") from None
             except asyncpg.ForeignKeyViolationError:
@@ -140,7 +140,7 @@ class RoomService:
         currencies: Sequence[str] | None = None,
         fairness: Fairness | None = None,
         actor: str,
-    ) -> store.Terms:
+    ) -> room_store.Terms:
         """Changes a room from its next slot on, all but what is None; the round on sale keeps its terms.
 
         `currencies` replaces those that are offered: a new one gets the default limits, others keep theirs. Changes
@@ -149,7 +149,7 @@ class RoomService:
         """
         async with self._pool.acquire() as conn, conn.transaction():
             room = await _hold_open_room(conn, name)
-            before = await store.pending_terms(conn, room.id) or store.Terms(
+            before = await room_store.pending_terms(conn, room.id) or room_store.Terms(
                 room.period_ms, room.lock_lead_ms, room.rules_hash
             )
             schedule = Schedule(
@@ -167,18 +167,18 @@ class RoomService:
                     await _check_epochs_are_old(conn, room.id)
                 await _publish(conn, changed, offered)
                 rules_hash = changed.hash
-            terms = store.Terms(schedule.period_ms, schedule.lock_lead_ms, rules_hash)
+            terms = room_store.Terms(schedule.period_ms, schedule.lock_lead_ms, rules_hash)
             if terms != before:
-                await store.set_room(conn, room.id, terms)
+                await room_store.set_room(conn, room.id, terms)
                 await log_admin_action(conn, actor, "room.set", str(room.id), _shown(before), _shown(terms))
         return terms
 
-    async def close(self, name: str, *, actor: str) -> store.Room:
+    async def close(self, name: str, *, actor: str) -> room_store.Room:
         """Takes a room out of sale; its open round is still played, and none opens after it. Raises RoomError."""
         async with self._pool.acquire() as conn, conn.transaction():
             room = await _hold_open_room(conn, name)
             await log_admin_action(conn, actor, "room.closed", str(room.id), {"status": "open"}, {"status": "closed"})
-            await store.close_room(conn, room.id)
+            await room_store.close_room(conn, room.id)
         return replace(room, status="closed")
 
     async def _connect(self, conn: Connection, room_rules: RoomRules) -> None:
@@ -198,11 +198,11 @@ class RoomService:
         fairness: Fairness | None,
     ) -> tuple[RoomRules, Sequence[Paytable]]:
         """Published rules with what is not None changed, and the paytables that they offer then."""
-        document = await store.published_rules(conn, rules_hash)
+        document = await room_store.published_rules(conn, rules_hash)
         assert document is not None, "a room's rules are published"  # noqa: S101
         before = rules.parse(document)
         if offer is None:
-            documents = [await store.published_paytable(conn, digest) for digest in before.paytables]
+            documents = [await room_store.published_paytable(conn, digest) for digest in before.paytables]
             offer = Offer(before.rtp_bounds, [paytable.parse(each) for each in documents if each is not None])
         codes = before.currencies if currencies is None else currencies
         profile, guard_ms, chain = before.profile, before.guard_ms, before.beacon_chain
@@ -221,46 +221,46 @@ class RoomService:
         )
         return changed, offer.paytables
 
-    async def rooms(self, operator_id: UUID | None = None) -> list[store.Room]:
+    async def rooms(self, operator_id: UUID | None = None) -> list[room_store.Room]:
         """The rooms that an operator may use, or all, by name."""
-        return await store.visible_rooms(self._pool, operator_id)
+        return await room_store.visible_rooms(self._pool, operator_id)
 
-    async def standings(self, name: str | None = None) -> list[store.Standing]:
+    async def standings(self, name: str | None = None) -> list[room_store.Standing]:
         """What stands in every room, or in the one of a name, by name. Raises RoomError where there is none of it."""
-        found = await store.standings(self._pool, name, BETS_SHOWN_MAX)
+        found = await room_store.standings(self._pool, name, BETS_SHOWN_MAX)
         if name is not None and not found:
             raise RoomError(f"there is no room named {name}")
         return found
 
-    async def room(self, room_id: UUID, operator_id: UUID | None = None) -> store.Room | None:
+    async def room(self, room_id: UUID, operator_id: UUID | None = None) -> room_store.Room | None:
         """A room; None where there is none or it is another operator's."""
-        room = await store.room_by_id(self._pool, room_id)
+        room = await room_store.room_by_id(self._pool, room_id)
         if room is None or not _visible(room, operator_id):
             return None
         return room
 
-    async def room_named(self, name: str) -> store.Room | None:
+    async def room_named(self, name: str) -> room_store.Room | None:
         """A room by its name."""
-        return await store.room_by_name(self._pool, name)
+        return await room_store.room_by_name(self._pool, name)
 
-    async def rounds(self, room_id: UUID, before: int | None = None, limit: int = 50) -> list[store.Round]:
+    async def rounds(self, room_id: UUID, before: int | None = None, limit: int = 50) -> list[room_store.Round]:
         """The rounds of a room, newest first, from below number `before` on."""
-        return await store.rounds_before(self._pool, room_id, before, limit)
+        return await room_store.rounds_before(self._pool, room_id, before, limit)
 
-    async def round(self, round_id: int, operator_id: UUID | None = None) -> store.Round | None:
+    async def round(self, round_id: int, operator_id: UUID | None = None) -> room_store.Round | None:
         """A round; None where there is none or its room is another operator's."""
-        found = await store.round_by_id(self._pool, round_id)
+        found = await room_store.round_by_id(self._pool, round_id)
         if found is None or await self.room(found.room_id, operator_id) is None:
             return None
         return found
 
 
-def _visible(room: store.Room, operator_id: UUID | None) -> bool:
+def _visible(room: room_store.Room, operator_id: UUID | None) -> bool:
     return operator_id is None or room.operator_id is None or room.operator_id == operator_id
 
 
-async def _hold_open_room(conn: Connection, name: str) -> store.Room:
-    room = await store.hold_room(conn, name)
+async def _hold_open_room(conn: Connection, name: str) -> room_store.Room:
+    room = await room_store.hold_room(conn, name)
     if room is None:
         raise RoomError(f"there is no room named {name}")
     if room.status == "closed":
@@ -271,7 +271,7 @@ async def _hold_open_room(conn: Connection, name: str) -> store.Room:
 async def _check_epochs_are_old(conn: Connection, room_id: UUID) -> None:
     """Raises RoomError where commitments of the room are so new that their epoch's beacon may not be out yet."""
     opened_ms = await beacon_store.newest_epoch_ms(conn, room_id)
-    now_ms = await store.database_now_ms(conn)
+    now_ms = await room_store.database_now_ms(conn)
     if opened_ms is not None and opened_ms + EPOCH_LEAD_MS > now_ms:
         wait_s = (opened_ms + EPOCH_LEAD_MS - now_ms) // 1000 + 1
         raise RoomError(f"profile E needs commitments that were published earlier: ask again in {wait_s} s")
@@ -279,13 +279,13 @@ async def _check_epochs_are_old(conn: Connection, room_id: UUID) -> None:
 
 async def _publish(conn: Connection, room_rules: RoomRules, paytables: Sequence[Paytable]) -> None:
     for each in paytables:
-        await store.publish_paytable(conn, each)
-    await store.publish_rules(
+        await room_store.publish_paytable(conn, each)
+    await room_store.publish_rules(
         conn, room_rules.hash, room_rules.document, room_rules.paytables, _limits(room_rules.currencies)
     )
 
 
-def _shown(terms: store.Terms) -> dict[str, object]:
+def _shown(terms: room_store.Terms) -> dict[str, object]:
     return {
         "period_ms": terms.period_ms,
         "lock_lead_ms": terms.lock_lead_ms,

@@ -17,7 +17,7 @@ from support.nursery import Nursling
 from support.rounds import EPOCH_ROUNDS, WRAPPING_KEY, Hall, check_chain, open_hall, verify
 
 from keno.fairness import store
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 NEW_KEY = bytes(range(96, 128))
 

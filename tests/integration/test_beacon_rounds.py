@@ -16,9 +16,9 @@ from keno.fairness.beacons.drand import DrandClient
 from keno.fairness.beacons.keeper import BeaconKeeper
 from keno.fairness.vault import VaultError
 from keno.reporting import audit
+from keno.rounds.room_store import Room
 from keno.rounds.schedule import ScheduleError
 from keno.rounds.service import Fairness, RoomError, RoomService
-from keno.rounds.store import Room
 
 
 @pytest.fixture(autouse=True)

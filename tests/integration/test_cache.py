@@ -128,7 +128,7 @@ async def test_a_paytable_is_read_once_and_served_from_its_copies(
     room = await gateway.room()
     path = f"/v1/rules/{room.rules_hash.hex()}"
     published = (await gateway.client.get(path)).content
-    monkeypatch.setattr("keno.rounds.store.published_rules", _never)
+    monkeypatch.setattr("keno.rounds.room_store.published_rules", _never)
     assert (await second.client.get(path)).content == published
     assert (await gateway.client.get(path)).content == published
 

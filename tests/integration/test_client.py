@@ -15,7 +15,7 @@ from support.ports import free_port
 
 from gateway.openapi.calls import CALLS
 from keno.client import BetRequest, Client, NotTheirAnswer, Player, Refused, Unanswered, UnknownAnswer, attempts
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 from keno.shapes import Balance
 
 _PARAMETER = re.compile(r"\{\w+\}")

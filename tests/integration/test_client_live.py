@@ -21,7 +21,7 @@ from keno.client import live as live_module
 from keno.notify.frames import RoundSkipped
 from keno.notify.received import BetAccepted, Snapshot
 from keno.notify.streams import Publication, Streams
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 BODY = b'{"type":"round.skipped","number":%d}'
 NEWER = b'{"type":"round.of_a_newer_server","number":%d}'

@@ -14,7 +14,7 @@ from support.rounds import PRIVACY_KEY, START_MS, Hall, check_chain, open_hall, 
 from keno import verifier
 from keno.fairness import evidence, leaves
 from keno.fairness import store as fairness_store
-from keno.rounds import board, store
+from keno.rounds import board, room_store, store
 from keno.rounds.engine import Engine, LeaseLostError
 from keno.rounds.service import RoomError
 from keno.wallet import store as wallet_store
@@ -214,7 +214,7 @@ async def test_the_board_shows_what_stands_in_each_room(hall: Hall) -> None:
     await hall.clock.set(schedule(room).lock_due_ms(4) - 1_500)
     one, two = await hall.rooms.standings()
     drawn = await hall.row(room, 2)
-    assert one == store.Standing("one", "open", 4, "open", 1_500, 1, 2, drawn["numbers"], 1, 0)
+    assert one == room_store.Standing("one", "open", 4, "open", 1_500, 1, 2, drawn["numbers"], 1, 0)
     assert board.cells(one)[:5] == ("one", "4", "open", "1.5 s", "1")
     assert board.cells(one)[5] == f"2: {' '.join(str(number) for number in drawn['numbers'])}"
     assert board.cells(two)[:4] == (closed.name, "1", "settled (room closed)", "-")

@@ -14,7 +14,7 @@ from support.rounds import EPOCH_ROUNDS, Hall, open_hall, room_rules, tight_limi
 from keno.bets.outcome import Outcome
 from keno.fairness import leaves
 from keno.fairness.service import EvidenceService
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 STAKE_MAX_MINOR = 10_000
 WIN_MAX_MINOR = 20_000

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.gateway import JSON, Casino, Gateway
 
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 pytestmark = pytest.mark.parametrize("gateway", ["route", "lane"], indirect=True)
 

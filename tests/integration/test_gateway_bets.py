@@ -13,7 +13,7 @@ from http_message_signatures.algorithms import ED25519
 from http_message_signatures.resolvers import MappingKeyResolver
 from support.gateway import JSON, ORIGIN, Casino, Gateway
 
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 UNKNOWN_UUID = "00000000-0000-4000-8000-000000000000"
 

@@ -29,7 +29,7 @@ from gateway.desk import Capacity
 from keno.bets.service import BetService, Placed
 from keno.bets.store import BetRow
 from keno.infra.redis import ScriptCaller
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from keno.fairness import leaves
 from keno.infra.store import Executor
 from keno.rounds import lock_trees, store
 from keno.rounds.lock_trees import LockTrees, Tree
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 LARGE_BETS = 3
 

@@ -15,7 +15,7 @@ from keno.fairness.log.sequencer import LogKeys, Sequencer
 from keno.fairness.log.service import LogService
 from keno.fairness.log.witnesses import Witnesses
 from keno.infra.keywrap import UnwrapError
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 PLATFORM_KEY = bytes(range(64, 96))
 ORIGIN = "keno.test/log"

@@ -20,6 +20,7 @@ from support.ports import free_port
 from support.proxies import HOST, NGINX, proxied
 from websockets.asyncio.client import connect
 
+from keno.infra.cache import AGE_MS
 from keno.up import run_gateway, run_lane, run_live
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)")
@@ -105,7 +106,7 @@ async def test_the_lane_answers_bets_and_the_gateway_the_rest(front: Front) -> N
 async def test_what_a_client_says_of_its_address_is_not_believed(front: Front) -> None:
     casino = await front.casino()
     assert (await casino.put("/v1/networks", {"networks": [f"{HOST}/32"]})).status_code == 200
-    await asyncio.sleep(1)  # as long as a change may take to reach every gateway
+    await asyncio.sleep(AGE_MS / 1000)
     elsewhere = replace(casino, client=front.clients[1])
     for method, path in (("GET", "/v1/rooms"), ("POST", "/v1/bets")):
         for claimed in ({}, {"X-Forwarded-For": HOST}, {"X-Forwarded-For": f"{HOST}, {HOST}"}):

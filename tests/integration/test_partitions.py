@@ -17,7 +17,7 @@ from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow
 from keno.infra.migrate import MIGRATIONS, migrate
 from keno.infra.postgres import create_pool
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 A, DUPLICATE, CONFLICT = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.CONFLICT
 AHEAD = 3

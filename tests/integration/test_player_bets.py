@@ -14,7 +14,7 @@ from support.players import Player, play, problem
 
 from gateway.app import create_app
 from gateway.desk import Capacity
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 BETS = "/v1/player/bets"
 

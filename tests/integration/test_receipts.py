@@ -16,7 +16,7 @@ from support.receipts import verdicts, verify_receipt
 
 from keno.rounds import bet_trees
 from keno.rounds.bet_trees import BetTrees
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 both_servers = pytest.mark.parametrize("gateway", ["route", "lane"], indirect=True)
 

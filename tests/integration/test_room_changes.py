@@ -14,9 +14,10 @@ from keno.game import rules
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.game.rules import RulesError
 from keno.money import MoneyError
+from keno.rounds import room_store
+from keno.rounds.room_store import Room
 from keno.rounds.schedule import ScheduleError
 from keno.rounds.service import Offer, RoomError
-from keno.rounds.store import Room, published_rules
 
 WRITTEN = ("rooms", "room_changes", "rules", "paytables", "admin_actions", "audit_logs", "outbox")
 
@@ -135,7 +136,7 @@ async def test_a_round_on_sale_keeps_its_paytable_and_currencies_and_the_next_ha
     new = await hall.bet(operator_id, room, [1, 2])
     assert new.receipt is not None
     assert new.receipt.paytable == shipped_paytable("96").hash
-    document = await published_rules(hall.app_pool, terms.rules_hash)
+    document = await room_store.published_rules(hall.app_pool, terms.rules_hash)
     assert document is not None
     parsed = rules.parse(document)
     assert (list(parsed.currencies), parsed.paytables) == (["EUR", "GBP"], (shipped_paytable("96").hash,))

@@ -14,7 +14,7 @@ from keno.game import rules
 from keno.game.profiles import rtp_profile, shipped_paytable
 from keno.game.rules import RulesError
 from keno.money import CURRENCIES, MoneyError
-from keno.rounds import store
+from keno.rounds import room_store
 from keno.rounds.schedule import ScheduleError
 from keno.rounds.service import RoomError, RoomExistsError, default_limits
 
@@ -118,10 +118,12 @@ async def test_a_room_is_found_again_with_its_published_documents(hall: Hall) ->
     for name in ("x", "x" * 64, "Salle n° 1 – 早い"):
         room = await hall.rooms.add(**asked(name=name))
         assert await hall.rooms.room(room.id) == await hall.rooms.room_named(name) == room
-    document = await store.published_rules(hall.app_pool, room.rules_hash)
+    document = await room_store.published_rules(hall.app_pool, room.rules_hash)
     assert document == room_rules().document
-    paytable = shipped_paytable("94")
-    assert await store.published_paytable(hall.app_pool, paytable.hash) == paytable.document
+    assert (
+        await room_store.published_paytable(hall.app_pool, shipped_paytable("94").hash)
+        == shipped_paytable("94").document
+    )
     assert rules.parse(document).currencies == {"EUR": default_limits("EUR")}
 
 
@@ -154,8 +156,8 @@ async def test_a_room_that_is_not_there_is_none(hall: Hall) -> None:
     assert await hall.rooms.room_named("nowhere") is None
     assert await hall.rooms.round(1) is None
     assert await hall.rooms.rounds(uuid4()) == []
-    assert await store.published_rules(hall.app_pool, bytes(32)) is None
-    assert await store.published_paytable(hall.app_pool, bytes(32)) is None
+    assert await room_store.published_rules(hall.app_pool, bytes(32)) is None
+    assert await room_store.published_paytable(hall.app_pool, bytes(32)) is None
 
 
 async def test_a_closed_room_plays_the_round_on_sale_to_its_end_and_opens_no_other(hall: Hall) -> None:

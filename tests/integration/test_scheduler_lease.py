@@ -13,7 +13,7 @@ from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow, place_bets
 from keno.fairness import keno1, leaves
 from keno.game.numbers import picks_mask
-from keno.rounds import engine, store
+from keno.rounds import engine, room_store, store
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_a_lease_is_taken_from_the_epoch_that_was_seen_and_given_up_by_its
     assert await take("three", 2) == 3
 
 
-async def due_for_everything(hall: Hall, room: store.Room) -> dict[str, Callable[[int], Awaitable[int | None]]]:
+async def due_for_everything(hall: Hall, room: room_store.Room) -> dict[str, Callable[[int], Awaitable[int | None]]]:
     """Each transition with something to do, to be called with a lease epoch: opens 5, locks 4, seals 3, draws 2."""
     await hall.play(room, [1])
     await hall.at_lock(room, 2)
@@ -250,7 +250,7 @@ async def remember(hall: Hall, fixed: dict[int, tuple[bytes, ...]]) -> None:
         fixed[row["number"]] = came_to_be
 
 
-async def check_seeds(hall: Hall, room: store.Room) -> None:
+async def check_seeds(hall: Hall, room: room_store.Room) -> None:
     """Every seed follows from its epoch's key, fixed before the crashes."""
     epochs = await hall.owner_pool.fetch("SELECT * FROM epochs WHERE epoch_key IS NOT NULL")
     assert epochs

@@ -15,7 +15,7 @@ from support.gateway import JSON, Casino, Gateway
 from support.rounds import verify
 
 from keno import verifier
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 
 @pytest.fixture

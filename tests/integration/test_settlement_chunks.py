@@ -13,7 +13,7 @@ from support.money import Floor, open_floor
 from keno.bets import store
 from keno.bets.settler import Settler
 from keno.infra.postgres import create_pool
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 CHUNK_BETS = 30
 CREDIT = "SELECT credits_count FROM credit_rounds(ARRAY[$1::bigint])"

@@ -16,7 +16,7 @@ from keno.fairness.keno1 import EpochKey
 from keno.fairness.vault import Vault, VaultError
 from keno.infra.key_providers import LocalKeys
 from keno.infra.keywrap import UnwrapError
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 
 SECOND_LOCKS = "keno_vault_second_locks_refused_total"
 

@@ -12,7 +12,7 @@ from keno.fairness.anchor.fees import Fees
 from keno.fairness.anchor.store import ConfirmedAnchor, Where
 from keno.fairness.log.sequencer import LogKeys, Sequencer
 from keno.fairness.log.witnesses import Witnesses
-from keno.rounds.store import Room
+from keno.rounds.room_store import Room
 from support.anvil import CHAIN_ID, GWEI, Anvil
 from support.rounds import Hall
 

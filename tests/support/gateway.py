@@ -29,8 +29,8 @@ from keno.identity.operators import Operator
 from keno.identity.signature import HmacSecret, SigningKey, sign
 from keno.infra.key_providers import LocalKeys
 from keno.infra.keyfiles import load_keys
+from keno.rounds.room_store import Room
 from keno.rounds.service import default_limits
-from keno.rounds.store import Room
 from support.databases import Database
 from support.lanes import LaneTransport
 from support.rounds import ShardLeader

@@ -26,8 +26,8 @@ from keno.infra.postgres import Executor
 from keno.money import currency
 from keno.reporting.audit import Audit
 from keno.requests import fingerprint
+from keno.rounds.room_store import Room
 from keno.rounds.service import GUARD_MS
-from keno.rounds.store import Room
 from keno.wallet import store as wallet_store
 from support.rounds import LOCK_LEAD_MS, PERIOD_MS, Hall, open_hall
 

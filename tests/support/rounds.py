@@ -32,9 +32,9 @@ from keno.game.rules import CurrencyRules, RoomRules
 from keno.infra.key_providers import LocalKeys
 from keno.rounds import store as rounds_store
 from keno.rounds.engine import Engine, LeaseLostError
+from keno.rounds.room_store import Room
 from keno.rounds.schedule import Schedule
 from keno.rounds.service import GUARD_MS, RoomService, default_limits
-from keno.rounds.store import Room
 from keno.wallet import store as wallet_store
 
 START_MS = 1_800_000_000_000
