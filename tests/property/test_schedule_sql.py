@@ -197,7 +197,8 @@ async def test_the_owner_too_is_refused_every_phase_that_no_edge_leads_to(hall: 
 async def test_an_edge_without_the_values_of_its_phase_is_refused(hall: Hall) -> None:
     for round_id in (await rounds_in_every_phase(hall)).values():
         before = await stored(hall, round_id)
-        for origin, to in EDGES | {(Phase.LOCKED, Phase.SETTLED)}:
+        both_at_once = {(Phase.LOCKED, Phase.SETTLED)} if before["bets_count"] == 0 else set()
+        for origin, to in EDGES | both_at_once:
             if origin == before["phase"]:
                 with pytest.raises(asyncpg.CheckViolationError):
                     await hall.owner_pool.execute("UPDATE rounds SET phase = $2 WHERE id = $1", round_id, to)
