@@ -156,11 +156,12 @@ async def rounds_in_every_phase(hall: Hall) -> dict[str, int]:
     await hall.at_lock(room, 2)
     await hall.tick(settle=False)
     await hall.void(room, 2, reason=3)
-    await hall.bet(operator_id, room, [4, 5, 6])
+    await hall.bet(operator_id, room, [4, 5])  # a round without any is settled as it is drawn
     await hall.at_draw(room, 3)
     await hall.tick(settle=False)
     await hall.at_lock(room, 5)
     await hall.tick(settle=False)
+    await hall.bet(operator_id, room, [6, 7])
     await hall.at_lock(room, 6)
     await hall.tick(settle=False)
     await hall.clock.set(START_MS + 7 * PERIOD_MS)
