@@ -13,12 +13,13 @@ from support.databases import Database
 from support.gateway import Gateway, open_gateway
 from support.loop_thread import LoopThread
 
-from keno.identity import staff_service
+from keno.identity import admission, staff_service
 from keno.infra import delivery
 from keno.infra.bus import Bus, DeadLetters
 from keno.infra.local_bus import LocalBus
 from keno.infra.rabbit_bus import RabbitBus
 from keno.infra.rabbit_dead import RabbitDeadLetters
+from keno.risk import service as risk_service
 
 _CONSUMERS = ("wallet", "reporting", "notifier")
 
@@ -38,6 +39,13 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashing a password costs a tenth of a second and 64 MB, on purpose; a test for which that counts undoes this."""
     cheap = partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
     monkeypatch.setattr(staff_service, "PasswordHasher", cheap)
+
+
+@pytest.fixture(autouse=True)
+def patience_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that shares its disk with the databases of all tests stalls for a second now and then."""
+    for module in (admission, risk_service):
+        monkeypatch.setattr(module, "TIMEOUT_S", 4.0)
 
 
 @pytest.fixture
