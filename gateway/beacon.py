@@ -5,35 +5,22 @@ need believe it: `keno.fairness.beacons.local`.
 """
 
 import asyncio
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from socketserver import ThreadingMixIn
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import msgspec
 import structlog
 
 from keno.errors import ConfigError
 from keno.fairness.beacons.local import LocalBeacon
+from keno.infra.threaded_http import serving_application
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 _log = structlog.get_logger(__name__)
 _ROUND_DIGITS_MAX = 18
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _QuietHandler(WSGIRequestHandler):
-    timeout = 5
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: it is asked every few seconds."""
 
 
 @contextmanager
@@ -46,18 +33,12 @@ def serving(beacon: LocalBeacon, host: str, port: int) -> Iterator[int]:
         start_response(status, [("Content-Type", "application/json"), ("X-Keno-Beacon", "local, not public")])
         return [msgspec.json.encode(found or {"error": "there is no such round of this chain, or not yet"})]
 
-    try:
-        server = make_server(host, port, answer, server_class=_Server, handler_class=_QuietHandler)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    thread = threading.Thread(target=server.serve_forever, name="local beacon", daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with ExitStack() as stack:
+        try:
+            served_port = stack.enter_context(serving_application(answer, "local beacon", host, port))
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        yield served_port
 
 
 async def serve_beacon(beacon: LocalBeacon, host: str, port: int, stop: asyncio.Event) -> None:

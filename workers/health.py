@@ -5,16 +5,14 @@ Answered by threads of its own, so that a process whose loop hangs is seen to be
 gateway, which answers for itself.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
 from keno.config import Config
+from keno.infra.threaded_http import serving_application
 from workers import runner
 
 if TYPE_CHECKING:
@@ -38,34 +36,14 @@ def unready() -> list[str]:
     return sorted(runner.failing | {name for name, ready in list(_checks.items()) if not ready()})
 
 
-@contextmanager
-def serving(host: str, port: int) -> Iterator[int]:
+def serving(host: str, port: int) -> AbstractContextManager[int]:
     """Serves while the block lasts, and gives the port (0 chooses one). Raises OSError where it is taken."""
-    server = make_server(host, port, _answer, server_class=_Server, handler_class=_QuietHandler)
-    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return serving_application(_answer, "health", host, port)
 
 
 def serving_if_asked(config: Config) -> AbstractContextManager[int | None]:
     """Serves where the configuration has a port for it."""
     return nullcontext() if config.health_port is None else serving(config.host, config.health_port)
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _QuietHandler(WSGIRequestHandler):
-    timeout = 5
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: probes come every few seconds."""
 
 
 _metrics: "WSGIApplication" = make_wsgi_app()

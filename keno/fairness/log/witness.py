@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keno.errors import ConfigError
 from keno.fairness.log import note, tree
 from keno.fairness.log.note import NoteError, VerifierKey
+from keno.infra import threaded_http
 
 BODY_BYTES_MAX: Final = 64 * 1024
 _REQUEST: Final = re.compile(r"old (0|[1-9][0-9]{0,18})\n((?:[A-Za-z0-9+/]{43}=\n){0,63})\n(.+)", re.DOTALL)
@@ -153,11 +154,5 @@ def serving(witness: Witness, host: str, port: int) -> Iterator[int]:
 
     server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="witness", daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with threaded_http.serving(server, "witness") as served_port:
+        yield served_port
