@@ -20,10 +20,13 @@ from support.brokers import SharedBroker, find_broker
 from support.databases import Database, Databases, find_server
 from support.keyspaces import borrow_keyspace, find_redis
 from support.loop_thread import LoopThread
+from support.money import Floor, open_floor
+from support.rounds import Hall, open_hall
 
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.postgres import create_pool
 from keno.infra.redis import create_redis
+from keno.wallet.service import WalletService
 
 # Set by the process that starts the others, which inherit it.
 _RUN = os.environ.setdefault("KENO_TEST_RUN", uuid.uuid4().hex[:12])
@@ -118,6 +121,25 @@ async def vault_pool(database: Database) -> AsyncIterator[asyncpg.Pool]:
     """Connections of the vault's role."""
     async with await create_pool(database.vault_url, connections_max=_POOL_CONNECTIONS_MAX) as made:
         yield made
+
+
+@pytest.fixture
+async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
+    """The services of rounds without a room, on a clock that the test moves."""
+    async with open_hall(pool, vault_pool, owner_pool) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
+    """A hall with an operator, a funded player and a round on sale. One with other rules: `open_floor`."""
+    async with open_floor(pool, vault_pool, owner_pool) as opened:
+        yield opened
+
+
+@pytest.fixture
+def wallet(floor: Floor) -> WalletService:
+    return WalletService(floor.pool)
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aio_pika
-import asyncpg
 import pytest
 from support.brokers import OwnBroker
-from support.money import Floor, open_floor
 
 from keno.infra import rabbit_bus
 from workers import runner
@@ -20,12 +18,6 @@ def quick_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rabbit_bus, "_RECONNECT_PAUSE_S", 0.1)
     monkeypatch.setattr(rabbit_bus, "_CONFIRM_TIMEOUT_S", 2.0)
     monkeypatch.setattr(runner, "_PAUSE_MAX_S", 0.5)
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -6,15 +6,13 @@ The rest of the rounds' way is run here, on a clock that stands; one installatio
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-import pytest
 from support.databases import Database
 from support.nursery import Nursling
-from support.rounds import EPOCH_ROUNDS, WRAPPING_KEY, Hall, check_chain, open_hall, verify
+from support.rounds import EPOCH_ROUNDS, WRAPPING_KEY, Hall, check_chain, verify
 
 from keno.fairness import store
 from keno.rounds.room_store import Room
@@ -47,12 +45,6 @@ class VaultProcess:
         process = Nursling(command, environment, log)
         status = await asyncio.to_thread(process.wait)
         assert status == -signal.SIGKILL, f"{failpoint}: {status}, {await asyncio.to_thread(log.read_text)}"
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def promises(hall: Hall) -> dict[str, list[tuple[object, ...]]]:

@@ -2,12 +2,11 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
-from support.money import DEFAULT_PAYTABLE, OTHER_PAYTABLE, STAKE_MAX_MINOR, Floor, open_floor
+from support.money import DEFAULT_PAYTABLE, OTHER_PAYTABLE, STAKE_MAX_MINOR, Floor
 from support.rounds import PRIVACY_KEY, RECEIPT_KEY
 
 from keno.bets.outcome import Outcome
@@ -19,12 +18,6 @@ from keno.game.numbers import picks_mask
 
 PLACES = {"room_id", "round_id"}
 A, DUPLICATE, POOR = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.INSUFFICIENT_FUNDS
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 def request(floor: Floor, transaction_id: str = "t", **changes: Any) -> tuple[BetRequest, bytes]:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import pytest
 from support.databases import Database
-from support.money import Floor, open_floor
+from support.money import Floor
 from support.rounds import PRIVACY_KEY, RECEIPT_KEY
 
 from keno.bets import store
@@ -31,12 +31,6 @@ CUT = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @asynccontextmanager

@@ -29,15 +29,14 @@ from keno.wallet.service import WalletService
 
 
 @pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
+async def floor(floor: Floor) -> Floor:
     """Three settled rounds, a void one, all credited, and one on sale with bets; a player of each of two operators, and
     one whose money moved in every other way.
     """
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        await play(opened, await open_other(opened), 1)
-        await opened.add_room()
-        await opened.add_room()
-        yield opened
+    await play(floor, await open_other(floor), 1)
+    await floor.add_room()
+    await floor.add_room()
+    return floor
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Rounds of profiles B and E: they wait for their beacon, are drawn with it or void without it, and verify."""
 
 import json
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from support.beacons import CHAIN, beacon_rules, endpoint, honest, signature_of
-from support.rounds import START_MS, Hall, open_hall, room_rules, schedule
+from support.rounds import START_MS, Hall, room_rules, schedule
 
 from keno import verifier
 from keno.fairness import beacon
@@ -28,10 +27,9 @@ def looked_for_at_each_tick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        opened.rooms = RoomService(pool, 1, CHAIN)
-        yield opened
+def hall(hall: Hall, pool: asyncpg.Pool) -> Hall:
+    hall.rooms = RoomService(pool, 1, CHAIN)
+    return hall
 
 
 async def locked(hall: Hall) -> tuple[Room, asyncpg.Record]:

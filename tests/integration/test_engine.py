@@ -5,11 +5,10 @@ import io
 from collections.abc import AsyncIterator
 from urllib.request import Request, urlopen
 
-import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 from rich.console import Console
-from support.rounds import PRIVACY_KEY, START_MS, Hall, check_chain, open_hall, schedule
+from support.rounds import PRIVACY_KEY, START_MS, Hall, check_chain, schedule
 
 from keno import verifier
 from keno.fairness import evidence, leaves
@@ -21,12 +20,6 @@ from keno.wallet import store as wallet_store
 from workers import health
 
 LARGE_BETS = 3
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @pytest.fixture

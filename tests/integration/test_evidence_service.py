@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-import pytest
-from support.rounds import EPOCH_ROUNDS, Hall, open_hall, room_rules, tight_limits, verify
+from support.rounds import EPOCH_ROUNDS, Hall, room_rules, tight_limits, verify
 
 from keno.bets.outcome import Outcome
 from keno.fairness import leaves
@@ -18,12 +15,6 @@ from keno.rounds.room_store import Room
 
 STAKE_MAX_MINOR = 10_000
 WIN_MAX_MINOR = 20_000
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def bundle(hall: Hall, room: Room, number: int, *, auditor: bool) -> bytes:

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import asyncpg
 import pytest
 from redis.asyncio import Redis
-from support.rounds import Hall, open_hall
+from support.rounds import Hall
 
 from keno.infra.redis import create_redis
 from keno.rounds import store
@@ -19,11 +18,10 @@ SHARDS = 6
 
 
 @pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        for shard in range(SHARDS):
-            await opened.add_room(f"room {shard}", shard=shard)
-        yield opened
+async def hall(hall: Hall) -> Hall:
+    for shard in range(SHARDS):
+        await hall.add_room(f"room {shard}", shard=shard)
+    return hall
 
 
 @dataclass

@@ -8,9 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-import asyncpg
 import pytest
-from support.rounds import PRIVACY_KEY, Hall, open_hall
+from support.rounds import PRIVACY_KEY, Hall
 
 from keno import verifier
 from keno.bets import store as bets_store
@@ -44,12 +43,6 @@ class Reads:
         async with asyncio.timeout(20):
             while bet_id not in self.after:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Everything that must be in the log is in it once, in order and for good, whoever dies meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import asyncpg
 import pytest
-from support.rounds import EPOCH_ROUNDS, Hall, open_hall
+from support.rounds import EPOCH_ROUNDS, Hall
 from support.transparency import Note, check_signed, mth
 
 from keno import verifier
@@ -19,12 +18,6 @@ from keno.rounds.room_store import Room
 
 PLATFORM_KEY = bytes(range(64, 96))
 ORIGIN = "keno.test/log"
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 def sequencer(hall: Hall, batch: int = 1_000) -> Sequencer:

@@ -1,14 +1,12 @@
 """A bundle shows its round in the log, and the verifier believes it only by the keys it is given."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.logs import signature_line, vkey_of
-from support.rounds import Hall, open_hall
+from support.rounds import Hall
 
 from keno import verifier
 from keno.fairness.log.sequencer import LogKeys, Sequencer
@@ -17,12 +15,6 @@ from keno.verifier import COSIGNATURE, LOG_SIGNATURE, LogTrust, read_log_key
 
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32)
 NAME = "keno.test/log"
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,12 +4,9 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 
-import asyncpg
-import pytest
 from support.databases import Database
-from support.rounds import Hall, open_hall
+from support.rounds import Hall
 from support.transparency import Note, mth
 
 from keno.fairness.log.sequencer import LogKeys, Sequencer
@@ -32,12 +29,6 @@ async def main(url, failpoint):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def test_a_worker_killed_again_and_again_leaves_one_whole_log(hall: Hall, database: Database) -> None:

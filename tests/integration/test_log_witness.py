@@ -2,14 +2,13 @@
 
 import base64
 import http.client
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.logs import FakeLog
-from support.rounds import Hall, open_hall
+from support.rounds import Hall
 from support.transparency import Note, check_signed, proof
 
 from keno.errors import ConfigError
@@ -103,12 +102,6 @@ def test_bad_http_is_answered_plainly(served: tuple[Witness, int]) -> None:
         connection.request("POST", path, headers=headers)
         assert connection.getresponse().status == status
         connection.close()
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def test_a_logs_checkpoints_carry_the_cosignatures_of_the_witnesses_that_answer(

@@ -4,13 +4,13 @@ import asyncio
 import random
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from support.databases import Database, Databases
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.bets import store
 from keno.bets.outcome import Outcome
@@ -22,12 +22,6 @@ from keno.rounds.room_store import Room
 A, DUPLICATE, CONFLICT = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.CONFLICT
 AHEAD = 3
 MISSING = "no partition of relation"
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @pytest.fixture

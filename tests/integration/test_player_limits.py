@@ -2,12 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 from support.databases import Database
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.bets.limits import OperatorLimits, PlayerLimits, decode_limits
 from keno.bets.outcome import Outcome
@@ -16,12 +14,6 @@ from keno.infra.postgres import create_pool
 from keno.requests import RequestError
 
 A, DUPLICATE, LIMITED, POOR = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.LIMIT_REACHED, Outcome.INSUFFICIENT_FUNDS
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def limit(floor: Floor, bets: int | None = None, stake: int | None = None, player: str = "ann") -> None:

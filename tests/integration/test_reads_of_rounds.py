@@ -1,10 +1,9 @@
 """Whoever looks for the rounds that are due reads those under way, however many have ended."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
-import asyncpg
 import pytest
-from support.rounds import Hall, open_hall
+from support.rounds import Hall
 
 from keno.bets import store as bets_store
 from keno.fairness import store as fairness_store
@@ -30,12 +29,6 @@ _READERS: dict[str, tuple[str, Callable[[Connection, int], Awaitable[object]]]] 
     "rounds_awaiting_release": ("vault", lambda conn, _: conn.fetch("SELECT * FROM rounds_awaiting_release(9)")),
     "second_locks": ("vault", lambda conn, _: fairness_store.second_locks(conn)),
 }
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def has_ended_rounds(hall: Hall) -> None:

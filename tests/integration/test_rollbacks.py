@@ -1,12 +1,10 @@
 """Rollbacks: of movements, of what never came, and of bets, which stand; alone and against what arrives meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 from support.databases import Database
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.bets import store as bets_store
 from keno.bets.outcome import Outcome
@@ -16,12 +14,6 @@ from keno.wallet import store
 from keno.wallet.request import MovementKind, MovementRequest, RollbackRequest
 from keno.wallet.service import WalletService
 from keno.wallet.store import Movement, Rollback
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def move(floor: Floor, kind: MovementKind, amount_minor: int, transaction_id: str) -> Movement:

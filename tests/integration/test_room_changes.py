@@ -1,12 +1,10 @@
 """A room that is set or closed changes at its next slot: no number is left out, and no round on sale is touched."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 
-import asyncpg
 import pytest
-from support.rounds import Hall, open_hall, schedule
+from support.rounds import Hall, schedule
 
 from keno.bets.outcome import Outcome
 from keno.errors import KenoError
@@ -20,12 +18,6 @@ from keno.rounds.schedule import ScheduleError
 from keno.rounds.service import Offer, RoomError
 
 WRITTEN = ("rooms", "room_changes", "rules", "paytables", "admin_actions", "audit_logs", "outbox")
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def state(hall: Hall) -> dict[str, list[str]]:

@@ -1,13 +1,11 @@
 """Rooms are opened with their published rules or not at all, and closed without a trace of doubt."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
-from support.rounds import GUARD_MS, Hall, open_hall, room_rules
+from support.rounds import GUARD_MS, Hall, room_rules
 
 from keno.errors import KenoError
 from keno.game import rules
@@ -30,12 +28,6 @@ TABLES = (
     "admin_actions",
     "outbox",
 )
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def counts(hall: Hall) -> dict[str, int]:

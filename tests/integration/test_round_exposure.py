@@ -4,13 +4,13 @@ import asyncio
 import random
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from support.databases import Database, Databases
-from support.money import DEFAULT_PAYTABLE, OTHER_PAYTABLE, Floor, open_floor
+from support.money import DEFAULT_PAYTABLE, OTHER_PAYTABLE, Floor
 
 from keno.bets.limits import OperatorLimits, decode_operator_limits
 from keno.bets.outcome import Outcome
@@ -22,12 +22,6 @@ from keno.requests import RequestError
 
 A, DUPLICATE, CONFLICT = Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.CONFLICT
 LIMITED, POOR = Outcome.LIMIT_REACHED, Outcome.INSUFFICIENT_FUNDS
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def limit(floor: Floor, exposure: int | None, currency: str = "EUR") -> None:

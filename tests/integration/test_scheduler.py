@@ -1,10 +1,7 @@
 """The scheduler on a real database: what it opens, skips, locks and draws, and when."""
 
-from collections.abc import AsyncIterator
-
-import asyncpg
 import pytest
-from support.rounds import START_MS, Hall, check_chain, open_hall, schedule
+from support.rounds import START_MS, Hall, check_chain, schedule
 
 from keno import verifier
 from keno.bets.outcome import Outcome
@@ -14,12 +11,6 @@ from keno.rounds.engine import EngineError
 NOBODYS_SHARD = 7
 SKIPS_MAX = 1_000
 """The most slots that open_due_rounds() records as skipped in one statement."""
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 # ---- opening and skipping ----

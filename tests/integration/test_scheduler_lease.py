@@ -1,26 +1,18 @@
 """Only the scheduler that leads can move rounds, and a crash of it anywhere changes nothing that was fixed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import asyncpg
 import pytest
-from support.rounds import Hall, check_chain, open_hall
+from support.rounds import Hall, check_chain
 
 from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow, place_bets
 from keno.fairness import keno1, leaves
 from keno.game.numbers import picks_mask
 from keno.rounds import engine, room_store, store
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
-
 
 # ---- the fence ----
 

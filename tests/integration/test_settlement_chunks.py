@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 from support.databases import Database
 from support.killed_settler import settle_until_killed
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.bets import store
 from keno.bets.settler import Settler
@@ -18,12 +16,6 @@ from keno.rounds.room_store import Room
 CHUNK_BETS = 30
 CREDIT = "SELECT credits_count FROM credit_rounds(ARRAY[$1::bigint])"
 """The rounds here have 80 bets, one on each number: 20 of them win 376 each."""
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def fill(floor: Floor, room: Room | None = None, bets: int = 80) -> None:

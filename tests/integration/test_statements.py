@@ -1,11 +1,9 @@
 """Statements: every entry of a player's money once, newest first, in pages of any size."""
 
 import random
-from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.requests import ID_MAX
 from keno.wallet.request import MovementRequest, RollbackRequest
@@ -13,12 +11,6 @@ from keno.wallet.service import WalletService
 from keno.wallet.statement import Entry, Place
 
 DAY_MS = 24 * 3_600_000
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def statement(

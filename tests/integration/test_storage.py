@@ -1,7 +1,6 @@
 """Old partitions leave, with nothing lost and the books closed behind them; receipts of old events are forgotten."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -9,7 +8,7 @@ import asyncpg
 import msgspec
 import pytest
 from support.audits import broken, on_trial
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.bets import store as bets_store
 from keno.bets.limits import OperatorLimits
@@ -29,21 +28,20 @@ RETENTION_MS = 10 * DAY_MS
 
 
 @pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
+async def floor(floor: Floor, owner_pool: asyncpg.Pool) -> Floor:
     """A settled and a void round, both credited, the last of their partition, and a round on sale in the next."""
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        boundary = await owner_pool.fetchval("SELECT min(end_round) FROM bet_partitions")
-        await opened.place(*(opened.bet(picks=(pick,)) for pick in range(1, 81)))
-        await opened.settle(1)
-        await opened.hall.tick()
-        await opened.place(opened.bet(), opened.bet())
-        await owner_pool.execute(f"ALTER SEQUENCE rounds_id_seq RESTART WITH {boundary}")
-        await opened.void(2)
-        await opened.hall.tick()
-        assert await opened.round_id(number=3) == boundary
-        await opened.place(opened.bet())
-        await handle_all(opened)
-        yield opened
+    boundary = await owner_pool.fetchval("SELECT min(end_round) FROM bet_partitions")
+    await floor.place(*(floor.bet(picks=(pick,)) for pick in range(1, 81)))
+    await floor.settle(1)
+    await floor.hall.tick()
+    await floor.place(floor.bet(), floor.bet())
+    await owner_pool.execute(f"ALTER SEQUENCE rounds_id_seq RESTART WITH {boundary}")
+    await floor.void(2)
+    await floor.hall.tick()
+    assert await floor.round_id(number=3) == boundary
+    await floor.place(floor.bet())
+    await handle_all(floor)
+    return floor
 
 
 async def handle_all(floor: Floor) -> None:

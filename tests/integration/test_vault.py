@@ -1,13 +1,12 @@
 """The vault commits before it matters, gives a seed away for one lock only, and keeps its keys to itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from support.rounds import EPOCH_ROUNDS, ROUNDS_AHEAD, WRAPPING_KEY, Hall, open_hall
+from support.rounds import EPOCH_ROUNDS, ROUNDS_AHEAD, WRAPPING_KEY, Hall
 
 from keno import verifier
 from keno.fairness import keno1, store
@@ -19,12 +18,6 @@ from keno.infra.keywrap import UnwrapError
 from keno.rounds.room_store import Room
 
 SECOND_LOCKS = "keno_vault_second_locks_refused_total"
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def epochs(hall: Hall) -> list[asyncpg.Record]:

@@ -3,12 +3,12 @@
 import base64
 import io
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import asyncpg
 import pytest
 import structlog
-from support.rounds import EPOCH_ROUNDS, ROUNDS_AHEAD, WRAPPING_KEY, Hall, open_hall
+from support.rounds import EPOCH_ROUNDS, ROUNDS_AHEAD, WRAPPING_KEY, Hall
 
 from keno.fairness import keno1
 from keno.fairness.epoch_keys import EpochKeys
@@ -19,12 +19,6 @@ from keno.infra.keywrap import UnwrapError, wrap
 from keno.infra.telemetry import configure_logging
 
 NEW_KEY = bytes(range(96, 128))
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 def vault_of(hall: Hall, current: bytes, *older: bytes) -> Vault:

@@ -2,14 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import asyncpg
 import msgspec
 import pytest
-from support.money import Floor, open_floor
+from support.money import Floor
 from support.rounds import verify
 
 from keno.infra.bus import Event
@@ -18,17 +17,6 @@ from keno.infra.outbox import Relay
 from keno.rounds import store
 from keno.wallet.service import WalletService
 from workers import wallet as wallet_worker
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
-
-
-@pytest.fixture
-def wallet(floor: Floor) -> WalletService:
-    return WalletService(floor.pool)
 
 
 async def voided(floor: Floor) -> Event:

@@ -3,13 +3,12 @@
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
 
 import asyncpg
 import msgspec
 import pytest
 from support.databases import Database
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.infra.bus import Event
 from keno.infra.postgres import create_pool
@@ -21,17 +20,6 @@ from keno.wallet.service import WalletService
 from keno.wallet.store import Movement
 
 CREDIT = "SELECT credits_count FROM credit_rounds(ARRAY[$1::bigint])"
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
-
-
-@pytest.fixture
-def wallet(floor: Floor) -> WalletService:
-    return WalletService(floor.pool)
 
 
 def asked(transaction_id: str = "d", amount_minor: int = 500, currency: str = "EUR") -> MovementRequest:

@@ -2,24 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import get_args
 
-import asyncpg
-import pytest
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from gateway.rest.wallet import REFUSALS
 from keno.money import MINOR_MAX
 from keno.wallet.request import MovementKind, MovementRequest
 from keno.wallet.service import WalletService
 from keno.wallet.store import Movement, Refusal
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 async def move(

@@ -1,14 +1,12 @@
 """The acceptance of bets against a model of a few lines, on random batches of a few players with little money."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import asyncpg
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.money import Floor, open_floor
+from support.money import Floor
 from support.rounds import PRIVACY_KEY, RECEIPT_KEY
 
 from keno.bets.outcome import Outcome
@@ -20,12 +18,6 @@ from keno.game.numbers import picks_mask
 
 PLAYERS = ("ann", "bob", "eve", "blocked")
 CURRENCIES = ("EUR", "USD", "JPY")
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,13 @@ of what is then damaged they find what came since, and the full audit all.
 """
 
 import itertools
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.audits import agree, on_trial
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.infra.local_bus import LocalBus
 from keno.infra.outbox import Relay
@@ -27,13 +25,10 @@ ROUNDS_BEHIND = "SELECT rounds FROM audit_checkpoints ORDER BY id DESC LIMIT 1"
 
 
 @pytest.fixture
-async def floor(
-    pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Floor]:
+def floor(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> Floor:
     # What the verifier says of bundles is tested elsewhere, and takes longer than all the rest.
     monkeypatch.setattr(audit, "verify", agree)
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
+    return floor
 
 
 class Player:

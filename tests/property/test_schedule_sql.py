@@ -5,14 +5,13 @@ of `rounds` hold for every role, the schema's owner included. Random rooms come 
 """
 
 import random
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import product
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from support.rounds import PERIOD_MS, START_MS, Hall, open_hall
+from support.rounds import PERIOD_MS, START_MS, Hall
 
 from keno.fairness import store as fairness_store
 from keno.rounds.phases import EDGES, FINAL, Phase
@@ -23,12 +22,6 @@ ROOMS = 150
 CLOCKS = 6
 SLOTS_MAX = 25
 COMMITS = 300
-
-
-@pytest.fixture
-async def hall(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Hall]:
-    async with open_hall(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,13 @@
 ids that come again, with the same content and with another.
 """
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-import asyncpg
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.money import Floor, open_floor
+from support.money import Floor
 
 from keno.infra.local_bus import LocalBus
 from keno.infra.outbox import Relay
@@ -23,12 +20,6 @@ from workers import wallet as wallet_worker
 PLAYERS = ("ann", "bob")
 WIN_FACTOR_HUNDREDTHS = 376
 """What the default paytable pays for one pick that was drawn."""
-
-
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
-    async with open_floor(pool, vault_pool, owner_pool) as opened:
-        yield opened
 
 
 @dataclass(frozen=True)
