@@ -1,5 +1,6 @@
 """What several tests need: a gateway, both buses, and a broker connection that can be cut."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,15 @@ import aio_pika
 import asyncpg
 import pytest
 from argon2 import PasswordHasher
+from support import anvil
+from support.anchors import Site, open_site
+from support.anvil import Anvil
 from support.cables import Cable, laid_cable
+from support.commands import Keno, keno_here
 from support.databases import Database
 from support.gateway import Gateway, open_gateway
 from support.loop_thread import LoopThread
+from support.rounds import Hall
 
 from keno.identity import admission, staff_service
 from keno.infra import delivery
@@ -31,6 +37,30 @@ async def gateway(
     """The gateway; with the parameter "lane", bets go to the lane instead of the gateway's own routes."""
     on_lane = getattr(request, "param", "route") == "lane"
     async with open_gateway(database, owner_pool, redis_url, tmp_path, bets_on_lane=on_lane) as opened:
+        yield opened
+
+
+@pytest.fixture
+def keno(gateway: Gateway, database: Database, redis_url: str) -> Keno:
+    """Runs `keno` on the installation of the gateway."""
+    environment = os.environ | {
+        "KENO_DATABASE_URL": database.app_url,
+        "KENO_REDIS_URL": redis_url,
+        "KENO_KEYS_DIR": str(gateway.platform.config.keys_dir),
+    }
+    return partial(keno_here, environment)
+
+
+@pytest.fixture
+def node() -> Iterator[Anvil]:
+    """An Ethereum of the test's own."""
+    with anvil.running() as started:
+        yield started
+
+
+@pytest.fixture
+async def site(hall: Hall, node: Anvil) -> AsyncIterator[Site]:
+    async with open_site(hall, node) as opened:
         yield opened
 
 

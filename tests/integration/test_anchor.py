@@ -4,16 +4,13 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 
 import asyncpg
 import pytest
-from support import anvil
-from support.anchors import CONFIRMATIONS, OWNER_KEY, POLICY, Site, open_site
-from support.anvil import CHAIN_ID, ETHER, GWEI, Anvil
+from support.anchors import CONFIRMATIONS, OWNER_KEY, POLICY, Site
+from support.anvil import CHAIN_ID, ETHER, GWEI
 from support.databases import Database
-from support.rounds import open_hall
 
 from keno.fairness.anchor import store
 from keno.fairness.anchor.anchorer import Anchorer
@@ -42,20 +39,6 @@ async def main(url, rpc_url, chain_id, key, contract, failpoint):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-
-
-@pytest.fixture
-def node() -> Iterator[Anvil]:
-    with anvil.running() as started:
-        yield started
-
-
-@pytest.fixture
-async def site(
-    node: Anvil, pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool
-) -> AsyncIterator[Site]:
-    async with open_hall(pool, vault_pool, owner_pool) as hall, open_site(hall, node) as opened:
-        yield opened
 
 
 async def let_go_of_by_the_dead(owner_pool: asyncpg.Pool) -> None:

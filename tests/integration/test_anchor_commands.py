@@ -3,12 +3,10 @@
 import asyncio
 import hashlib
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-from support import anvil
 from support.anchors import OWNER_KEY
 from support.anvil import CHAIN_ID, Anvil
 from support.commands import keno_here
@@ -25,10 +23,9 @@ OWNER = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
 
 
 @pytest.fixture
-def node() -> Iterator[Anvil]:
-    with anvil.running() as started:
-        started.fund(OWNER)
-        yield started
+def node(node: Anvil) -> Anvil:
+    node.fund(OWNER)
+    return node
 
 
 @pytest.fixture

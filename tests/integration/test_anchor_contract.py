@@ -3,7 +3,7 @@
 import hashlib
 import json
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,6 @@ LOG = hashlib.sha256(b"a log").digest()
 FEES = Fees(10 * GWEI, GWEI)
 ROOT, OTHER = bytes([1]) * 32, bytes([2]) * 32
 GAS_OF_AN_ANCHOR_MAX = 56_000
-
-
-@pytest.fixture
-def node() -> Iterator[Anvil]:
-    with anvil.running() as started:
-        yield started
 
 
 @pytest.fixture

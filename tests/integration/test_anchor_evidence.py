@@ -4,37 +4,20 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import pytest
 from support import anvil
-from support.anchors import Site, open_site
-from support.anvil import CHAIN_ID, Anvil
+from support.anchors import Site
+from support.anvil import CHAIN_ID
 from support.javascript import assert_agreement
-from support.rounds import open_hall
 
 from keno import verifier
 from keno.verifier import INCOMPLETE, LOG_SIGNATURE, VERIFIED, VIOLATION, EthereumNode, LogTrust
 
 Line = dict[str, Any]
 FINAL_BLOCKS = 100
-
-
-@pytest.fixture
-def node() -> Iterator[Anvil]:
-    with anvil.running() as started:
-        yield started
-
-
-@pytest.fixture
-async def site(
-    node: Anvil, pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool
-) -> AsyncIterator[Site]:
-    async with open_hall(pool, vault_pool, owner_pool) as hall, open_site(hall, node) as opened:
-        yield opened
 
 
 async def lines_of(site: Site, number: int) -> list[Line]:

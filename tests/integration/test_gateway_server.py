@@ -15,6 +15,7 @@ import pytest
 from support.databases import Database
 from support.gateway import JSON, Casino, Gateway, open_gateway
 from support.ports import free_port
+from support.serving import HOST, served
 
 from gateway import failing
 from gateway.answers import Answer
@@ -26,7 +27,6 @@ from keno.bets.outcome import Outcome
 from keno.errors import ConfigError, KenoError
 from keno.texts.languages import Language
 
-HOST = "127.0.0.1"
 GUIDE = Path(__file__).parents[2] / "docs" / "operator-api.md"
 
 
@@ -45,18 +45,8 @@ async def gateway(
 
 @pytest.fixture
 async def server(gateway: Gateway, port: int) -> AsyncIterator[httpx.AsyncClient]:
-    stop = asyncio.Event()
-    serving = asyncio.create_task(serve(create_app(gateway.platform), HOST, port, stop))
-    async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}") as client:
-        while not serving.done():
-            try:
-                await client.get("/healthz")
-                break
-            except httpx.ConnectError:
-                await asyncio.sleep(0.02)
+    async with served(create_app(gateway.platform), port) as (client, _):
         yield client
-    stop.set()
-    await serving
 
 
 async def test_a_signed_bet_goes_over_a_real_socket(gateway: Gateway, server: httpx.AsyncClient, port: int) -> None:

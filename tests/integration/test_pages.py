@@ -4,38 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import subprocess
-from collections.abc import Callable
-from functools import partial
 
-import pytest
-from support.commands import keno_here
-from support.databases import Database
+from support.commands import Keno, told
 from support.gateway import Gateway
 from support.players import launch, play, post, problem
 
 PATIENCE_S = 20
-Keno = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def keno(gateway: Gateway, database: Database, redis_url: str) -> Keno:
-    """Runs `keno` on the installation of the gateway."""
-    environment = os.environ | {
-        "KENO_DATABASE_URL": database.app_url,
-        "KENO_REDIS_URL": redis_url,
-        "KENO_KEYS_DIR": str(gateway.platform.config.keys_dir),
-    }
-    return partial(keno_here, environment)
-
-
-async def told(keno: Keno, *arguments: str, code: int = 0) -> str:
-    """What the command prints, on the error stream where it fails as it should."""
-    done = await asyncio.to_thread(keno, *arguments)
-    assert done.returncode == code, done.stderr
-    return done.stderr if code else done.stdout
 
 
 async def heading(gateway: Gateway, path: str) -> str:

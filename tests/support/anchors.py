@@ -87,6 +87,7 @@ class Site:
 
     def anchored(self) -> list[tuple[int, bytes]]:
         """Size and root of each event of the contract on the chain as it is."""
+        self.node.mined()
         query = {"address": self.address, "topics": [ANCHORED], "fromBlock": "0x0"}
         return [(int(e["topics"][1], 16), bytes.fromhex(e["data"][2:])) for e in self.node.rpc("eth_getLogs", query)]
 

@@ -22,6 +22,7 @@ GWEI = 10**9
 ETHER = 10**18
 _INSTALLED = TOOLS / "node_modules" / ".package-lock.json"
 _START_S = 30.0
+_MINED_S = 5.0
 
 
 def install_tools() -> None:
@@ -94,6 +95,12 @@ class Anvil:
     def automine(self, mines: bool) -> None:
         """Whether a transaction is mined as soon as it comes."""
         self.rpc("evm_setAutomine", mines)
+
+    def mined(self) -> None:
+        """Returns once what is mined as it comes is mined, which is soon after it came and not at once."""
+        until = time.monotonic() + _MINED_S
+        while self.rpc("anvil_getAutomine") and self.pending() and time.monotonic() < until:
+            time.sleep(0.01)
 
     def height(self) -> int:
         return int(self.rpc("eth_blockNumber"), 16)

@@ -3,15 +3,19 @@
 Not for commands that serve: they hear signals, which only the main thread does.
 """
 
+import asyncio
 import io
 import os
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
 from keno import cli
+
+Keno = Callable[..., subprocess.CompletedProcess[str]]
+"""`keno_here` in some environment."""
 
 
 def keno_here(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,3 +40,10 @@ def keno_here(environment: Mapping[str, str], *arguments: str) -> subprocess.Com
         thread.join()
     assert codes, f"keno {' '.join(arguments)} did not end: {errors.getvalue()}"
     return subprocess.CompletedProcess(["keno", *arguments], codes[0], output.getvalue(), errors.getvalue())
+
+
+async def told(keno: Keno, *arguments: str, code: int = 0) -> str:
+    """What the command prints, on the error stream where it fails as it should."""
+    done = await asyncio.to_thread(keno, *arguments)
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
