@@ -93,13 +93,18 @@ class Settler:
         return []
 
     async def _settle_whole(self, conn: Connection, rounds: Sequence[DrawnRound]) -> None:
-        settlement = await self._settlement(conn, rounds)
+        with_terms = [(each.round_id, each.numbers, await self._round_terms(conn, each.rules)) for each in rounds]
+        settlement = RoundSettlement(with_terms)
         await _pay(conn, settlement, await store.bets_of_rounds(conn, [each.round_id for each in rounds]))
         await _end(conn, rounds, settlement.totals())
 
     async def _settle_next_bets(self, conn: Connection, drawn: DrawnRound) -> None:
         settled_to = await store.last_bet_in_chunks(conn, drawn.round_id)
-        settlement = await self._settlement(conn, [drawn], settled_to)
+        terms = await self._round_terms(conn, drawn.rules)
+        paid_before = b""
+        if settled_to and terms.limit_round_wins:
+            paid_before = await store.wins_before(conn, drawn.round_id, settled_to, self._chunk_bets)
+        settlement = RoundSettlement([(drawn.round_id, drawn.numbers, terms)], {drawn.round_id: paid_before})
         await _pay(conn, settlement, await store.bets_after(conn, drawn.round_id, settled_to, self._chunk_bets))
         if settlement.last_bet_id is None:
             await _end(conn, [drawn], await store.totals_of_chunks(conn, drawn.round_id))
@@ -110,16 +115,6 @@ class Settler:
         await store.set_aside(conn, failures)
         for round_id, reason in failures:
             _log.error("settler.round_set_aside", round=round_id, reason=reason)
-
-    async def _settlement(self, conn: Connection, rounds: Sequence[DrawnRound], settled_to: int = 0) -> RoundSettlement:
-        """The settlement of rounds of which bets up to `settled_to` have been settled in chunks."""
-        with_terms = [(each.round_id, each.numbers, await self._round_terms(conn, each.rules)) for each in rounds]
-        paid_before = {
-            round_id: await store.paid_up_to(conn, round_id, settled_to)
-            for round_id, _, terms in with_terms
-            if settled_to and terms.limit_round_wins
-        }
-        return RoundSettlement(with_terms, paid_before)
 
     async def _round_terms(self, conn: Connection, rules_hash: bytes) -> RoundTerms:
         if rules_hash not in self._terms:

@@ -253,27 +253,20 @@ async def last_bet_in_chunks(conn: Connection, round_id: int) -> int:
     return last_bet_id
 
 
-async def paid_up_to(conn: Connection, round_id: int, bet_id: int) -> bytes:
-    """What each account was paid for bets of a round up to one, as `RoundSettlement` takes it.
+async def wins_before(conn: Connection, round_id: int, bet_id: int, bets_max: int) -> bytes:
+    """What the accounts of the bets that `bets_after` gives were paid by the chunks before, as `RoundSettlement` takes
+    it. Only where the round's rules limit that: of other rounds nothing is kept.
 
     Ask when the round is held, not before.
     """
-    paid: bytes = await conn.fetchval(
-        """
-        SELECT coalesce(string_agg(int8send(paid.account_id) || int8send(paid.minor), ''), '')
-        FROM (
-            SELECT p.account_id, sum(p.payout_minor)::bigint AS minor FROM payouts AS p
-            WHERE p.round_id = $1 AND p.bet_id <= $2 GROUP BY p.account_id
-        ) AS paid
-        """,
-        round_id,
-        bet_id,
-    )
+    paid: bytes = await conn.fetchval("SELECT wins_before($1, $2, $3)", round_id, bet_id, bets_max)
     return paid
 
 
 async def record_chunk(conn: Connection, first_bet_id: int, last_bet_id: int, totals: Sequence[RoundTotals]) -> None:
-    """Notes that the bets of a round between these ids are settled, and what they add up to."""
+    """Notes that the bets of a round between these ids are settled, and what they add up to. Their payouts are stored:
+    the database adds them to what `wins_before` tells of them.
+    """
     await conn.execute(
         """
         INSERT INTO settlement_chunks

@@ -1,7 +1,7 @@
 """Keeps the tables that grow in bounds: what rounds need is there before they do, what nobody needs any more goes.
 
-Not here: what may go, which the database decides (`0017_storage.sql`, `0031_exposures_forgotten.sql` in `migrations/`),
-and the outbox; its relay clears it.
+Not here: what may go, which the database decides (`0017_storage.sql`, `0031_exposures_forgotten.sql` and
+`0037_round_wins.sql` in `migrations/`), and the outbox; its relay clears it.
 """
 
 import asyncpg
@@ -35,6 +35,7 @@ class Storage:
         forgotten = (
             await store.forget_receipts(self._pool, self._receipts_retention_ms, FORGET_MAX),
             await store.forget_exposures(self._pool, self._receipts_retention_ms, FORGET_MAX),
+            await store.forget_round_wins(self._pool, FORGET_MAX),
         )
         if FORGET_MAX in forgotten:
             return 0

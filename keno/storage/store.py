@@ -20,6 +20,11 @@ async def forget_exposures(conn: Executor, retention_ms: int, limit: int) -> int
     return int(await conn.fetchval("SELECT forget_exposures($1, $2)", retention_ms, limit))
 
 
+async def forget_round_wins(conn: Executor, limit: int) -> int:
+    """Deletes so many at most of what accounts won of rounds that have ended; the number of them."""
+    return int(await conn.fetchval("SELECT forget_round_wins($1)", limit))
+
+
 async def sum_oldest_partition(conn: Connection, retention_ms: int) -> int | None:
     """Sums the oldest partition up if it may be detached; its first round, None if it may not."""
     async with conn.transaction():

@@ -1,6 +1,6 @@
 """The disk of PostgreSQL fills up while players bet: nothing acknowledged is lost, and work goes on when there is room.
 
-Needs leave to mount a small file system, which root usually has; says so where it has none.
+The disk is a small file system, mounted for the test: see `support.disks`.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 import asyncpg
-from support.disks import moved_to_small_disk
+from support.disks import moved_to_small_disk, where_it_may_mount
 from support.installation import Told, bet, compare_books, deposit, installed
 
 from keno.demo.players import OperatorClient
@@ -20,6 +20,7 @@ REFUSED_MIN = 20
 LOG_FILES_MAX = 100
 
 
+@where_it_may_mount
 async def test_a_disk_that_fills_up_loses_no_acknowledged_bet_and_work_goes_on_once_there_is_room() -> None:
     taste = random.Random(2026)
     with installed() as installation:

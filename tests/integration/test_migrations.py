@@ -131,6 +131,7 @@ _NO_INSERTS_BY_APP = {
     "outbox_horizon",
     "refused_locks",
     "rng_seeds",
+    "round_wins",
     "seed_releases",
 }
 _INSERTS_BY_VAULT = {"audit_logs", "epochs", "refused_locks", "rng_seeds", "seed_releases"}

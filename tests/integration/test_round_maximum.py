@@ -2,19 +2,25 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
-from support.databases import Database
+from support.databases import Database, Databases
 from support.killed_settler import settle_until_killed
 from support.money import Floor, floor_rules, open_floor
 
 from keno.bets import store
 from keno.bets.settler import Settler
+from keno.infra.migrate import MIGRATIONS, migrate
+from keno.infra.postgres import Connection, create_pool
+from keno.storage.service import Storage
 from keno.wallet import store as wallet_store
 
 CHUNK_BETS = 30
@@ -26,8 +32,10 @@ PAID_MINOR = [WIN_MINOR] * 3 + [MAX_MINOR - 3 * WIN_MINOR] + [0] * 16
 OTHER_WIN_MINOR = 376
 
 
-@pytest.fixture
-async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
+@asynccontextmanager
+async def opened_with_wins(
+    pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool
+) -> AsyncIterator[Floor]:
     """A drawn round of 160 bets: ann and bob have one on each number in turn, bob's are too small for the maximum."""
     its_rules = floor_rules(round_win_max_minor=MAX_MINOR, EUR=10_000)
     async with open_floor(pool, vault_pool, owner_pool, its_rules) as opened:
@@ -37,6 +45,12 @@ async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncp
                 opened.bet(picks=(number,), stake_minor=1_000), opened.bet("bob", picks=(number,), stake_minor=100)
             )
         await opened.draw()
+        yield opened
+
+
+@pytest.fixture
+async def floor(pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool) -> AsyncIterator[Floor]:
+    async with opened_with_wins(pool, vault_pool, owner_pool) as opened:
         yield opened
 
 
@@ -78,7 +92,7 @@ async def test_a_players_wins_are_paid_by_ascending_bet_until_the_maximum(floor:
 @pytest.mark.parametrize(
     ("name", "nth", "when"),
     [
-        ("paid_up_to", 2, "after"),
+        ("wins_before", 2, "after"),
         ("store_payouts", 3, "after"),
         ("record_chunk", 2, "after"),
         ("hold_large_round", 4, "before"),
@@ -92,6 +106,78 @@ async def test_what_earlier_chunks_paid_survives_the_settler_that_paid_it(
     assert await floor.broken() == {}
     # The next one takes other chunks.
     await settle(floor, CHUNK_BETS - 13)
+    await assert_paid_by_the_rules(floor)
+
+
+READ_SO_FAR = "SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_user_tables"
+"""The rows that a session's transactions have read; within one of them it tells of no other session."""
+
+
+async def test_the_last_chunk_of_a_round_reads_as_many_rows_as_the_first(
+    pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, read = [], []
+    last_bet_in_chunks, record_chunk = store.last_bet_in_chunks, store.record_chunk
+
+    async def begin_count(conn: Connection, round_id: int) -> int:
+        begun.append(await conn.fetchval(READ_SO_FAR))
+        return await last_bet_in_chunks(conn, round_id)
+
+    async def end_count(conn: Connection, *chunk: Any) -> None:
+        await record_chunk(conn, *chunk)
+        read.append(await conn.fetchval(READ_SO_FAR) - begun[-1])
+
+    monkeypatch.setattr(store, "last_bet_in_chunks", begin_count)
+    monkeypatch.setattr(store, "record_chunk", end_count)
+    async with open_floor(
+        pool, vault_pool, owner_pool, floor_rules(round_win_max_minor=MAX_MINOR, EUR=10_000)
+    ) as floor:
+        # In each chunk a bet on every number: half of them are of players whom no chunk before has seen.
+        for chunk in range(12):
+            players = [f"player {chunk} {n}" for n in range(20)]
+            for player in players:
+                await floor.fund(player, 10_000)
+            await floor.place(*(floor.bet(players[n % 20] if n % 2 else "ann", picks=(n + 1,)) for n in range(80)))
+        await floor.draw()
+        await settle(floor, 80)
+        assert await floor.broken() == {}
+    assert len(read) == 12
+    # The second is the first that asks for what was won before.
+    assert max(read[2:]) <= read[1] + 2
+
+
+async def test_a_settler_goes_on_with_a_round_that_was_begun_before_its_wins_were_kept(
+    databases: Databases, tmp_path: Path
+) -> None:
+    database = databases.create_empty()
+    before = tmp_path / "migrations"
+    before.mkdir()
+    for path in MIGRATIONS.glob("*.sql"):
+        if path.stem < "0037_round_wins":
+            shutil.copy(path, before)
+    await migrate(database.owner_url, before)
+    async with (
+        await create_pool(database.app_url, connections_max=4) as pool,
+        await create_pool(database.vault_url, connections_max=4) as vault_pool,
+        await create_pool(database.owner_url, connections_max=4) as owner_pool,
+        opened_with_wins(pool, vault_pool, owner_pool) as floor,
+    ):
+        await Settler(pool, chunk_bets=CHUNK_BETS).settle_chunk()
+        await migrate(database.owner_url)
+        await settle(floor, CHUNK_BETS)
+        await assert_paid_by_the_rules(floor)
+    databases.drop(database)
+
+
+async def test_what_was_won_of_a_round_is_forgotten_once_the_round_has_ended(floor: Floor) -> None:
+    settler, storage = Settler(floor.pool, chunk_bets=CHUNK_BETS), Storage(floor.pool, 0, None)
+    kept = "SELECT count(*) FROM round_wins"
+    while await settler.settle_chunk() == 0 and await floor.pool.fetchval("SELECT count(*) FROM round_totals") == 0:
+        before = await floor.pool.fetchval(kept)
+        await storage.step()
+        assert await floor.pool.fetchval(kept) == before == 2
+    await storage.step()
+    assert await floor.pool.fetchval(kept) == 0
     await assert_paid_by_the_rules(floor)
 
 

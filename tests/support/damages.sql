@@ -274,6 +274,15 @@ INSERT INTO settlement_chunks SELECT b.round_id, b.id, b.id + n, b.operator_id, 
 FROM chosen JOIN bets AS b ON b.id = chosen.won JOIN payouts AS p ON p.bet_id = b.id CROSS JOIN (VALUES (0), (1)) AS length (n)
 LEFT JOIN bets AS other ON other.id = b.id + 1 AND n = 1 LEFT JOIN payouts AS q ON q.bet_id = other.id;
 
+-- damage: an account is said to have won more of a round than it was paid
+-- breaks: 10_wins_so_far_add_up
+INSERT INTO round_wins SELECT p.round_id, p.account_id, sum(p.payout_minor) + 1 FROM payouts AS p
+WHERE (p.round_id, p.account_id) = (SELECT round, account FROM chosen) GROUP BY p.round_id, p.account_id;
+
+-- damage: an account is said to have won in a round that paid it nothing
+-- breaks: 10_wins_so_far_add_up
+INSERT INTO round_wins SELECT on_sale, account, 1 FROM chosen;
+
 -- damage: a credit is missing
 -- breaks: 11_handled_events_took_effect
 DELETE FROM round_credits WHERE round_id = (SELECT round FROM chosen);

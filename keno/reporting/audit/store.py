@@ -139,6 +139,7 @@ _RELATIONS = {
     "round_credits": _of_rounds("round_credits", "round_id"),
     "round_totals": _of_rounds("round_totals", "round_id"),
     "settlement_chunks": _of_rounds("settlement_chunks", "round_id"),
+    "round_wins": _of_rounds("round_wins", "round_id"),
     "round_exposures": _of_rounds("round_exposures", "round_id"),
     "wallet_transactions": """
         SELECT t.* FROM public.wallet_transactions AS t
