@@ -220,6 +220,56 @@ async def test_a_confirmed_anchor_that_a_deep_reorganisation_takes_back_is_lost_
     assert len(site.anchored()) == 1
 
 
+async def lose_the_first(site: Site) -> int:
+    """Has an anchor confirmed and then lost, the log having grown meanwhile; returns its size."""
+    fork = site.node.rpc("evm_snapshot")
+    first = (await site.anchor()).size
+    site.node.rpc("evm_revert", fork)
+    site.node.automine(False)
+    site.node.mine(2 * CONFIRMATIONS)
+    return first
+
+
+async def test_a_lost_anchor_whose_old_transaction_is_mined_again_counts_before_a_larger_one_does(site: Site) -> None:
+    first = await lose_the_first(site)
+    second = await site.grow()
+    worker = site.anchorer()
+    await worker.step()
+    (old,) = await site.hall.app_pool.fetchrow("SELECT raw FROM anchor_transactions ORDER BY id LIMIT 1")
+    # Somebody still has the old transaction, and sends it; ours, which has its nonce, is forgotten.
+    site.node.rpc("anvil_dropAllTransactions")
+    site.node.rpc("eth_sendRawTransaction", f"0x{old.hex()}")
+    site.node.mine(CONFIRMATIONS - 1)
+    await worker.step()
+    assert await site.newest() is None
+    site.node.mine(1)
+    await worker.step()
+    found = await site.newest()
+    assert found is not None
+    assert (found.size, found.root) == (first, await site.root(first))
+    assert await site.verdicts() == [(first, CONFIRMED), (first, LOST), (first, CONFIRMED)]
+    site.node.mine(CONFIRMATIONS)
+    await worker.step()
+    assert [size for size, _ in site.anchored()] == [first, second]
+    assert (await site.verdicts())[3:] == [(second, CONFIRMED)]
+
+
+async def test_an_anchor_of_the_size_of_a_lost_one_is_confirmed_by_the_transaction_of_either(site: Site) -> None:
+    first = await lose_the_first(site)
+    (old,) = await site.hall.app_pool.fetchrow("SELECT raw FROM anchor_transactions ORDER BY id LIMIT 1")
+    worker = site.anchorer(stuck_ms=0)
+    await worker.step()
+    site.node.rpc("anvil_dropAllTransactions")
+    site.node.rpc("eth_sendRawTransaction", f"0x{old.hex()}")
+    site.node.mine(CONFIRMATIONS)
+    await worker.step()
+    found = await site.newest()
+    assert found is not None
+    assert (found.size, site.anchored()) == (first, [(first, await site.root(first))])
+    assert await site.verdicts() == [(first, CONFIRMED), (first, LOST), (first, CONFIRMED)]
+    assert len({nonce for nonce, _ in await site.signed()}) == 1
+
+
 async def test_a_nonce_that_another_transaction_of_the_account_took_is_followed_by_the_next(site: Site) -> None:
     site.node.automine(False)
     worker = site.anchorer()

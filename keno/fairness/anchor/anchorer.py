@@ -76,6 +76,7 @@ class Anchorer:
             await self._chain.check()
             head = await self._chain.head()
             await self._notice_loss(conn, head)
+            await self._notice_return(conn, head)
             current = await store.open_anchor(conn, self._where) or await self._begin(conn, head)
             WAITING.set(0 if current is None else current.age_ms / 1000)
             if current is None:
@@ -96,6 +97,18 @@ class Anchorer:
         else:
             SIZE.set(confirmed.size)
 
+    async def _notice_return(self, conn: Connection, head: Head) -> None:
+        """What was sent for an anchor that was lost may be mined again at any time, and counts then."""
+        gone = await store.gone(conn, self._where, head.size)
+        if gone is None:
+            return
+        anchor_id, size = gone
+        mined = await self._find(await store.transactions(conn, self._where, size))
+        if mined is not None and mined[1].succeeded and self._is_deep(head, mined[1]):
+            await store.settle(conn, anchor_id, Verdict.CONFIRMED, _place(mined))
+            SIZE.set(size)
+            _log.warning("anchor.returned", size=size, transaction=mined[0].hex(), block=mined[1].block_number)
+
     async def _begin(self, conn: Connection, head: Head) -> OpenAnchor | None:
         since_ms = await store.since_last_ms(conn, self._where)
         if since_ms is not None and since_ms < self._policy.interval_ms:
@@ -112,8 +125,9 @@ class Anchorer:
     async def _pursue(self, conn: Connection, head: Head, current: OpenAnchor) -> None:
         # In this order: what is mined after the nonce was read is found by its receipt.
         nonce = await self._chain.next_nonce()
-        signed = await store.transactions(conn, current.id)
-        mined = await self._mined(current, signed)
+        signed = await store.transactions(conn, self._where, current.size)
+        mined = await self._find(signed)
+        self._notice_reorganisation(current, mined)
         usable = [each for each in signed if each.nonce == nonce]
         if mined is not None:
             await self._judge(conn, head, current, mined)
@@ -126,7 +140,7 @@ class Anchorer:
             offered = fees.first(head.base_fee_wei, await self._chain.tip_wei(), self._policy.max_fee_wei)
             await self._attempt(conn, current, nonce, offered, "taken" if signed else "first")
 
-    async def _mined(self, current: OpenAnchor, signed: list[StoredTransaction]) -> tuple[bytes, Receipt] | None:
+    async def _find(self, signed: list[StoredTransaction]) -> tuple[bytes, Receipt] | None:
         """The transaction that is in a block of the chain, one that the contract took before one it did not."""
         found = [(each.hash, await self._chain.receipt(each.hash)) for each in signed]
         mined = [
@@ -134,21 +148,24 @@ class Anchorer:
             for transaction_hash, receipt in found
             if receipt is not None and await self._chain.block_hash(receipt.block_number) == receipt.block_hash
         ]
-        best = max(mined, key=lambda each: each[1].succeeded, default=None)
-        now = None if best is None else (current.id, best[1].block_hash)
+        return max(mined, key=lambda each: each[1].succeeded, default=None)
+
+    def _notice_reorganisation(self, current: OpenAnchor, mined: tuple[bytes, Receipt] | None) -> None:
+        now = None if mined is None else (current.id, mined[1].block_hash)
         if self._seen is not None and self._seen[0] == current.id and self._seen != now:
             REORGANISATIONS.inc()
             _log.warning("anchor.reorganised", size=current.size, block_hash=self._seen[1].hex())
         self._seen = now
-        return best
+
+    def _is_deep(self, head: Head, receipt: Receipt) -> bool:
+        return head.number - receipt.block_number + 1 >= self._policy.confirmations
 
     async def _judge(self, conn: Connection, head: Head, current: OpenAnchor, mined: tuple[bytes, Receipt]) -> None:
         transaction_hash, receipt = mined
-        if head.number - receipt.block_number + 1 < self._policy.confirmations:
+        if not self._is_deep(head, receipt):
             return
         verdict = Verdict.CONFIRMED if receipt.succeeded else Verdict.REVERTED
-        place = Mined(transaction_hash, receipt.block_number, receipt.block_hash, receipt.gas_used)
-        await store.settle(conn, current.id, verdict, place)
+        await store.settle(conn, current.id, verdict, _place(mined))
         told = {"size": current.size, "transaction": transaction_hash.hex(), "block": receipt.block_number}
         if receipt.succeeded:
             SIZE.set(current.size)
@@ -201,3 +218,8 @@ class Anchorer:
         if self._told != (event, values):
             self._told = event, values
             _log.error(event, **values)
+
+
+def _place(mined: tuple[bytes, Receipt]) -> Mined:
+    transaction_hash, receipt = mined
+    return Mined(transaction_hash, receipt.block_number, receipt.block_hash, receipt.gas_used)

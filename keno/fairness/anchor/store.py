@@ -115,14 +115,19 @@ async def begin(conn: Executor, where: Where, checkpoint: StoredCheckpoint) -> O
     return OpenAnchor(anchor_id, checkpoint.size, checkpoint.root, 0)
 
 
-async def transactions(conn: Executor, anchor_id: int) -> list[StoredTransaction]:
-    """What was signed for an anchor, the newest first."""
+async def transactions(conn: Executor, where: Where, size: int) -> list[StoredTransaction]:
+    """What was signed to anchor this size, the newest first.
+
+    Also for earlier anchors of the size: what was signed for one that was lost may be mined after all.
+    """
     rows = await conn.fetch(
         """
         SELECT t.hash, t.nonce, t.max_fee_wei, t.tip_wei, t.raw, now_ms() - t.signed_ms AS age_ms
-        FROM anchor_transactions AS t WHERE t.anchor_id = $1 ORDER BY t.id DESC
+        FROM anchors AS a JOIN anchor_transactions AS t ON t.anchor_id = a.id
+        WHERE a.chain_id = $1 AND a.contract = $2 AND a.size = $3 ORDER BY t.id DESC
         """,
-        anchor_id,
+        *where,
+        size,
     )
     return [
         StoredTransaction(
@@ -176,6 +181,30 @@ async def lose(conn: Executor, where: Where, size: int) -> int:
         size,
     )
     return int(done.rsplit(maxsplit=1)[-1])
+
+
+async def gone(conn: Executor, where: Where, size: int) -> tuple[int, int] | None:
+    """(id, size) of the largest anchor up to `size` that was lost, reverted or given up, and that no confirmed one
+    covers: the contract may have it after all. One whose size is being anchored again is left to that.
+    """
+    row = await conn.fetchrow(
+        """
+        WITH judged AS (
+            SELECT a.id, a.size, (
+                SELECT v.verdict FROM anchor_verdicts AS v WHERE v.anchor_id = a.id ORDER BY v.id DESC LIMIT 1
+            ) AS verdict
+            FROM anchors AS a WHERE a.chain_id = $1 AND a.contract = $2 AND a.size <= $3
+        )
+        SELECT j.id, j.size FROM judged AS j
+        WHERE j.verdict > 1
+            AND NOT EXISTS (SELECT FROM judged AS k WHERE k.size >= j.size AND k.verdict = 1)
+            AND NOT EXISTS (SELECT FROM judged AS k WHERE k.size = j.size AND k.verdict IS NULL)
+        ORDER BY j.size DESC, j.id DESC LIMIT 1
+        """,
+        *where,
+        size,
+    )
+    return None if row is None else (row["id"], row["size"])
 
 
 _CONFIRMED = "SELECT c.chain_id, c.contract, c.size, c.root, c.transaction_hash, c.block_number, c.block_hash"
