@@ -22,7 +22,9 @@ from redis.exceptions import RedisError
 from keno.infra.embedded import EmbeddedServers
 
 _PREFIX = "keno_bench_"
-_USUAL_REDIS = "redis://127.0.0.1:6379/0"
+_USUAL_REDIS = "redis://127.0.0.1:6379"
+AMQP_URL = os.environ.get("KENO_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
+"""The RabbitMQ of those benchmarks that need one."""
 _POLL_S = 0.02
 _READS_A_LISTING = 10
 _OWNER_SETTINGS = {
@@ -46,7 +48,7 @@ class Servers:
 @asynccontextmanager
 async def found_or_started() -> AsyncIterator[Servers]:
     """The servers, with what killed benchmarks left on them removed."""
-    database_url, redis_url = await _find_postgres(), await _find_redis()
+    database_url, redis_url = await find_postgres(), await find_redis()
     with tempfile.TemporaryDirectory(prefix="keno-bench-") as folder:
         started = None
         if database_url is None or redis_url is None:
@@ -64,12 +66,15 @@ async def found_or_started() -> AsyncIterator[Servers]:
                 await started.stop()
 
 
-async def _find_postgres() -> str | None:
+async def find_postgres() -> str | None:
+    """The URL of a server where this process may create databases and roles; None: start one."""
     given = os.environ.get("KENO_TEST_DATABASE_URL")
     if given:
         return given
     for user in dict.fromkeys(("postgres", getpass.getuser())):
-        url = f"postgresql://{user}@127.0.0.1:5432/postgres"
+        # Without TLS, which a server of Debian offers: its handshakes would be half of what a connection costs, and
+        # no peer should pay for the encryption of loopback.
+        url = f"postgresql://{user}@127.0.0.1:5432/postgres?sslmode=disable"
         with suppress(OSError, TimeoutError, asyncpg.PostgresError):
             connection = await asyncpg.connect(url, timeout=5)
             may = "SELECT rolsuper OR rolcreatedb AND rolcreaterole FROM pg_roles WHERE rolname = current_user"
@@ -80,7 +85,8 @@ async def _find_postgres() -> str | None:
     return None
 
 
-async def _find_redis() -> str | None:
+async def find_redis() -> str | None:
+    """The URL of a server that answers, without a database number; None: start one."""
     given = os.environ.get("KENO_TEST_REDIS_URL")
     if given:
         return given

@@ -16,13 +16,13 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 from support.brokers import SharedBroker, find_broker
-from support.databases import Database, Databases, find_server
-from support.keyspaces import borrow_keyspace, find_redis
+from support.databases import Database, Databases
+from support.keyspaces import borrow_keyspace
 from support.loop_thread import LoopThread
 from support.money import Floor, open_floor
 from support.rounds import Hall, open_hall
 
-from benchmarks.servers import Servers
+from benchmarks.servers import Servers, find_postgres, find_redis
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.postgres import create_pool
 from keno.infra.redis import create_redis
@@ -59,7 +59,7 @@ def run_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def services(session_loop: LoopThread, run_folder: Path) -> Iterator[Servers]:
-    database_url = session_loop.run(find_server())
+    database_url = session_loop.run(find_postgres())
     redis_url = session_loop.run(find_redis())
     if database_url and redis_url:
         yield Servers(database_url, redis_url)

@@ -1,4 +1,4 @@
-"""The benchmarks that need servers still run, and what they check of outcomes and books holds, in their smallest form."""
+"""The benchmarks that need servers still run, in their smallest form, and find outcomes equal and books balanced."""
 
 import asyncio
 from pathlib import Path
@@ -34,19 +34,15 @@ async def test_acceptance_stores_what_it_was_given(services: Servers) -> None:
 
 
 def test_events_all_arrive(services: Servers, broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "DATABASE_URL", services.database_url)
-    monkeypatch.setattr(events, "AMQP_URL", broker)
     monkeypatch.setattr(events, "EVENTS_A_RUN", events.BATCH_EVENTS_MAX)
     monkeypatch.setattr(events, "PEER_EVENTS_A_RUN", 50)
     monkeypatch.setattr(events, "RUNS", 1)
-    with asyncio.Runner() as runner:
-        context = events.opened(runner, consumed=True)
-        bench = runner.run(context.__aenter__())
-        try:
-            rows = events.rows(bench, "outbox to inbox", 20)
-        finally:
-            runner.run(context.__aexit__(None, None, None))
-    assert [row.what for row in rows][-1] == "outbox to inbox, 20 rooms"
+    with (
+        asyncio.Runner() as runner,
+        events.entered(runner, events.opened(runner, services, broker, consumed=True)) as bench,
+    ):
+        rows = events.rows(bench, "outbox to inbox", 20)
+    assert rows[-1].what == "outbox to inbox, 20 rooms"
 
 
 def test_all_evidence_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
