@@ -9,6 +9,7 @@ import getpass
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -174,8 +175,8 @@ def cpu_seconds(pid: int) -> float:
 
 def process_cpu_seconds(pid: int) -> float:
     """What all threads of a process have run so far, those that have ended included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    # What clock_getcpuclockid(3) gives for a process: to the nanosecond, where /proc counts hundredths of a second.
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 class ServerCpu:
