@@ -3,7 +3,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ROUNDS ?=
-JOBS ?= 2
+# Most tests wait for servers and processes, so that two cores are only busy with more of them at once.
+JOBS ?= 4
 FAULTS ?= 100
 KILLS ?= 200
 EXAMPLES ?= 200
