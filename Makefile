@@ -3,8 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ROUNDS ?=
-# Most tests wait for servers and processes, so that two cores are only busy with more of them at once.
-JOBS ?= 4
+JOBS ?= 2
 FAULTS ?= 100
 KILLS ?= 200
 EXAMPLES ?= 200
