@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aio_pika
 import pytest
 from aio_pika.exceptions import ChannelNotFoundEntity
-from support.cables import Cable
+from support.cables import Cable, laid_cable, near_url
 from support.databases import Database
 from support.installation import Installation, installed, named_servers
 from support.ports import free_port
@@ -31,10 +31,9 @@ class Late:
     """A server of the tests at another port, where nobody listens before it is there."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
         self.port = free_port()
-        self.url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{self.port}")).geturl()
-        self._cable = Cable(parts.hostname or "", parts.port or 0)
+        self.url = near_url(url, self.port)
+        self._cable = Cable(url)
 
     def there(self) -> AbstractAsyncContextManager[int]:
         return self._cable.laid(self.port)
@@ -118,7 +117,7 @@ def test_a_database_that_refuses_is_an_error_that_names_the_setting(named: dict[
 
 
 async def test_a_redis_that_refuses_is_an_error_that_names_the_setting(redis_url: str) -> None:
-    async with create_redis(urlsplit(redis_url)._replace(path="/99999").geturl()) as redis:
+    async with laid_cable(redis_url) as (_, url), create_redis(urlsplit(url)._replace(path="/99999").geturl()) as redis:
         with pytest.raises(ConfigError, match="KENO_REDIS_URL cannot be used"):
             await check_redis(redis)
 

@@ -1,16 +1,16 @@
-"""A TCP connection to a broker, pulled at will or in the middle of what is sent: for tests of what a cut does."""
+"""A TCP connection to a server, pulled at will or in the middle of what is sent: for tests of what a cut does."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class Cable:
-    """Joins whoever connects to it with a host and port, on loopback."""
+    """Joins whoever connects to it, on loopback, with the server of a URL: at a host and port or at a socket's path."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    def __init__(self, url: str) -> None:
+        self._far_url = url
         self._writers: set[asyncio.StreamWriter] = set()
         self._plugged = True
         self._bytes_left: int | None = None
@@ -42,7 +42,7 @@ class Cable:
         if not self._plugged:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        far_reader, far_writer = await _connected(self._far_url)
         self._writers |= {writer, far_writer}
         await asyncio.gather(self._send(reader, far_writer), _pump(far_reader, writer))
         self._writers -= {writer, far_writer}
@@ -72,11 +72,33 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.transport.abort()
 
 
+def near_url(far_url: str, port: int) -> str:
+    """The URL of the same server at the near end of a cable."""
+    parts = urlsplit(far_url)
+    userinfo, at, _ = parts.netloc.rpartition("@")
+    netloc = f"{userinfo}{at}127.0.0.1:{port}"
+    if parts.scheme == "unix":
+        number = parse_qs(parts.query).get("db", ["0"])[0]
+        return parts._replace(scheme="redis", netloc=netloc, path=f"/{number}", query="").geturl()
+    return parts._replace(netloc=netloc, query="" if _socket_of(far_url) else parts.query).geturl()
+
+
+def _socket_of(url: str) -> str | None:
+    """The path of the socket that a URL of Redis or PostgreSQL names."""
+    parts, named = urlsplit(url), parse_qs(urlsplit(url).query)
+    if parts.scheme == "unix":
+        return unquote(parts.path)
+    return f"{named['host'][0]}/.s.PGSQL.{named['port'][0]}" if "host" in named else None
+
+
+async def _connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    path, parts = _socket_of(url), urlsplit(url)
+    return await (asyncio.open_unix_connection(path) if path else asyncio.open_connection(parts.hostname, parts.port))
+
+
 @asynccontextmanager
 async def laid_cable(url: str) -> AsyncIterator[tuple[Cable, str]]:
-    """A cable to a broker, and the broker's URL at the near end of it."""
-    parts = urlsplit(url)
-    cable = Cable(parts.hostname or "127.0.0.1", parts.port or 5672)
+    """A cable to a server, and the server's URL at the near end of it."""
+    cable = Cable(url)
     async with cable.laid() as port:
-        userinfo, at, _ = parts.netloc.rpartition("@")
-        yield cable, parts._replace(netloc=f"{userinfo}{at}127.0.0.1:{port}").geturl()
+        yield cable, near_url(url, port)
