@@ -7,8 +7,7 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from uuid import UUID
@@ -39,6 +38,7 @@ METHOD = (
 PEER = "FastAPI, SQLAlchemy"
 PLAYERS = 1_000
 BATCH = 1_000
+CONNECTIONS = (http_load.CONNECTIONS, 2 * http_load.CONNECTIONS)
 _random = random.Random(11)
 
 
@@ -105,6 +105,15 @@ class Run:
     service_us: float
     database_us: float
 
+    def both_us(self) -> float:
+        return self.service_us + self.database_us
+
+    def p50_ms(self) -> float:
+        return self.load.percentile_ms(0.5)
+
+    def p99_ms(self) -> float:
+        return self.load.percentile_ms(0.99)
+
 
 def _accepted(head: bytes, body: bytes) -> int:
     status = head[9:12]
@@ -113,61 +122,89 @@ def _accepted(head: bytes, body: bytes) -> int:
     return body.count(b'"status":201') if status == b"200" else 0
 
 
+@dataclass
+class Runs:
+    """What one of the two did: bets a request by the number of connections, also without its database; batches; and
+    bets a request at half of its load.
+    """
+
+    side: Side
+    stubbed_side: Side
+    batches_a_run: int
+    singles: dict[int, list[Run]] = field(default_factory=lambda: {each: [] for each in CONNECTIONS})
+    stubbed: list[Run] = field(default_factory=list)
+    batches: list[Run] = field(default_factory=list)
+    paced: list[Run] = field(default_factory=list)
+
+    async def run(self, requests: int) -> None:
+        """One run of each."""
+        side, few, batches = self.side, CONNECTIONS[0], self.batches_a_run
+        for connections, runs in self.singles.items():
+            runs.append(await side.measure(side.singles(requests), requests, connections))
+        half_rate = self.singles[few][-1].load.rate / 2
+        self.batches.append(await side.measure(side.batches(batches), batches * BATCH, 4))
+        self.paced.append(await side.measure(side.singles(requests), requests, few, half_rate))
+        without = self.stubbed_side
+        self.stubbed.append(await without.measure(without.singles(requests), requests, few))
+
+    async def forget(self) -> None:
+        """Leaves out what was run so far, which filled caches and made plans."""
+        for runs in (*self.singles.values(), self.stubbed, self.batches, self.paced):
+            runs.clear()
+        await self.side.books.database.owner.execute("VACUUM ANALYZE")
+
+
 async def rows(found: Servers, requests: int, runs: int) -> tuple[list[Row], list[str]]:
     """The table of both endpoints, and what is wrong in anybody's books."""
     async with AsyncExitStack() as stack:
-        ours, our_stub = await stack.enter_async_context(_ours(found))
-        peer, peer_stub = await stack.enter_async_context(_peer(found))
-        stubbed = _sides(our_stub, peer_stub)
-        singles, batches, paced = _sides(ours, peer), _sides(ours, peer), _sides(ours, peer)
-        for turn in count():
-            for side in (ours, peer):
-                single = await side.measure(side.singles(requests), requests, http_load.CONNECTIONS)
-                number = 4 if side is peer else 16
-                batch = await side.measure(side.batches(number), number * BATCH, 4)
-                half = await side.measure(side.singles(requests), requests, http_load.CONNECTIONS, single.load.rate / 2)
-                # The first turn fills caches and makes plans.
-                if turn:
-                    singles[side.port].append(single)
-                    batches[side.port].append(batch)
-                    paced[side.port].append(half)
-            for side in (our_stub, peer_stub):
-                without = await side.measure(side.singles(requests), requests, http_load.CONNECTIONS)
-                if turn:
-                    stubbed[side.port].append(without)
-            if turn == 0:
-                for side in (ours, peer):
-                    await side.books.database.owner.execute("VACUUM ANALYZE")
-            if turn == runs:
-                break
-        objections = [*await ours.books.objections(), *await peer.books.objections()]
+        ours = Runs(*await stack.enter_async_context(_ours(found)), batches_a_run=16)
+        peer = Runs(*await stack.enter_async_context(_peer(found)), batches_a_run=4)
+        for turn in range(runs + 1):
+            for each in (ours, peer):
+                await each.run(requests)
+                if turn == 0:
+                    await each.forget()
+        objections = [*await ours.side.books.objections(), *await peer.side.books.objections()]
+    return _table(ours, peer), objections
 
-    def compared(what: str, of: dict[int, list[Run]], cost: Callable[[Run], float], target: float | None) -> Row:
-        mine, theirs = (median(cost(run) for run in of[side.port]) for side in (ours, peer))
-        unit = "ms" if "load" in what else "us of CPU/bet"
-        return report.compare_costs(what, unit, mine, theirs, PEER, target)
 
-    rates = [median(run.load.rate for run in singles[side.port]) for side in (ours, peer)]
-    bare = [median(run.service_us for run in stubbed[side.port]) for side in (our_stub, peer_stub)]
-    p99 = median(run.load.percentile_ms(0.99) for run in paced[ours.port])
-    table = [
-        compared("a bet a request, service + database", singles, lambda run: run.service_us + run.database_us, 8),
-        report.compare_rate("a bet a request, full load", "requests/s", rates[0], rates[1], PEER, None),
-        compared("a bet a request, service", singles, lambda run: run.service_us, None),
-        report.compare_costs("a bet a request, no database", "us of CPU/bet", bare[0], bare[1], PEER, 12),
-        compared("1,000 bets a request, service", batches, lambda run: run.service_us, 15),
-        compared(
-            "1,000 bets a request, service + database", batches, lambda run: run.service_us + run.database_us, None
-        ),
-        compared("p50 at half of its own full load", paced, lambda run: run.load.percentile_ms(0.5), None),
-        compared("p99 at half of its own full load", paced, lambda run: run.load.percentile_ms(0.99), None),
-        report.compare_costs("p99 at half load", "ms", p99, 30.0, "limit", 1.0),
+def _service_us(run: Run) -> float:
+    return run.service_us
+
+
+def _table(ours: Runs, peer: Runs) -> list[Row]:
+    table = []
+    for each in CONNECTIONS:
+        what, mine, theirs = f"a bet a request, {each} conn", ours.singles[each], peer.singles[each]
+        rate, its_rate = (median(run.load.rate for run in runs) for runs in (mine, theirs))
+        table += [
+            _compared(f"{what}, service + database", mine, theirs, Run.both_us, 8),
+            _compared(f"{what}, service", mine, theirs, _service_us, None),
+            report.compare_rate(f"{what}, full load", "requests/s", rate, its_rate, PEER, None),
+        ]
+    p50, p99 = "p50 at half of its own full load", "p99 at half of its own full load"
+    p99_ms = median(run.p99_ms() for run in ours.paced)
+    return [
+        *table,
+        _compared("a bet a request, no database", ours.stubbed, peer.stubbed, _service_us, 12),
+        _compared("1,000 bets a request, service", ours.batches, peer.batches, _service_us, 15),
+        _compared("1,000 bets a request, service + database", ours.batches, peer.batches, Run.both_us, None),
+        _compared(p50, ours.paced, peer.paced, Run.p50_ms, None, "ms"),
+        _compared(p99, ours.paced, peer.paced, Run.p99_ms, None, "ms"),
+        report.compare_costs("p99 at half load", "ms", p99_ms, 30.0, "limit", 1.0),
     ]
-    return table, objections
 
 
-def _sides(*sides: Side) -> dict[int, list[Run]]:
-    return {side.port: [] for side in sides}
+def _compared(
+    what: str,
+    mine: list[Run],
+    theirs: list[Run],
+    cost: Callable[[Run], float],
+    target: float | None,
+    unit: str = "us of CPU/bet",
+) -> Row:
+    ours, its = (median(cost(run) for run in runs) for runs in (mine, theirs))
+    return report.compare_costs(what, unit, ours, its, PEER, target)
 
 
 @asynccontextmanager

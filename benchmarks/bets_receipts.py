@@ -47,12 +47,18 @@ class UnsignedService(BetService):
 
 def _signed_answer(placed: Sequence[Placed]) -> bytes:
     return json_answer(
-        [receipt_of(r.leaf, r.leaf_hash, p) for _, r, p in placed if r is not None and p is not None]
+        [
+            receipt_of(each.receipt.leaf, each.receipt.leaf_hash, each.proof)
+            for each in placed
+            if each.receipt is not None and each.proof is not None
+        ]
     ).body
 
 
 def _unsigned_answer(placed: Sequence[Placed]) -> bytes:
-    return json_answer([Unsigned(r.leaf.hex(), r.leaf_hash.hex()) for _, r, _ in placed if r is not None]).body
+    return json_answer(
+        [Unsigned(each.receipt.leaf.hex(), each.receipt.leaf_hash.hex()) for each in placed if each.receipt is not None]
+    ).body
 
 
 async def rows(found: Servers, bets: int, runs: int) -> list[Row]:

@@ -1,24 +1,22 @@
 """`python -m benchmarks.events`: events from the outbox through RabbitMQ into the inbox, beside plain aio-pika.
 
-Needs a PostgreSQL where it may create a database (KENO_BENCH_DATABASE_URL) and a RabbitMQ (KENO_BENCH_AMQP_URL), by
-default those on their usual local ports. Removes what it made; never fails because a target was missed.
+Needs a RabbitMQ. Removes what it made; never fails because a target was missed.
 """
 
 import asyncio
-import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import aio_pika
 import asyncpg
 
-from benchmarks import report
+from benchmarks import report, servers
 from benchmarks.report import Row, Side
+from benchmarks.servers import Servers
 from keno.infra.bus import Event
 from keno.infra.migrate import migrate
 from keno.infra.outbox import BATCH_EVENTS_MAX, Relay
@@ -35,8 +33,6 @@ METHOD = (
     "quorum queues. Each consumer enters its events in the inbox and acknowledges: ours what has arrived in one "
     "transaction, the peer's each event in its own, 32 at a time. Every event is counted in the inbox after each run."
 )
-DATABASE_URL = os.environ.get("KENO_BENCH_DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
-AMQP_URL = os.environ.get("KENO_BENCH_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 RUNS = 5
 EVENTS_A_RUN = 10 * BATCH_EVENTS_MAX
 PEER_EVENTS_A_RUN = 2_000
@@ -57,6 +53,7 @@ FILL = """
 """
 DELETE_SENT = "DELETE FROM outbox_batches WHERE sent_ms IS NOT NULL"
 Clock = Callable[[], float]
+T = TypeVar("T")
 
 
 @dataclass
@@ -150,34 +147,44 @@ def rows(bench: Bench, what: str, rooms: int) -> list[Row]:
 
 
 @asynccontextmanager
-async def opened(runner: asyncio.Runner, *, consumed: bool) -> AsyncIterator[Bench]:
+async def opened(runner: asyncio.Runner, found: Servers, amqp_url: str, *, consumed: bool) -> AsyncIterator[Bench]:
     name = f"keno_bench_{uuid.uuid4().hex[:12]}"
-    url = urlsplit(DATABASE_URL)._replace(path=f"/{name}").geturl()
-    admin = await asyncpg.connect(DATABASE_URL)
-    await admin.execute(f"CREATE DATABASE {name}")
-    bus = RabbitBus(AMQP_URL, name)
-    try:
-        await migrate(url)
-        async with await create_pool(url) as pool, await aio_pika.connect(AMQP_URL) as connection:
-            inbox = Inbox(pool)
-            for consumer, routing_key in CONSUMERS.items():
-                if consumed:
-                    bus.subscribe(consumer, [routing_key], _handler(inbox, consumer))
-                else:
-                    bus.declare(consumer, [routing_key])
-            await bus.start()
-            channel = await connection.channel()
-            exchange = await _open_peer(connection, channel, name, inbox if consumed else None)
-            yield Bench(runner, pool, bus, inbox, exchange, consumed)
+    bus = RabbitBus(amqp_url, name)
+    async with servers.database(found) as database:
+        await migrate(database.owner_url)
+        try:
+            async with await create_pool(database.owner_url) as pool, await aio_pika.connect(amqp_url) as connection:
+                inbox = Inbox(pool)
+                for consumer, routing_key in CONSUMERS.items():
+                    if consumed:
+                        bus.subscribe(consumer, [routing_key], _handler(inbox, consumer))
+                    else:
+                        bus.declare(consumer, [routing_key])
+                await bus.start()
+                channel = await connection.channel()
+                exchange = await _open_peer(connection, channel, name, inbox if consumed else None)
+                yield Bench(runner, pool, bus, inbox, exchange, consumed)
+                await bus.close()
+                await _remove_topology(channel, name)
+        finally:
             await bus.close()
-            for each in ("dead", "unrouted", *CONSUMERS, *(f"peer.{each}" for each in ("unrouted", *CONSUMERS))):
-                await channel.queue_delete(f"{name}.{each}")
-            for each in ("events", "dead", "unrouted", "peer", "peer.unrouted"):
-                await channel.exchange_delete(f"{name}.{each}")
+
+
+async def _remove_topology(channel: aio_pika.abc.AbstractChannel, name: str) -> None:
+    for each in ("dead", "unrouted", *CONSUMERS, *(f"peer.{each}" for each in ("unrouted", *CONSUMERS))):
+        await channel.queue_delete(f"{name}.{each}")
+    for each in ("events", "dead", "unrouted", "peer", "peer.unrouted"):
+        await channel.exchange_delete(f"{name}.{each}")
+
+
+@contextmanager
+def entered(runner: asyncio.Runner, context: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """An asynchronous context for code that is not."""
+    value = runner.run(context.__aenter__())
+    try:
+        yield value
     finally:
-        await bus.close()
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+        runner.run(context.__aexit__(None, None, None))
 
 
 def _handler(inbox: Inbox, consumer: str) -> Callable[..., Coroutine[Any, Any, None]]:
@@ -219,19 +226,15 @@ def _peer_handler(
 
 
 def main() -> None:
-    found: list[Row] = []
-    with asyncio.Runner() as runner:
+    table: list[Row] = []
+    with asyncio.Runner() as runner, entered(runner, servers.found_or_started()) as found:
         for what, consumed, rooms in (
             ("outbox to broker", False, (1_000, 50, 1)),
             ("outbox to inbox", True, (1_000,)),
         ):
-            context = opened(runner, consumed=consumed)
-            bench = runner.run(context.__aenter__())
-            try:
-                found += [row for count in rooms for row in rows(bench, what, count)]
-            finally:
-                runner.run(context.__aexit__(None, None, None))
-    print(report.publish("events", METHOD, found, packages=("aio-pika", "asyncpg")))
+            with entered(runner, opened(runner, found, servers.AMQP_URL, consumed=consumed)) as bench:
+                table += [row for count in rooms for row in rows(bench, what, count)]
+    print(report.publish("events", METHOD, table, packages=("aio-pika", "asyncpg")))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ import asyncpg
 from benchmarks import report
 from benchmarks.peers import core_python
 from benchmarks.report import Row
-from benchmarks.settlement_case import open_case
+from benchmarks.servers import found_or_started
+from benchmarks.settlement_case import Case, open_case
 from keno.infra.postgres import create_pool
 from keno.rounds.lock_trees import LockTrees, Tree
 
@@ -40,7 +41,9 @@ REOPEN = """
 
 
 async def main() -> int:
-    rows = round_rows() + await lock_rows(100_000 if "--quick" in sys.argv[1:] else 1_000_000)
+    size = 100_000 if "--quick" in sys.argv[1:] else 1_000_000
+    async with found_or_started() as servers, open_case(servers, [size]) as case:
+        rows = round_rows() + await lock_rows(case)
     print(report.publish("fairness", METHOD, rows, packages=("asyncpg",)))
     return 0
 
@@ -73,9 +76,10 @@ def rust(epochs: int) -> tuple[float, str]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout.strip()
 
 
-async def lock_rows(size: int) -> list[Row]:
-    async with open_case([size]) as case, await create_pool(case.url, connections_min=3, connections_max=3) as pool:
-        round_id = case.rounds[0].id
+async def lock_rows(case: Case) -> list[Row]:
+    """What the bets of the case's only round add to its lock. SystemExit where a root differs."""
+    round_id, size = case.rounds[0].id, case.rounds[0].bets
+    async with await create_pool(case.url, connections_min=3, connections_max=3) as pool:
         async with case.owner.transaction():
             await case.owner.execute("SET LOCAL session_replication_role = replica")
             await case.owner.execute(REOPEN, round_id)

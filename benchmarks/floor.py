@@ -1,7 +1,6 @@
 """An installation to be loaded: an operator with a key and funded players, rooms that play, and its books."""
 
 import asyncio
-import os
 import secrets
 import tempfile
 import time
@@ -29,7 +28,6 @@ from keno.infra.postgres import create_pool
 from keno.risk.rates import PER_SECOND_MAX
 from keno.rounds.service import GUARD_MS, RoomService, default_limits
 
-AMQP_URL = os.environ.get("KENO_BENCH_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 DRAIN_S = 300.0
 _FINISHED = """
     SELECT NOT EXISTS (SELECT FROM rounds WHERE phase IN ('locked', 'drawn') AND bets_count > 0)
@@ -89,7 +87,7 @@ async def floor(found: Servers, *, rooms: int, players: int) -> AsyncIterator[Fl
             "KENO_VAULT_DATABASE_URL": database.url_as("keno_vault"),
             "KENO_OWNER_DATABASE_URL": database.owner_url,
             "KENO_REDIS_URL": found.redis_url,
-            "KENO_AMQP_URL": AMQP_URL,
+            "KENO_AMQP_URL": servers.AMQP_URL,
             "KENO_AMQP_NAMESPACE": f"keno-bench-{secrets.token_hex(4)}",
             "KENO_KEYS_DIR": str(folder),
         }

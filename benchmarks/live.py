@@ -34,7 +34,7 @@ from benchmarks import report
 from benchmarks.live_server import HOST
 from benchmarks.processes import free_port, python, running
 from benchmarks.report import Row
-from benchmarks.servers import found_or_started
+from benchmarks.servers import found_or_started, process_cpu_seconds
 from keno.infra.redis import create_redis
 from keno.notify.streams import Publication, Streams
 
@@ -126,8 +126,7 @@ def _used(pid: int) -> tuple[float, float]:
     """Processor seconds and resident MB of a process."""
     with open(f"/proc/{pid}/statm") as memory:
         pages = int(memory.read().split()[1])
-    # What clock_getcpuclockid(3) gives for a process: to the nanosecond, where /proc counts hundredths of a second.
-    return time.clock_gettime((~pid << 3) | 2), pages * resource.getpagesize() / 2**20
+    return process_cpu_seconds(pid), pages * resource.getpagesize() / 2**20
 
 
 async def _connect(port: int, count: int, latencies: list[float], rooms: Sequence[str] = (_ROOM,)) -> list[_Reader]:

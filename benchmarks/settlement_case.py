@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import core_cases
 from benchmarks.core_stream import HEADER, TRAILER, table
-from benchmarks.servers import database, found_or_started
+from benchmarks.servers import Servers, database
 from keno.game import rules
 from keno.game.profiles import shipped_paytable
 from keno.game.rules import CurrencyRules
@@ -81,18 +81,19 @@ class Case:
 
 
 @asynccontextmanager
-async def open_case(sizes: list[int]) -> AsyncIterator[Case]:
-    """A database of its own on the benchmarks' server, with players, a room and drawn rounds of these sizes."""
-    async with found_or_started() as servers, database(servers) as made:
+async def open_case(servers: Servers, sizes: list[int], players: int = PLAYERS) -> AsyncIterator[Case]:
+    """A database of its own, with players, a room and drawn rounds of these sizes."""
+    async with database(servers) as made:
         url = made.owner_url
         await migrate(url)
         # Not `made.owner`, which plans for the audit.
         owner = await asyncpg.connect(url)
         try:
-            await _add_players(owner)
+            await _add_players(owner, players)
             rules_hash, room_id = await _add_room(url)
             rounds = [
-                await _add_round(owner, room_id, rules_hash, number, size) for number, size in enumerate(sizes, 1)
+                await _add_round(owner, room_id, rules_hash, number, size, players)
+                for number, size in enumerate(sizes, 1)
             ]
             await owner.execute("VACUUM ANALYZE")
             yield Case(url, owner, rounds)
@@ -105,7 +106,7 @@ def server_cpu_s(pids: list[int]) -> float:
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e9
 
 
-async def _add_players(owner: asyncpg.Connection) -> None:
+async def _add_players(owner: asyncpg.Connection, players: int) -> None:
     await owner.execute(
         "INSERT INTO operators (name, currencies) SELECT 'operator ' || n, '{EUR}' FROM generate_series(1, $1) AS n",
         OPERATORS,
@@ -117,7 +118,7 @@ async def _add_players(owner: asyncpg.Connection) -> None:
         FROM generate_series(1, $1::bigint) AS n
         JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM operators) AS o ON o.place = n % $2::bigint
         """,
-        PLAYERS,
+        players,
         OPERATORS,
     )
     await owner.execute(
@@ -142,10 +143,12 @@ async def _add_room(url: str) -> tuple[bytes, object]:
     return room.rules_hash, room.id
 
 
-async def _add_round(owner: asyncpg.Connection, room_id: object, rules_hash: bytes, number: int, size: int) -> Drawn:
+async def _add_round(
+    owner: asyncpg.Connection, room_id: object, rules_hash: bytes, number: int, size: int, players: int
+) -> Drawn:
     bets, rng = core_cases.bets(size), np.random.default_rng(number)
     rows = table(_STAGED, size)
-    rows["n"], rows["picks"] = rng.integers(0, PLAYERS, size), np.frombuffer(bets.picks, "V10")
+    rows["n"], rows["picks"] = rng.integers(0, players, size), np.frombuffer(bets.picks, "V10")
     rows["stake_minor"], rows["terms"] = np.frombuffer(bets.stakes, "<i8"), rng.integers(0, len(PAYTABLES), size)
     staged = HEADER + rows.tobytes() + TRAILER
 

@@ -10,19 +10,19 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 from support.brokers import SharedBroker, find_broker
-from support.databases import Database, Databases, find_server
-from support.keyspaces import borrow_keyspace, find_redis
+from support.databases import Database, Databases
+from support.keyspaces import borrow_keyspace
 from support.loop_thread import LoopThread
 from support.money import Floor, open_floor
 from support.rounds import Hall, open_hall
 
+from benchmarks.servers import Servers, find_postgres, find_redis
 from keno.infra.embedded import EmbeddedServers
 from keno.infra.postgres import create_pool
 from keno.infra.redis import create_redis
@@ -38,12 +38,6 @@ def pytest_sessionfinish() -> None:
     """Removes what the run left in its folder, once its other processes have ended."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(_RUN_FOLDER, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class Services:
-    database_url: str
-    redis_url: str
 
 
 @pytest.fixture(scope="session")
@@ -64,15 +58,15 @@ def run_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def services(session_loop: LoopThread, run_folder: Path) -> Iterator[Services]:
-    database_url = session_loop.run(find_server())
+def services(session_loop: LoopThread, run_folder: Path) -> Iterator[Servers]:
+    database_url = session_loop.run(find_postgres())
     redis_url = session_loop.run(find_redis())
     if database_url and redis_url:
-        yield Services(database_url, redis_url)
+        yield Servers(database_url, redis_url)
         return
     # Every process of the run holds the same servers; the last to let go stops them.
     servers = session_loop.run(EmbeddedServers.start(run_folder / "servers"))
-    yield Services(database_url or servers.database_url, redis_url or servers.redis_url)
+    yield Servers(database_url or servers.database_url, redis_url or servers.redis_url)
     session_loop.run(servers.stop())
 
 
@@ -88,7 +82,7 @@ def broker(session_loop: LoopThread, run_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def databases(services: Services, session_loop: LoopThread, worker_id: str) -> Iterator[Databases]:
+def databases(services: Servers, session_loop: LoopThread, worker_id: str) -> Iterator[Databases]:
     made = Databases(services.database_url, _RUN, worker_id, session_loop)
     yield made
     made.close()
@@ -143,7 +137,7 @@ def wallet(floor: Floor) -> WalletService:
 
 
 @pytest.fixture
-async def redis_url(services: Services) -> AsyncIterator[str]:
+async def redis_url(services: Servers) -> AsyncIterator[str]:
     """An empty Redis database that no other test uses meanwhile: FLUSHDB is fine in it, FLUSHALL is not."""
     async with borrow_keyspace(services.redis_url) as url:
         yield url

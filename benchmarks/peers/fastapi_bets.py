@@ -89,7 +89,7 @@ class Peer:
         keys = MappingKeyResolver(public_keys={key_id: secret}, private_keys={key_id: secret})
         self.signer = HTTPMessageSigner(signature_algorithm=HMAC_SHA256, key_resolver=keys)
         self.verifier = HTTPMessageVerifier(signature_algorithm=HMAC_SHA256, key_resolver=keys)
-        url = database_url.replace("postgresql://", "postgresql+asyncpg://")
+        url = database_url.replace("postgresql://", "postgresql+asyncpg://").replace("?sslmode=", "?ssl=")
         self.engine = create_async_engine(url, pool_size=8, max_overflow=0)
         self.redis = Redis.from_url(redis_url)
 

@@ -26,7 +26,7 @@ ATTEMPTS = 3
 """How often a batch is tried that waits too long for others; its callers wait meanwhile."""
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """A bet that stands. `leaf` (138 bytes) is what the round's lock commits to; `leaf_hash`, its RFC 9162 hash, stands
     in the round's evidence.
     """
@@ -41,7 +41,7 @@ class Receipt(NamedTuple):
     leaf_hash: bytes
 
 
-class Placed(NamedTuple):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """The answer to a bet; receipt and proof are there for the outcomes ACCEPTED and DUPLICATE.
 
     A duplicate has the receipt of the first time, and always the proof of the bet by itself.

@@ -5,8 +5,9 @@ is asked for again one of its own, in decision 0034. Nothing is stored: a receip
 """
 
 from struct import Struct
-from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from keno import _core
 from keno.infra import keywrap
@@ -20,7 +21,7 @@ def place(room_id: UUID, round_number: int, accepted_ms: int) -> bytes:
     return _PLACE.pack(room_id.bytes, round_number, accepted_ms)
 
 
-class Proof(NamedTuple):
+class Proof(msgspec.Struct, frozen=True, gc=False):
     """The signature of a key on a bet's statement or, of several leaves, on the tree of its batch.
 
     The bet is the leaf of `leaf_index` among `leaves_count`. Signature and path (64 digits a hash, nearest first) are

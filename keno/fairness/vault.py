@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter
 
 from keno.errors import KenoError
-from keno.fairness import keno1, store
+from keno.fairness import keno1, vault_store
 from keno.fairness.beacons.guard import BeaconGuard
 from keno.fairness.epoch_keys import EpochKeys
 from keno.fairness.keno1 import EpochKey
@@ -68,27 +68,27 @@ class Vault:
 
     async def open_epochs(self, conn: Connection) -> int:
         """Publishes an epoch for every room that is short of commitments; returns how many."""
-        if not await store.rooms_short_of_epochs(conn, self._rounds_ahead):
+        if not await vault_store.rooms_short_of_epochs(conn, self._rounds_ahead):
             return 0
         async with conn.transaction():
-            now_ms = await store.one_vault_at_a_time(conn)
-            rooms = await store.rooms_short_of_epochs(conn, self._rounds_ahead)
+            now_ms = await vault_store.one_vault_at_a_time(conn)
+            rooms = await vault_store.rooms_short_of_epochs(conn, self._rounds_ahead)
             for room in rooms:
                 await self._open_epoch(conn, room, now_ms)
             failpoints.reach("epochs.stored")
         failpoints.reach("epochs.published")
         return len(rooms)
 
-    async def _open_epoch(self, conn: Connection, short: store.ShortRoom, now_ms: int) -> None:
+    async def _open_epoch(self, conn: Connection, short: vault_store.ShortRoom, now_ms: int) -> None:
         room, first, count = short.room_id.bytes, short.first_round, self._epoch_rounds
         epoch_key = EpochKey.draw()
         failpoints.reach("epochs.drawn")
         commits = epoch_key.commits(room, first, count)
         root = keno1.commits_root(room, first, commits)
         key_commit = epoch_key.key_commit
-        epoch_id = await store.publish_epoch(
+        epoch_id = await vault_store.publish_epoch(
             conn,
-            store.NewEpoch(
+            vault_store.NewEpoch(
                 room_id=short.room_id,
                 first_round=first,
                 rounds_count=count,
@@ -99,7 +99,7 @@ class Vault:
                 hash=keno1.epoch_hash(room, first, count, root, key_commit, now_ms),
             ),
         )
-        await store.keep_key(conn, epoch_id, await self._keys.wrapped(epoch_id, epoch_key))
+        await vault_store.keep_key(conn, epoch_id, await self._keys.wrapped(epoch_id, epoch_key))
         log.info("epoch.opened", room=str(short.room_id), first=first, count=count)
 
     async def release_seeds(self, conn: Connection) -> int:
@@ -107,7 +107,7 @@ class Vault:
 
         Raises VaultError or UnwrapError for a round that contradicts itself, after the others have got theirs.
         """
-        sealed = await store.sealed_rounds(conn, _RELEASES_MAX)
+        sealed = await vault_store.sealed_rounds(conn, _RELEASES_MAX)
         releases = []
         refusals: list[KenoError] = []
         for row in sealed:
@@ -121,14 +121,14 @@ class Vault:
                 refusals.append(refusal)
         if releases:
             failpoints.reach("locks.seen")
-            await store.release_seeds(conn, releases)
+            await vault_store.release_seeds(conn, releases)
             failpoints.reach("seeds.released")
         # One round that was tampered with does not hold up the others, and is not passed over in silence.
         if refusals:
             raise refusals[0]
         return len(releases)
 
-    async def _seed(self, sealed: store.SealedRound) -> bytes:
+    async def _seed(self, sealed: vault_store.SealedRound) -> bytes:
         lock = sealed.lock
         if lock.hash != sealed.lock_hash:
             raise VaultError(f"round {sealed.round_id}: the lock is not the hash of what it commits to")
@@ -144,8 +144,8 @@ class Vault:
         They get no seed: a round has one release.
         """
         reported = 0
-        for second in await store.second_locks(conn):
-            if await store.refuse_lock(conn, second):
+        for second in await vault_store.second_locks(conn):
+            if await vault_store.refuse_lock(conn, second):
                 failpoints.reach("locks.refused")
                 SECOND_LOCKS.inc()
                 log.error("lock.refused", round=second.round_id, lock=second.lock_hash.hex())
@@ -154,10 +154,10 @@ class Vault:
 
     async def publish_keys(self, conn: Connection) -> int:
         """Publishes the keys of the epochs that have ended; returns how many."""
-        ended = await store.ended_epochs(conn)
+        ended = await vault_store.ended_epochs(conn)
         for epoch_id, wrapped_key in ended:
             epoch_key = await self._keys.opened(epoch_id, wrapped_key)
-            await store.publish_key(conn, epoch_id, epoch_key.reveal())
+            await vault_store.publish_key(conn, epoch_id, epoch_key.reveal())
             self._keys.forget(epoch_id)
             failpoints.reach("epochs.revealed")
         return len(ended)
@@ -169,17 +169,17 @@ class Vault:
         that does not open, VaultError for one that does not open its epoch's commitment.
         """
         async with self._pool.acquire() as conn, conn.transaction():
-            await store.one_vault_at_a_time(conn)
-            kept = await store.kept_keys(conn)
+            await vault_store.one_vault_at_a_time(conn)
+            kept = await vault_store.kept_keys(conn)
             stale = [each for each in kept if key_id_of(each.wrapped_key) != self._keys.key_id]
             for each in stale:
-                await store.rewrap_key(conn, each, await self._rewrapped(each))
+                await vault_store.rewrap_key(conn, each, await self._rewrapped(each))
             if stale:
-                await store.log_rewrapped(conn, self._keys.key_id, len(stale))
+                await vault_store.log_rewrapped(conn, self._keys.key_id, len(stale))
             failpoints.reach("keys.rewrapped")
         return len(stale), len(kept) - len(stale)
 
-    async def _rewrapped(self, kept: store.KeptKey) -> bytes:
+    async def _rewrapped(self, kept: vault_store.KeptKey) -> bytes:
         wrapped = await self._keys.wrapped(kept.epoch_id, await self._keys.opened(kept.epoch_id, kept.wrapped_key))
         # What replaces the only copy must open, and open what was published.
         if (await self._keys.opened(kept.epoch_id, wrapped)).key_commit != kept.key_commit:

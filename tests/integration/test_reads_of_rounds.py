@@ -6,7 +6,7 @@ import pytest
 from support.rounds import Hall
 
 from keno.bets import store as bets_store
-from keno.fairness import store as fairness_store
+from keno.fairness import vault_store
 from keno.infra.postgres import Connection
 from keno.rounds import store
 
@@ -27,7 +27,7 @@ _READERS: dict[str, tuple[str, Callable[[Connection, int], Awaitable[object]]]] 
     "hold_small_rounds": ("app", lambda conn, _: bets_store.hold_small_rounds(conn, 9, 9)),
     "hold_large_round": ("app", lambda conn, _: bets_store.hold_large_round(conn, 1)),
     "rounds_awaiting_release": ("vault", lambda conn, _: conn.fetch("SELECT * FROM rounds_awaiting_release(9)")),
-    "second_locks": ("vault", lambda conn, _: fairness_store.second_locks(conn)),
+    "second_locks": ("vault", lambda conn, _: vault_store.second_locks(conn)),
 }
 
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from support.rounds import EPOCH_ROUNDS, ROUNDS_AHEAD, WRAPPING_KEY, Hall
 
 from keno import verifier
-from keno.fairness import keno1, store
+from keno.fairness import keno1, store, vault_store
 from keno.fairness.epoch_keys import EpochKeys
 from keno.fairness.keno1 import EpochKey
 from keno.fairness.vault import Vault, VaultError
@@ -213,7 +213,7 @@ async def test_a_release_is_never_changed_by_a_second_lock(hall: Hall) -> None:
     before = await releases(hall)
     second = await lock_again(hall, round_id, 77)
     await hall.vault.step()
-    await store.release_seeds(hall.vault_pool, [(round_id, second, bytes(32))])
+    await vault_store.release_seeds(hall.vault_pool, [(round_id, second, bytes(32))])
     assert await releases(hall) == before
     assert before[0]["lock_hash"] != second
 
@@ -375,7 +375,7 @@ async def test_a_published_key_is_published_once_and_never_changes(hall: Hall) -
     room = await hall.add_room()
     await hall.play(room, range(1, EPOCH_ROUNDS + 1))
     epoch = (await epochs(hall))[0]
-    await store.publish_key(hall.vault_pool, epoch["id"], bytes(32))
+    await vault_store.publish_key(hall.vault_pool, epoch["id"], bytes(32))
     assert (await epochs(hall))[0] == epoch
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
         await hall.owner_pool.execute("UPDATE epochs SET epoch_key = $1", bytes(32))

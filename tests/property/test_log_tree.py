@@ -10,6 +10,7 @@ from pymerkle import InmemoryTree
 from support.transparency import mth, path, proof, tile
 
 from keno.fairness.log import tree
+from keno.fairness.log.growing_tree import GrowingTree
 
 SIZES = st.one_of(st.integers(1, 40), st.sampled_from([255, 256, 257, 511, 512, 513, 767, 768, 769, 1000]))
 
@@ -73,6 +74,31 @@ def test_how_entries_are_batched_makes_no_difference(batches: list[int]) -> None
         before = len(in_batches.levels[0])
         in_batches.append(leaves[before : before + batch])
     assert in_batches.levels == stored(len(leaves)).levels
+
+
+@given(SIZES, st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_tree_that_goes_on_from_a_prefix_comes_to_the_same_root_and_stored_hashes(
+    size: int, data: st.DataObject
+) -> None:
+    leaves, expected = leaves_of(size), stored(size)
+    growing, levels = GrowingTree(), stored(0).levels
+    stop = data.draw(st.integers(0, size))
+    for place, leaf in enumerate(leaves):
+        if place == stop:
+            assert growing.root() == mth(leaves[:place])
+            growing = GrowingTree(growing.size, growing.hashes)
+        for level, index, digest in growing.add(tree.leaf_hash(leaf)):
+            assert index == len(levels[level])
+            levels[level].append(digest)
+    assert (growing.size, growing.root()) == (size, mth(leaves))
+    assert levels[1:] == expected.levels[1:]
+
+
+def test_a_tree_is_not_gone_on_from_with_too_few_or_too_many_hashes() -> None:
+    for count in (1, 3):
+        with pytest.raises(ValueError, match="2 perfect subtrees"):
+            GrowingTree(5, bytes(32 * count))
 
 
 def test_the_stored_hashes_are_the_tiles_of_the_specification() -> None:

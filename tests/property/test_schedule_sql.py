@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from support.rounds import PERIOD_MS, START_MS, Hall
 
-from keno.fairness import store as fairness_store
+from keno.fairness import vault_store
 from keno.rounds.phases import EDGES, FINAL, Phase
 from keno.rounds.schedule import PERIOD_MAX_MS, PERIOD_MIN_MS, Schedule
 from keno.rounds.store import lock_due_rounds, open_due_rounds, take_lease
@@ -127,7 +127,7 @@ async def test_the_vault_begins_an_epoch_at_the_slot_that_the_schedule_says(hall
     rng = random.Random("first rounds")
     rooms = [random_room(rng) for _ in range(ROOMS)]
     await add(hall, rooms)
-    short = await fairness_store.rooms_short_of_epochs(hall.vault_pool, 1)
+    short = await vault_store.rooms_short_of_epochs(hall.vault_pool, 1)
     assert {each.room_id: each.first_round for each in short} == {
         room.id: max(room.schedule.on_sale(START_MS), 1) for room in rooms
     }

@@ -33,6 +33,33 @@ class OneConnection:
         return await self._conn.fetchval(query, *arguments)
 
 
+class BeneathTheAudit(OneConnection):
+    """The same to whoever must not see what the audit has laid over the tables, as if its connection were another."""
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        async with self._uncovered() as conn:
+            yield conn
+
+    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with self._uncovered() as conn:
+            return await conn.fetch(query, *arguments)
+
+    async def fetchrow(self, query: str, *arguments: Any) -> asyncpg.Record | None:
+        async with self._uncovered() as conn:
+            return await conn.fetchrow(query, *arguments)
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        async with self._uncovered() as conn:
+            return await conn.fetchval(query, *arguments)
+
+    @asynccontextmanager
+    async def _uncovered(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        await self._conn.execute("SET search_path = public, pg_temp")
+        yield self._conn
+        await self._conn.execute("RESET search_path")
+
+
 @asynccontextmanager
 async def on_trial(floor: Floor) -> AsyncIterator[tuple[asyncpg.pool.PoolConnectionProxy, Audit]]:
     """A connection that no rule stops and an audit that sees what it did, until all of that is undone."""
@@ -42,7 +69,7 @@ async def on_trial(floor: Floor) -> AsyncIterator[tuple[asyncpg.pool.PoolConnect
         try:
             await conn.execute("SET LOCAL session_replication_role = replica")
             alone = OneConnection(conn)
-            evidence = EvidenceService(alone, PRIVACY_KEY)  # type: ignore[arg-type]
+            evidence = EvidenceService(BeneathTheAudit(conn), PRIVACY_KEY)  # type: ignore[arg-type]
             yield conn, Audit(alone, evidence, LocalBus(floor.pool))  # type: ignore[arg-type]
         finally:
             await trial.rollback()

@@ -1,6 +1,6 @@
 -- What can be done to a database behind the back of its rules, and which invariants then do not hold: those named, and no others.
--- The table `chosen` names a won and a lost bet of a settled round, that round, the round on sale and a bet in it, a void round and a bet in it, and the last row
--- but one of the audit trail.
+-- The table `chosen` names a won and a lost bet of a settled round, that round, the round on sale and a bet in it, a void round and a bet in it, the last row
+-- but one of the audit trail, and the entry of the log that is the lock of the settled round.
 
 -- damage: a deposit came from the cash of another currency
 -- breaks: 01_postings_stay_in_one_book
@@ -107,7 +107,7 @@ UPDATE accounts SET balance_minor = balance_minor + 100 WHERE id = (SELECT accou
 UPDATE bets SET picks = (SELECT b.picks FROM bets AS b WHERE b.id = (SELECT won FROM chosen)) WHERE id = (SELECT lost FROM chosen);
 
 -- damage: a number was exchanged in a draw
--- breaks: 04_the_verifier_agrees
+-- breaks: 04_the_verifier_agrees 15_the_log_says_what_is_stored
 UPDATE rounds AS r SET numbers = set_byte(r.numbers, 7, (SELECT n FROM generate_series(1, 80) AS n
     WHERE NOT EXISTS (SELECT FROM generate_series(0, 19) AS i WHERE get_byte(r.numbers, i) = n) LIMIT 1))
 WHERE r.id = (SELECT round FROM chosen);
@@ -205,19 +205,19 @@ UPDATE bets SET accepted_ms = (SELECT r.lock_due_ms FROM rounds AS r WHERE r.id 
 UPDATE bets SET accepted_ms = 1 WHERE id = (SELECT lost FROM chosen);
 
 -- damage: a bet is younger than the lock of its round
--- breaks: 04_the_verifier_agrees 07_no_bet_after_the_lock
+-- breaks: 04_the_verifier_agrees 07_no_bet_after_the_lock 15_the_log_says_what_is_stored
 UPDATE rounds SET locked_ms = opened_ms - 1 WHERE id = (SELECT round FROM chosen);
 
 -- damage: a number was drawn twice
--- breaks: 08_draws_are_draws
+-- breaks: 08_draws_are_draws 15_the_log_says_what_is_stored
 UPDATE rounds SET numbers = set_byte(numbers, 0, get_byte(numbers, 1)) WHERE id = (SELECT round FROM chosen);
 
 -- damage: a number above 80 was drawn
--- breaks: 08_draws_are_draws
+-- breaks: 08_draws_are_draws 15_the_log_says_what_is_stored
 UPDATE rounds SET numbers = set_byte(numbers, 0, 81) WHERE id = (SELECT round FROM chosen);
 
 -- damage: the seed is not the one that was released
--- breaks: 08_draws_are_draws
+-- breaks: 08_draws_are_draws 15_the_log_says_what_is_stored
 UPDATE rounds SET seed = sha256(seed) WHERE id = (SELECT round FROM chosen);
 
 -- damage: a seed was never released
@@ -229,11 +229,11 @@ DELETE FROM seed_releases WHERE round_id = (SELECT round FROM chosen);
 UPDATE seed_releases SET lock_hash = sha256(lock_hash) WHERE round_id = (SELECT round FROM chosen);
 
 -- damage: a commitment is younger than its round
--- breaks: 08_draws_are_draws
+-- breaks: 08_draws_are_draws 15_the_log_says_what_is_stored
 UPDATE epochs AS e SET opened_ms = r.opened_ms + 1 FROM rounds AS r WHERE r.id = (SELECT round FROM chosen) AND e.id = r.epoch_id;
 
 -- damage: a round's commitment is not the one of its epoch
--- breaks: 08_draws_are_draws
+-- breaks: 08_draws_are_draws 15_the_log_says_what_is_stored
 UPDATE rounds SET commit_hash = sha256(commit_hash) WHERE id = (SELECT round FROM chosen);
 
 -- damage: slots of a room were left out
@@ -311,7 +311,7 @@ WHERE a.id = won.account_id;
 UPDATE rounds SET ended_ms = ended_ms - 3600000 WHERE id = (SELECT round FROM chosen);
 
 -- damage: the stakes of a void round wait for an hour
--- breaks: 11_nothing_waits_too_long
+-- breaks: 11_nothing_waits_too_long 15_the_log_says_what_is_stored
 UPDATE accounts AS a SET balance_minor = a.balance_minor - b.stake_minor FROM bets AS b
 WHERE b.round_id = (SELECT void_round FROM chosen) AND a.id = b.account_id;
 DELETE FROM wallet_transactions AS w USING bets AS b WHERE b.round_id = (SELECT void_round FROM chosen) AND w.bet_id = b.id;
@@ -321,7 +321,7 @@ DELETE FROM outbox_batches WHERE routing_key = 'wallet.refunded';
 UPDATE rounds SET ended_ms = ended_ms - 3600000 WHERE id = (SELECT void_round FROM chosen);
 
 -- damage: a round is stuck
--- breaks: 11_nothing_waits_too_long
+-- breaks: 11_nothing_waits_too_long 15_the_log_says_what_is_stored
 UPDATE rounds SET lock_due_ms = lock_due_ms - 3600000, draw_due_ms = draw_due_ms - 3600000, opened_ms = opened_ms - 3600000
 WHERE id = (SELECT on_sale FROM chosen);
 UPDATE bets SET accepted_ms = accepted_ms - 3600000 WHERE round_id = (SELECT on_sale FROM chosen);
@@ -345,7 +345,7 @@ DELETE FROM outbox_batches WHERE routing_key = 'round.voided';
 DELETE FROM outbox_batches WHERE routing_key = 'wallet.refunded';
 
 -- damage: a round was voided for another reason than was told
--- breaks: 11_void_rounds_are_told
+-- breaks: 11_void_rounds_are_told 15_the_log_says_what_is_stored
 UPDATE rounds SET void_reason = void_reason + 1 WHERE id = (SELECT void_round FROM chosen);
 
 -- damage: a bet is in another operator's name
@@ -379,3 +379,85 @@ DELETE FROM audit_logs WHERE id = (SELECT log FROM chosen);
 INSERT INTO rounds (room_id, number, phase, rules_hash, opened_ms, lock_due_ms, draw_due_ms, ended_ms, lease_epoch)
 SELECT r.room_id, r.number + 1, 'skipped', sha256('nothing'), r.opened_ms, r.lock_due_ms, r.draw_due_ms, r.opened_ms, r.lease_epoch
 FROM rounds AS r ORDER BY r.number DESC LIMIT 1;
+
+-- damage: an entry of the log was rewritten
+-- breaks: 15_the_log_is_in_order 15_the_log_says_what_is_stored
+ALTER TABLE log_entries DROP CONSTRAINT log_entries_check;
+UPDATE log_entries SET entry = set_byte(entry, 70, get_byte(entry, 70) # 1) WHERE index = (SELECT entry FROM chosen);
+
+-- damage: an entry of the log was rewritten with its hash
+-- breaks: 15_the_log_is_its_tree 15_the_log_says_what_is_stored
+UPDATE log_entries AS e SET entry = other.entry, leaf_hash = sha256('\x00'::bytea || other.entry)
+FROM (SELECT l.index, set_byte(l.entry, 70, get_byte(l.entry, 70) # 1) AS entry FROM log_entries AS l) AS other
+WHERE e.index = (SELECT entry FROM chosen) AND other.index = e.index;
+
+-- damage: an entry of the log is gone
+-- breaks: 15_the_log_is_in_order 15_the_log_is_its_tree
+DELETE FROM log_entries WHERE index = (SELECT entry FROM chosen);
+
+-- damage: the end of the log is gone, to its last lock
+-- breaks: 15_the_log_is_its_tree
+DELETE FROM log_entries WHERE index >= (SELECT max(l.index) FROM log_entries AS l WHERE l.kind = 2);
+
+-- damage: two entries of the log were exchanged
+-- breaks: 15_the_log_is_in_order 15_the_log_is_its_tree
+ALTER TABLE log_entries DROP CONSTRAINT log_entries_pkey;
+UPDATE log_entries SET index = 2 * (SELECT entry FROM chosen) + 1 - index WHERE index - (SELECT entry FROM chosen) IN (0, 1);
+
+-- damage: the log says something twice
+-- breaks: 15_the_log_is_in_order
+ALTER TABLE log_entries DROP CONSTRAINT log_entries_room_id_series_number_key;
+INSERT INTO log_entries (index, kind, room_id, number, entry, leaf_hash)
+SELECT (SELECT max(l.index) + 1 FROM log_entries AS l), e.kind, e.room_id, e.number, e.entry, e.leaf_hash
+FROM log_entries AS e WHERE e.index = (SELECT entry FROM chosen);
+
+-- damage: the log speaks of a round that never was
+-- breaks: 15_the_log_is_in_order
+INSERT INTO log_entries (index, kind, room_id, number, entry, leaf_hash)
+SELECT (SELECT max(l.index) + 1 FROM log_entries AS l), e.kind, e.room_id, 1000, e.entry, e.leaf_hash
+FROM log_entries AS e WHERE e.index = (SELECT entry FROM chosen);
+
+-- damage: the log speaks of an epoch that never was
+-- breaks: 15_the_log_is_in_order
+INSERT INTO log_entries (index, kind, room_id, number, entry, leaf_hash)
+SELECT (SELECT max(l.index) + 1 FROM log_entries AS l), e.kind, e.room_id, 1000, e.entry, e.leaf_hash
+FROM log_entries AS e WHERE e.kind = 1 LIMIT 1;
+
+-- damage: the draw of a round was kept from the log for an hour
+-- breaks: 15_the_log_says_what_is_stored
+DELETE FROM log_checkpoints WHERE size > (SELECT min(l.index) FROM log_entries AS l JOIN chosen AS c ON l.index > c.entry WHERE l.kind > 2);
+DELETE FROM log_entries WHERE index >= (SELECT min(l.index) FROM log_entries AS l JOIN chosen AS c ON l.index > c.entry WHERE l.kind > 2);
+UPDATE rounds SET drawn_ms = drawn_ms - 3600000 WHERE id = (SELECT round FROM chosen);
+
+-- damage: a stored hash is of entries that are not there
+-- breaks: 15_the_log_is_its_tree
+INSERT INTO log_nodes (level, index, hash) VALUES (1, 1000, sha256('nothing'));
+
+-- damage: a checkpoint of the log has another root
+-- breaks: 15_the_log_is_its_tree
+UPDATE log_checkpoints SET root = sha256(root) WHERE size = (SELECT max(size) FROM log_checkpoints);
+
+-- damage: a checkpoint of the log was not signed by its key
+-- breaks: 15_the_log_is_its_tree
+UPDATE log_checkpoints SET note = (SELECT other.note FROM log_checkpoints AS other ORDER BY other.size LIMIT 1)
+WHERE size = (SELECT max(size) FROM log_checkpoints);
+
+-- damage: the key of the log was exchanged
+-- breaks: 15_the_log_is_its_tree
+UPDATE log_keys SET public_key = sha256(public_key);
+
+-- damage: another root was anchored than was signed
+-- breaks: 15_anchors_are_of_checkpoints
+INSERT INTO anchors (chain_id, contract, size) SELECT 1, substring(sha256('contract') FROM 1 FOR 20), max(size) FROM log_checkpoints;
+INSERT INTO anchor_transactions (hash, anchor_id, nonce, max_fee_wei, tip_wei, raw)
+SELECT sha256('transaction'), a.id, 0, 1, 1, a.contract || int8send(a.size) || sha256('another root') FROM anchors AS a;
+
+-- damage: an anchor is of a checkpoint that was never signed
+-- breaks: 15_anchors_are_of_checkpoints
+INSERT INTO anchors (chain_id, contract, size) VALUES (1, substring(sha256('contract') FROM 1 FOR 20), 1000000);
+
+-- damage: an anchor was mined in a transaction that was never signed
+-- breaks: 15_anchors_are_of_checkpoints
+INSERT INTO anchors (chain_id, contract, size) SELECT 1, substring(sha256('contract') FROM 1 FOR 20), max(size) FROM log_checkpoints;
+INSERT INTO anchor_verdicts (anchor_id, verdict, transaction_hash, block_number, block_hash, gas_used)
+SELECT a.id, 1, sha256('transaction'), 1, sha256('block'), 1 FROM anchors AS a;

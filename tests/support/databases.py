@@ -5,9 +5,7 @@ administration database; whoever gets it exclusively knows that the run is over,
 also holds for runs on other machines and for runs that were killed.
 """
 
-import getpass
 import itertools
-import os
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -33,27 +31,6 @@ class Database:
     owner_url: str
     app_url: str
     vault_url: str
-
-
-async def find_server() -> str | None:
-    """The URL of a server where this process may create databases and roles; None: start one."""
-    given = os.environ.get("KENO_TEST_DATABASE_URL")
-    if given:
-        return given
-    for user in dict.fromkeys(("postgres", getpass.getuser())):
-        # Without TLS, which a server of Debian offers: its handshakes would be half of what a connection costs.
-        url = f"postgresql://{user}@127.0.0.1:5432/postgres?sslmode=disable"
-        try:
-            connection = await asyncpg.connect(url, timeout=5)
-        except (OSError, TimeoutError, asyncpg.PostgresError):
-            continue
-        try:
-            may = "SELECT rolsuper OR rolcreatedb AND rolcreaterole FROM pg_roles WHERE rolname = current_user"
-            if await connection.fetchval(may):
-                return url
-        finally:
-            await connection.close()
-    return None
 
 
 class Databases:

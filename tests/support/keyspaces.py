@@ -1,34 +1,16 @@
 """A Redis database for each test: the server has 16, number 0 keeps who has borrowed which."""
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-_USUAL_URL = "redis://127.0.0.1:6379"
 _NUMBERS = range(1, 16)
 # A test that was killed gives its database back after this.
 _BORROWED_S = 600
-
-
-async def find_redis() -> str | None:
-    """The URL of a server that answers, without a database number; None: start one."""
-    given = os.environ.get("KENO_TEST_REDIS_URL")
-    if given:
-        return given
-    client = Redis.from_url(_USUAL_URL)
-    try:
-        await client.ping()
-    except RedisError:
-        return None
-    finally:
-        await client.aclose()
-    return _USUAL_URL
 
 
 @asynccontextmanager

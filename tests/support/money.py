@@ -169,13 +169,14 @@ class Floor:
         return found
 
     async def draw(self, number: int = 1, room: Room | None = None) -> None:
-        """Takes a round on sale to its draw; settles nothing."""
+        """Takes a round on sale to its draw, and into the log; settles nothing."""
         hall, room = self.hall, room or self.room
         await hall.at_lock(room, number)
         await hall.scheduler.step()
         await hall.vault.step()
         await hall.at_draw(room, number)
         await hall.scheduler.step()
+        await hall.log.step()
 
     async def settle(self, number: int = 1, room: Room | None = None) -> None:
         """Takes a round on sale to its end, and settles whatever else is drawn."""
@@ -184,12 +185,13 @@ class Floor:
             pass
 
     async def void(self, number: int = 1, room: Room | None = None, reason: int = 1) -> None:
-        """Takes a round on sale to its lock and voids it."""
+        """Takes a round on sale to its lock, voids it, and logs that."""
         hall, room = self.hall, room or self.room
         await hall.at_lock(room, number)
         await hall.scheduler.step()
         await hall.vault.step()
         await hall.void(room, number, reason)
+        await hall.log.step()
 
     async def events(self, routing_key: str) -> list[Event]:
         """The events of a kind, as they leave the outbox."""

@@ -22,6 +22,8 @@ from keno.bets.request import BetRequest
 from keno.bets.service import BetService, Placed
 from keno.bets.settler import Settler
 from keno.fairness import keno1
+from keno.fairness.log.sequencer import LogKeys, Sequencer
+from keno.fairness.log.witnesses import Witnesses
 from keno.fairness.receipts import ReceiptKey
 from keno.fairness.service import EvidenceService
 from keno.fairness.vault import Vault
@@ -44,7 +46,8 @@ EPOCH_ROUNDS = 4
 ROUNDS_AHEAD = 2
 WRAPPING_KEY = bytes(range(32))
 PRIVACY_KEY = bytes(range(32, 64))
-RECEIPT_KEY = ReceiptKey(bytes(range(64, 96)))
+PLATFORM_KEY = bytes(range(64, 96))
+RECEIPT_KEY = ReceiptKey(PLATFORM_KEY)
 
 _VERIFIER = Path(keno.__file__).parent / "verifier.py"
 
@@ -108,6 +111,7 @@ class Hall:
     bets: BetService
     settler: Settler
     evidence: EvidenceService
+    log: Sequencer
     scheduler: "ShardLeader"
     vault: Vault
     _ids: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -314,6 +318,7 @@ async def open_hall(app_pool: asyncpg.Pool, vault_pool: asyncpg.Pool, owner_pool
         bets=BetService(app_pool, PRIVACY_KEY, RECEIPT_KEY),
         settler=Settler(app_pool),
         evidence=EvidenceService(app_pool, PRIVACY_KEY),
+        log=Sequencer(app_pool, LogKeys(app_pool, PLATFORM_KEY, "keno.test/log"), Witnesses(())),
         scheduler=ShardLeader(app_pool, "the scheduler"),
         vault=Vault(vault_pool, LocalKeys(WRAPPING_KEY), EPOCH_ROUNDS, ROUNDS_AHEAD),
     )

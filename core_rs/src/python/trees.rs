@@ -51,19 +51,25 @@ pub(super) fn receipt_batch<'py>(
     leaf_hashes: Octets<'py>,
 ) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyString>>)> {
     let (places, leaf_hashes) = (&*places, &*leaf_hashes);
-    let batch = py.detach(|| Batch::new(places, leaf_hashes))?;
-    let mut digits = Vec::new();
+    let (batch, digits) = py.detach(|| {
+        let batch = Batch::new(places, leaf_hashes)?;
+        let digits = batch.tree.map(hex);
+        Ok::<_, CoreError>((batch, digits))
+    })?;
+    let mut text = Vec::new();
     let path_of = |index| -> PyResult<Bound<'py, PyString>> {
-        digits.clear();
-        for hash in batch.tree.path(index)? {
-            let mut text = [0; 64];
-            for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
-                pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-            }
-            digits.extend_from_slice(&text);
-        }
-        Ok(PyString::new(py, std::str::from_utf8(&digits).expect("digits are ASCII")))
+        text.clear();
+        digits.path(index)?.for_each(|hash| text.extend_from_slice(hash));
+        Ok(PyString::new(py, std::str::from_utf8(&text).expect("digits are ASCII")))
     };
-    let paths = (0..batch.tree.size()).map(path_of).collect::<PyResult<_>>()?;
+    let paths = (0..digits.size()).map(path_of).collect::<PyResult<_>>()?;
     Ok((PyBytes::new(py, &batch.message), paths))
+}
+
+fn hex(hash: &Hash) -> [u8; 64] {
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    text
 }

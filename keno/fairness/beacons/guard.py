@@ -8,7 +8,7 @@ seed in, but lets none out.
 from keno.fairness import beacon
 from keno.fairness.beacon import Chain, Terms
 from keno.fairness.beacons import store
-from keno.fairness.store import SealedRound
+from keno.fairness.vault_store import SealedRound
 from keno.infra.postgres import Connection
 
 

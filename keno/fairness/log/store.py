@@ -6,11 +6,16 @@ from uuid import UUID
 
 import asyncpg
 
+from keno.errors import KenoError
 from keno.fairness.keno1 import Lock
 from keno.fairness.log import entry, tree
 from keno.fairness.log.entry import Entry
 from keno.fairness.store import LOCK_COLUMNS, lock_from
 from keno.infra.postgres import Connection, Executor
+
+
+class LogDamagedError(KenoError):
+    """The log has lost something: `keno audit` says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,7 @@ async def append_nodes(conn: Connection, nodes: Sequence[tuple[int, int, bytes]]
 
 
 async def reader(conn: Executor, compute: Callable[[tree.Read], object]) -> tree.Read:
-    """The hashes that `compute` needs, fetched together."""
+    """The hashes that `compute` needs, fetched together. Raises LogDamagedError where one is not there."""
     spans = list(dict.fromkeys(tree.needed(compute)))
     if not spans:
         return tree.reader((), ())
@@ -204,6 +209,8 @@ async def reader(conn: Executor, compute: Callable[[tree.Read], object]) -> tree
         [first for _, first, _ in spans],
         [first + count for _, first, count in spans],
     )
+    if [(at, len(hashes)) for at, hashes in rows] != [(at, count) for at, (_, _, count) in enumerate(spans, 1)]:
+        raise LogDamagedError("the log lacks hashes that it has had")
     return tree.reader(spans, [hashes for _, hashes in rows])
 
 

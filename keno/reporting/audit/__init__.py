@@ -21,10 +21,12 @@ import asyncpg
 
 from keno.errors import KenoError
 from keno.fairness.beacons import copies
+from keno.fairness.log.growing_tree import GrowingTree
+from keno.fairness.log.store import LogDamagedError
 from keno.fairness.service import EvidenceService
 from keno.infra.bus import BusError, DeadLetters
 from keno.infra.postgres import Connection
-from keno.reporting.audit import store
+from keno.reporting.audit import log, store
 from keno.reporting.audit.store import Checkpoint, Part
 
 _INVARIANTS = Path(__file__).parents[1] / "invariants"
@@ -33,6 +35,10 @@ _ROUNDS_A_RUN = 200
 _ROWS_SHOWN_MAX = 5
 _OF_NOW = "02_balances_are_sums"
 _OF_A_CHECKPOINT = "14_the_checkpoint_is_right"
+_THE_LOG = (
+    "15_the_log_is_its_tree",
+    "The entries of the log have no gap, and its stored hashes and signed checkpoints are those of the tree over them.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,10 @@ def invariants() -> tuple[Invariant, ...]:
     return tuple(_read(path) for path in sorted(_INVARIANTS.glob("*.sql")))
 
 
+def _statement(name: str) -> str:
+    return next(each.statement for each in invariants() if each.name == name)
+
+
 def _read(path: Path) -> Invariant:
     sql = path.read_text(encoding="utf-8")
     return Invariant(path.stem, sql.partition("\n")[0].removeprefix("-- "), sql)
@@ -107,7 +117,7 @@ class Audit:
                 if renew:
                     await store.renew_checkpoint(conn)
                 round_ids = await _check_behind(conn, findings) if full else []
-                since = await _check_since(conn, findings)
+                since, tree = await _check_since(conn, findings)
                 round_ids += await store.ended_round_ids(conn)
                 await findings.add(
                     "11_no_event_is_dead", "Every event was handled, or waits to be.", self._dead_events()
@@ -117,7 +127,7 @@ class Audit:
                     "The independent verifier confirms the evidence of every settled round, with each payout.",
                     self._verify_rounds(round_ids),
                 )
-                is_extended = findings.are_clean() and await store.extend_checkpoint(conn)
+                is_extended = findings.are_clean() and await store.extend_checkpoint(conn, tree.size, tree.hashes)
             finally:
                 await store.clear(conn)
         return Report(findings.all(), None if full or since.id == 0 else since.at_ms, len(round_ids), is_extended)
@@ -138,7 +148,11 @@ class Audit:
             async with self._pool.acquire() as conn:
                 groups = await copies.by_chain(conn, round_ids[start : start + _ROUNDS_A_RUN])
             for group in groups:
-                bundles = [await self._evidence.bundle(each, auditor=True) for each in group.round_ids]
+                try:
+                    bundles = [await self._evidence.bundle(each, auditor=True) for each in group.round_ids]
+                except LogDamagedError as damage:
+                    broken.append(f"no evidence of rounds {group.round_ids[0]} to {group.round_ids[-1]}: {damage}")
+                    continue
                 broken += await verify(b"".join(bundle for bundle in bundles if bundle is not None), group.answers)
             if len(broken) >= _ROWS_SHOWN_MAX:
                 break
@@ -173,24 +187,32 @@ async def _check_behind(conn: Connection, findings: _Findings) -> list[int]:
     Nothing there may change, so that no query needs to see the state of another: a database in use is not held still.
     """
     async with conn.transaction(isolation="repeatable_read"):
-        part = Part(after=0, upto=(await _usable_checkpoint(conn)).id)
+        checkpoint = await _usable_checkpoint(conn)
+        part = Part(after=0, upto=checkpoint.id)
         await store.lay_out(conn, part)
     await _check(conn, part, findings)
+    tree = GrowingTree()
+    await findings.add(*_THE_LOG, log.rows_breaking(conn, tree, _ROWS_SHOWN_MAX))
+    await findings.add(_OF_A_CHECKPOINT, _statement(_OF_A_CHECKPOINT), _log_differing(checkpoint, tree))
     round_ids = await store.ended_round_ids(conn)
     await store.clear(conn)
     return round_ids
 
 
-async def _check_since(conn: Connection, findings: _Findings) -> Checkpoint:
-    """Checks what is not behind the newest checkpoint, all in one state of the database."""
+async def _check_since(conn: Connection, findings: _Findings) -> tuple[Checkpoint, GrowingTree]:
+    """Checks what is not behind the newest checkpoint, all in one state of the database; returns the checkpoint, and
+    the tree of the log as it is now.
+    """
     # An audit that ran meanwhile may have set it further, and has checked what lies between.
     async with conn.transaction(isolation="repeatable_read"):
         checkpoint = await _usable_checkpoint(conn)
         part = Part(after=checkpoint.id)
         await store.lay_out(conn, part)
         await _check(conn, part, findings)
+        tree = GrowingTree(checkpoint.log_size, checkpoint.log_hashes)
+        await findings.add(*_THE_LOG, log.rows_breaking(conn, tree, _ROWS_SHOWN_MAX))
         await store.prepare_checkpoint(conn, part)
-    return checkpoint
+    return checkpoint, tree
 
 
 async def _check(conn: Connection, part: Part, findings: _Findings) -> None:
@@ -202,6 +224,13 @@ def applicable(part: Part) -> list[Invariant]:
     """The invariants that a part can be held to: balances are of now, and a checkpoint is proved by what is behind."""
     without = _OF_NOW if part.upto is not None else _OF_A_CHECKPOINT
     return [each for each in invariants() if each.name != without]
+
+
+async def _log_differing(checkpoint: Checkpoint, tree: GrowingTree) -> list[str]:
+    """Where the checkpoint carries another tree of the log than its entries give."""
+    if (checkpoint.log_size, checkpoint.log_hashes) == (tree.size, tree.hashes):
+        return []
+    return [f"kind=log, log_size={checkpoint.log_size}, entries={tree.size}"]
 
 
 async def _usable_checkpoint(conn: Connection) -> Checkpoint:

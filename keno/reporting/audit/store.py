@@ -16,12 +16,14 @@ _ARCHIVE_LOCK = -7312
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Up to where the audit has found everything right; nothing is behind the one with the id 0. `is_usable` says
-    whether it was made on this server.
+    whether it was made on this server; of the log's tree it has what a GrowingTree goes on from.
     """
 
     id: int
     at_ms: int
     is_usable: bool
+    log_size: int
+    log_hashes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,11 @@ async def newest_checkpoint(conn: Executor) -> Checkpoint:
     """From where the audit may begin."""
     row = await conn.fetchrow(
         """
-        SELECT k.id, k.at_ms, k.system_id = server.system_identifier
+        SELECT k.id, k.at_ms, k.system_id = server.system_identifier, k.log_size, k.log_hashes
         FROM audit_checkpoints AS k CROSS JOIN pg_control_system() AS server ORDER BY k.id DESC LIMIT 1
         """
     )
-    return Checkpoint(*row.values()) if row else Checkpoint(0, 0, is_usable=True)
+    return Checkpoint(*row.values()) if row else Checkpoint(0, 0, is_usable=True, log_size=0, log_hashes=b"")
 
 
 async def lay_out(conn: Connection, part: Part) -> None:
@@ -96,7 +98,7 @@ _NOTHING = """
         coalesce((SELECT range_agg(a.rounds) FROM archived_partitions AS a WHERE a.detached_ms > 0), '{}') AS rounds,
         0::bigint AS last_movement_id, 0::bigint AS last_event_id,
         9223372036854775807 AS open_event_id, 0::bigint AS last_log_id, ''::bytea AS last_log_hash,
-        9223372036854775807 AS open_log_id
+        9223372036854775807 AS open_log_id, 0::bigint AS log_size
 """
 _REACH = """
     SELECT coalesce((SELECT p.rounds FROM proved AS p), '{(,)}'::int8multirange) - k.rounds AS rounds
@@ -132,6 +134,14 @@ def _of_rounds(table: str, key: str) -> str:
     return f"SELECT t.* FROM spans AS s JOIN public.{table} AS t ON t.{key} >= s.first_id AND t.{key} < s.next_id"  # noqa: S608
 
 
+def _of_log(table: str, last_entry: str) -> str:
+    return f"""
+        SELECT t.* FROM public.{table} AS t
+        WHERE {last_entry} >= (SELECT k.log_size FROM checkpoint AS k)
+            AND {last_entry} < coalesce((SELECT p.log_size FROM proved AS p), 9223372036854775807)
+    """  # noqa: S608
+
+
 _RELATIONS = {
     "rounds": _of_rounds("rounds", "id"),
     "bets": _of_rounds("bets", "round_id"),
@@ -164,6 +174,10 @@ _RELATIONS = {
         WHERE t.id >= (SELECT l.log_id FROM lowest AS l)
             AND t.id <= coalesce((SELECT p.last_log_id FROM proved AS p), 9223372036854775807)
     """,
+    # Those whose last entry is of the part.
+    "log_entries": _of_log("log_entries", "t.index"),
+    "log_nodes": _of_log("log_nodes", "((t.index + 1) << 8 * t.level) - 1"),
+    "log_checkpoints": _of_log("log_checkpoints", "t.size - 1"),
 }
 _ADD_ROLLBACKS_THAT_FORBID = """
     INSERT INTO rollbacks
@@ -224,8 +238,10 @@ async def prepare_checkpoint(conn: Connection, part: Part) -> None:
         SELECT r.id FROM rounds AS r
         LEFT JOIN round_credits AS c ON c.round_id = r.id
         LEFT JOIN (SELECT DISTINCT p.round_id FROM payouts AS p) AS won ON won.round_id = r.id
-        WHERE r.phase = 'skipped' OR (r.phase IN ('settled', 'void') AND c.round_id IS NOT NULL)
-            OR (r.phase = 'settled' AND won.round_id IS NULL)
+        LEFT JOIN public.log_entries AS told ON told.room_id = r.room_id AND told.series = 3 AND told.number = r.number
+        WHERE r.phase = 'skipped' OR (told.index IS NOT NULL AND (
+            (r.phase IN ('settled', 'void') AND c.round_id IS NOT NULL)
+            OR (r.phase = 'settled' AND won.round_id IS NULL)))
         """,
     )
     await _copy(
@@ -271,21 +287,25 @@ async def prepare_checkpoint(conn: Connection, part: Part) -> None:
     )
 
 
-async def extend_checkpoint(conn: Connection) -> bool:
-    """Stores the checkpoint that was prepared; False, and nothing is stored, where another audit was quicker."""
+async def extend_checkpoint(conn: Connection, log_size: int, log_hashes: bytes) -> bool:
+    """Stores the checkpoint that was prepared, with what a GrowingTree of the log goes on from; False, and nothing is
+    stored, where another audit was quicker.
+    """
     async with conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock($1)", _CHECKPOINT_LOCK)
         await conn.execute(f"SET LOCAL statement_timeout = '{_INVARIANT_MAX_S}s'")
         stored = await conn.fetchval(
             """
             INSERT INTO audit_checkpoints (at_ms, system_id, snapshot, rounds, last_movement_id, last_event_id,
-                open_event_id, last_log_id, last_log_hash, open_log_id)
+                open_event_id, last_log_id, last_log_hash, open_log_id, log_size, log_hashes)
             SELECT n.at_ms, n.system_id, n.snapshot, n.rounds, n.last_movement_id, n.last_event_id, n.open_event_id,
-                n.last_log_id, n.last_log_hash, n.open_log_id
+                n.last_log_id, n.last_log_hash, n.open_log_id, $1, $2
             FROM next_checkpoint AS n
             WHERE (SELECT coalesce(max(id), 0) FROM audit_checkpoints) = (SELECT k.id FROM checkpoint AS k)
             RETURNING id
-            """
+            """,
+            log_size,
+            log_hashes,
         )
         if stored is None:
             return False

@@ -1,4 +1,4 @@
--- The checkpoint names ended and credited rounds that are there, saw only what is past, and carries the sums of all entries behind it.
+-- The checkpoint names ended and credited rounds that are there and in the log, saw only what is past, and carries the sums of all entries behind it.
 WITH entries AS (
     SELECT account_id, sum(minor) AS minor
     FROM (
@@ -17,8 +17,9 @@ UNION ALL
 SELECT 'round', r.id, NULL, NULL
 FROM rounds AS r LEFT JOIN round_credits AS c ON c.round_id = r.id
 LEFT JOIN (SELECT DISTINCT p.round_id FROM payouts AS p) AS won ON won.round_id = r.id
-WHERE (r.phase = 'skipped' OR (r.phase = 'settled' AND (c.round_id IS NOT NULL OR won.round_id IS NULL))
-    OR (r.phase = 'void' AND c.round_id IS NOT NULL)) IS NOT TRUE
+LEFT JOIN public.log_entries AS told ON told.room_id = r.room_id AND told.series = 3 AND told.number = r.number
+WHERE (r.phase = 'skipped' OR (told.index IS NOT NULL AND ((r.phase = 'settled' AND (c.round_id IS NOT NULL OR won.round_id IS NULL))
+    OR (r.phase = 'void' AND c.round_id IS NOT NULL)))) IS NOT TRUE
 UNION ALL
 SELECT 'rounds', s.first_id, NULL, NULL
 FROM spans AS s LEFT JOIN rounds AS r ON r.id >= s.first_id AND r.id < s.next_id
