@@ -20,7 +20,7 @@ CREATE FUNCTION empty_lock_hash(room_id uuid, number bigint, commit_hash bytea, 
 -- well, unless they name a beacon, or the lock before them is not known yet. It returns how long after its time each was locked, in
 -- milliseconds; null where the lease was lost and nothing was done.
 DROP FUNCTION lock_due_rounds;
-CREATE FUNCTION lock_due_rounds(p_shard integer, p_lease_epoch bigint, p_rounds_max integer DEFAULT 1000) RETURNS integer[]
+CREATE FUNCTION lock_due_rounds(p_shard integer, p_lease_epoch bigint, p_rounds_max integer DEFAULT 1000) RETURNS bigint[]
     LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
     AS $$
@@ -29,7 +29,7 @@ DECLARE
     no_lock CONSTANT bytea := decode(repeat('00', 32), 'hex');
     at_ms bigint := now_ms();
     due bigint[];
-    late_ms integer[];
+    late_ms bigint[];
 BEGIN
     IF NOT lease_held(p_shard, p_lease_epoch) THEN
         RETURN NULL;
@@ -75,7 +75,7 @@ BEGIN
         INSERT INTO outbox_batches (routing_key, events, events_count)
         SELECT 'round.locked', concat('[', string_agg(l.event, ',' ORDER BY l.id), ']'), count(l.event) FROM locked AS l HAVING count(l.event) > 0
     )
-    SELECT coalesce(array_agg(l.late_ms::integer), '{}') INTO late_ms FROM locked AS l;
+    SELECT coalesce(array_agg(l.late_ms), '{}') INTO late_ms FROM locked AS l;
     RETURN late_ms;
 END
 $$;
