@@ -2,8 +2,8 @@
 
 A tick is the same few statements however many rooms are due, locks first. Rounds without bets are sealed as they are
 locked. Nothing that matters is remembered between ticks: a successor reads from the database what is open past its
-lock, locked and not sealed, sealed and not drawn, and goes on from there. It draws no randomness: seeds come from the vault, committed to before the round opened. Who leads,
-and until when, is the scheduler's business.
+lock, locked and not sealed, sealed and not drawn, and goes on from there. It draws no randomness: seeds come from the
+vault, committed to before the round opened. Who leads, and until when, is the scheduler's business.
 
 The bets of a large round are read beside the ticks, on another connection (`keno.rounds.lock_trees`).
 """

@@ -10,7 +10,7 @@ from support.rounds import Hall, check_chain
 
 from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow, place_bets
-from keno.fairness import keno1, leaves
+from keno.fairness import keno1
 from keno.game.numbers import picks_mask
 from keno.rounds import engine, room_store, store
 
