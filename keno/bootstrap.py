@@ -25,8 +25,6 @@ from keno.errors import ConfigError
 from keno.fairness.anchor.anchorer import Anchorer, Policy
 from keno.fairness.anchor.service import AnchorService
 from keno.fairness.beacon import QUICKNET, Chain
-from keno.fairness.beacons.drand import DrandClient
-from keno.fairness.beacons.keeper import BeaconKeeper
 from keno.fairness.beacons.local import LocalBeacon
 from keno.fairness.log.sequencer import LogKeys, Sequencer
 from keno.fairness.log.service import LogService
@@ -51,8 +49,6 @@ from keno.infra.local_bus import LocalBus
 from keno.infra.migrate import migrate
 from keno.infra.outbox import Relay
 from keno.infra.postgres import create_pool
-from keno.infra.rabbit_bus import RabbitBus
-from keno.infra.rabbit_dead import RabbitDeadLetters
 from keno.infra.redis import create_redis
 from keno.notify.players import PlayerNews
 from keno.notify.service import Notifier
@@ -71,6 +67,7 @@ from keno.wallet.service import WalletService
 
 if TYPE_CHECKING:
     from keno.fairness.anchor.ethereum import EthereumChain
+    from keno.fairness.beacons.keeper import BeaconKeeper
 
 _ELECTION_TIMEOUT_S = 0.5
 assert 2 * _ELECTION_TIMEOUT_S <= RENEW_S  # noqa: S101 - a Redis that hangs must not make a scheduler look dead
@@ -142,8 +139,12 @@ class Platform:
         return LocalBeacon(keywrap.derive(self.keys.platform, _LOCAL_BEACON))
 
     @asynccontextmanager
-    async def beacon_keeper(self) -> AsyncIterator[BeaconKeeper]:
+    async def beacon_keeper(self) -> AsyncIterator["BeaconKeeper"]:
         """A keeper of the beacons of the configured chain."""
+        # An HTTP client and a message broker's take longer to load than most commands run.
+        from keno.fairness.beacons.drand import DrandClient  # noqa: PLC0415
+        from keno.fairness.beacons.keeper import BeaconKeeper  # noqa: PLC0415
+
         async with DrandClient(self.beacon_chain, self.config.beacon_urls) as client:
             yield BeaconKeeper(self.pool, {self.beacon_chain.hash: client})
 
@@ -348,6 +349,9 @@ def _bus(config: Config, pool: asyncpg.Pool) -> tuple[Bus, DeadLetters]:
     if config.amqp_url is None:
         local = LocalBus(pool)
         return local, local
+    from keno.infra.rabbit_bus import RabbitBus  # noqa: PLC0415
+    from keno.infra.rabbit_dead import RabbitDeadLetters  # noqa: PLC0415
+
     where = config.amqp_url, config.amqp_namespace
     return RabbitBus(*where), RabbitDeadLetters(*where)
 

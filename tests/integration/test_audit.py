@@ -262,6 +262,10 @@ CHECKPOINT_DAMAGES = {
     """,
     "the audit trail ended otherwise": "UPDATE audit_checkpoints SET last_log_hash = sha256(last_log_hash)",
     "rows to come of the audit trail were read": "UPDATE audit_checkpoints SET last_log_id = last_log_id + 1000",
+    "the log was another": """
+        UPDATE audit_checkpoints SET log_hashes = sha256(log_hashes) || substring(log_hashes FROM 33)
+    """,
+    "entries to come of the log were read": "UPDATE audit_checkpoints SET log_size = 2 * log_size",
 }
 
 

@@ -8,7 +8,7 @@ also holds for runs on other machines and for runs that were killed.
 import itertools
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -62,19 +62,21 @@ class Databases:
     def drop(self, database: Database) -> None:
         """Sooner or later: each makes the server write a checkpoint, and those that go together share theirs."""
         self._done_with.append(database.name)
-        if len(self._done_with) == _DROPPED_AT_ONCE:
-            self._drop_done()
+        # Each holds a connection as long as a checkpoint takes, so that no more go before these are gone.
+        if len(self._done_with) >= _DROPPED_AT_ONCE and all(dropping.done() for dropping in self._dropping):
+            self._drop_some()
 
-    def _drop_done(self) -> None:
-        self._dropping += [self._thread.start(self._drop(name)) for name in self._done_with]
-        self._done_with = []
+    def _drop_some(self) -> None:
+        for dropping in self._dropping:
+            dropping.result()
+        going, self._done_with = self._done_with[:_DROPPED_AT_ONCE], self._done_with[_DROPPED_AT_ONCE:]
+        self._dropping = [self._thread.start(self._drop(name)) for name in going]
 
     def close(self) -> None:
         if self._next is not None:
-            self.drop(self._next.result())
-        self._drop_done()
-        for dropping in self._dropping:
-            dropping.result()
+            self._done_with.append(self._next.result().name)
+        while self._done_with or self._dropping:
+            self._drop_some()
         self._thread.run(self._close())
 
     async def _open(self, run: str) -> asyncpg.Connection:
@@ -134,9 +136,9 @@ async def _drop_dead_runs(server_url: str) -> None:
         for run, left_behind in runs.items():
             if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", run):
                 continue
-            # Another process may have dropped them since; while this one holds the lock, none does.
-            there = await connection.fetch("SELECT datname FROM pg_database WHERE datname = ANY ($1)", left_behind)
-            for (name,) in there:
-                await connection.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
-                await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            # A process that was killed may have left a drop behind that the server is still busy with.
+            for name in left_behind:
+                with suppress(asyncpg.InvalidCatalogNameError):
+                    await connection.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
+                    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
             await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", run)
