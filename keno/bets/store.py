@@ -205,7 +205,7 @@ async def hold_large_round(conn: Connection, bets_min: int) -> DrawnRound | None
         SELECT r.id, r.rules_hash, r.numbers, r.bets_count FROM rounds AS r
         WHERE r.ended_ms IS NULL AND r.draw_due_ms <= now_ms() AND r.phase = 'drawn'
             AND (r.bets_count >= $1 OR EXISTS (SELECT FROM settlement_chunks AS c WHERE c.round_id = r.id))
-            AND NOT EXISTS (SELECT FROM rounds_set_aside AS a WHERE a.round_id = r.id AND a.retry_ms > now_ms())
+            AND NOT EXISTS (SELECT FROM rounds_set_aside AS a WHERE a.round_id = r.id + 0 AND a.retry_ms > now_ms())
         ORDER BY r.id + 0 LIMIT 1 FOR NO KEY UPDATE OF r SKIP LOCKED -- + 0: the planner would walk the key
         """,
         bets_min,

@@ -1,9 +1,9 @@
 """The engine: moves the due rounds of a shard through their phases, for whoever holds the shard's lease.
 
-A tick is the same few statements however many rooms are due, locks first. Nothing that matters is remembered between
-ticks: a successor reads from the database what is open past its lock, locked and not sealed, sealed and not drawn, and
-goes on from there. It draws no randomness: seeds come from the vault, committed to before the round opened. Who leads,
-and until when, is the scheduler's business.
+A tick is the same few statements however many rooms are due, locks first. Rounds without bets are sealed as they are
+locked. Nothing that matters is remembered between ticks: a successor reads from the database what is open past its
+lock, locked and not sealed, sealed and not drawn, and goes on from there. It draws no randomness: seeds come from the
+vault, committed to before the round opened. Who leads, and until when, is the scheduler's business.
 
 The bets of a large round are read beside the ticks, on another connection (`keno.rounds.lock_trees`).
 """
@@ -82,9 +82,14 @@ class Engine:
         return count
 
     async def _lock_and_open(self, conn: Connection, shard: int, lease_epoch: int) -> int:
-        locked = _still_leading(await store.lock_due_rounds(conn, shard, lease_epoch, _ROUNDS_MAX))
+        locked = await store.lock_due_rounds(conn, shard, lease_epoch, _ROUNDS_MAX)
+        if locked is None:
+            raise LeaseLostError
         if locked:
             failpoints.reach("rounds.locked")
+        for late_ms in locked:
+            metrics.LOCK_LATE.observe(late_ms / 1000)
+        metrics.ROUNDS.labels("locked").inc(len(locked))
         opened = await store.open_due_rounds(conn, shard, lease_epoch)
         if opened is None:
             raise LeaseLostError
@@ -93,7 +98,7 @@ class Engine:
         metrics.ROUNDS.labels("opened").inc(len(opened.late_ms))
         metrics.ROUNDS.labels("skipped").inc(opened.skipped_count)
         # Where some slots were skipped more may wait.
-        return max(locked, _ROUNDS_MAX if opened.skipped_count else 0)
+        return max(len(locked), _ROUNDS_MAX if opened.skipped_count else 0)
 
     async def _seal(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         unsealed = await store.unsealed_rounds(conn, shard, _ROUNDS_MAX)
@@ -106,11 +111,8 @@ class Engine:
             return 0
         moved = _still_leading(await store.seal_rounds(conn, shard, lease_epoch, sealed))
         failpoints.reach("rounds.sealed")
-        late_ms = {row.round_id: row.late_ms for row in unsealed}
         for round_id, _ in sealed:
-            metrics.LOCK_LATE.observe(late_ms[round_id] / 1000)
             self._trees.forget(round_id)
-        metrics.ROUNDS.labels("locked").inc(moved)
         return max(moved, _ROUNDS_MAX if self._trees.is_behind else 0)
 
     async def _draw(self, conn: Connection, shard: int, lease_epoch: int) -> int:

@@ -87,13 +87,13 @@ async def leave(conn: Executor, holder: str) -> None:
     await conn.execute("SELECT forget_scheduler($1)", holder)
 
 
-# ---- transitions: the number of rounds moved, None where the lease was lost ----
+# ---- transitions: the rounds moved or their number, None where the lease was lost ----
 
 
 @dataclass(frozen=True, slots=True)
 class UnsealedRound:
     """A locked round whose bets are not committed to yet. `prev_lock` is None where the round before is unsealed
-    too, or none was; `late_ms` is how long after its time it was locked.
+    too, or none was.
     """
 
     round_id: int
@@ -102,7 +102,6 @@ class UnsealedRound:
     commit: bytes
     rules: bytes
     lock_ms: int
-    late_ms: int
     prev_lock: bytes | None
 
 
@@ -133,10 +132,14 @@ async def open_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> Opene
     return None if row["late_ms"] is None else Opened(*row.values())
 
 
-async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_max: int = 1_000) -> int | None:
-    """Locks the rounds whose sales are over, at most `rounds_max` and those that are due longest first."""
-    moved: int | None = await conn.fetchval("SELECT lock_due_rounds($1, $2, $3)", shard, lease_epoch, rounds_max)
-    return moved
+async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_max: int = 1_000) -> list[int] | None:
+    """Locks the rounds whose sales are over, at most `rounds_max` and those that are due longest first, and seals those
+    without bets. Returns for each how long after its time it was locked, in milliseconds.
+    """
+    late_ms: list[int] | None = await conn.fetchval(
+        "SELECT lock_due_rounds($1, $2, $3)", shard, lease_epoch, rounds_max
+    )
+    return late_ms
 
 
 async def next_due(conn: Executor, shard: int) -> tuple[int | None, int | None]:

@@ -47,6 +47,45 @@ async def has_ended_rounds(hall: Hall) -> None:
     )
 
 
+_OPEN = """
+    INSERT INTO rounds (room_id, number, rules_hash, opened_ms, lock_due_ms, draw_due_ms, lease_epoch, phase, epoch_id,
+        commit_hash)
+    SELECT $1, n, $2, 1, 2, 3, 1, 'open', 1, sha256('a') FROM generate_series(10, $3) AS n
+"""
+_WAYS = [
+    "phase = 'locked', locked_ms = 4",
+    "bets_count = 1, bets_root = sha256('a'), beacon_round = 0, prev_lock = sha256('a'), lock_hash = sha256('a')",
+    "phase = 'void', seed = sha256('a'), drawn_ms = 5, ended_ms = 5, void_reason = 1",
+]
+
+
+@pytest.mark.parametrize("reader", ["hold_small_rounds", "open_due_rounds"])
+async def test_a_reader_whose_plan_was_made_while_all_rounds_were_under_way_reads_none_that_ended(
+    hall: Hall, reader: str
+) -> None:
+    role, read = _READERS[reader]
+    room = await hall.add_room()
+    async with (hall.app_pool if role == "app" else hall.vault_pool).acquire() as conn:
+        await hall.owner_pool.execute("INSERT INTO leases VALUES (0, 1, 'a test', clock_timestamp())")
+        await hall.owner_pool.execute(_OPEN, room.id, room.rules_hash, _ENDED_ROUNDS // 3)
+        await hall.owner_pool.execute("ANALYZE rounds")
+        transaction = conn.transaction()
+        await transaction.start()
+        await read(conn, 1)  # what is planned now stays
+        await transaction.rollback()
+        await conn.execute("SELECT pg_stat_force_next_flush()")  # else what it counted stays among what is counted next
+        for way in _WAYS:
+            await hall.owner_pool.execute(f"UPDATE rounds SET {way}")  # noqa: S608
+        async with conn.transaction():
+            await read(conn, 1)
+            counted = await conn.fetchrow(
+                "SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'rounds'"
+            )
+    assert counted is not None
+    assert counted["seq_scan"] == 0
+    assert counted["idx_tup_fetch"] <= _UNDER_WAY
+
+
 @pytest.mark.parametrize("reader", _READERS)
 @pytest.mark.parametrize("analyzed", [False, True], ids=["as it grew", "analyzed"])
 async def test_a_reader_of_due_rounds_reads_none_that_ended(hall: Hall, reader: str, analyzed: bool) -> None:

@@ -174,17 +174,28 @@ async def test_locks_are_chained_from_round_to_round_and_over_skipped_and_void_o
 
 
 async def test_rounds_that_were_locked_long_ago_are_sealed_together_in_their_order(hall: Hall) -> None:
-    rooms = [await hall.add_room(name) for name in ("one", "two")]
+    rooms = [await hall.add_room(name) for name in ("one", "two", "without bets")]
+    operator_id = await hall.add_operator("acme")
     await hall.tick()
     for number in (1, 2, 3):
+        for room in rooms[: 3 - number]:
+            await hall.bet(operator_id, room, [number])
         await hall.at_lock(rooms[0], number)
         await store.lock_due_rounds(hall.app_pool, 0, 1)
         await store.open_due_rounds(hall.app_pool, 0, 1)
+    sealed = "SELECT lock_hash IS NOT NULL FROM rounds WHERE room_id = $1 AND phase = 'locked' ORDER BY number"
+    assert [[row[0] for row in await hall.owner_pool.fetch(sealed, room.id)] for room in rooms] == [
+        [False] * 3,  # without bets, the last would name a lock that is not there yet
+        [False] * 3,
+        [True] * 3,
+    ]
     await hall.at_draw(rooms[0], 3)
     await hall.tick()
     for room in rooms:
         assert await hall.phases(room) == ["settled", "settled", "settled", "open"]
         await check_chain(hall, room)
+    told = "SELECT count(*), count(DISTINCT payload->>'lock') FROM outbox WHERE routing_key = 'round.locked'"
+    assert tuple(await hall.owner_pool.fetchrow(told) or ()) == (9, 9)
 
 
 async def test_a_draw_whose_seed_was_released_against_another_lock_is_refused(hall: Hall) -> None:

@@ -10,7 +10,7 @@ from support.rounds import Hall, check_chain
 
 from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow, place_bets
-from keno.fairness import keno1, leaves
+from keno.fairness import keno1
 from keno.game.numbers import picks_mask
 from keno.rounds import engine, room_store, store
 
@@ -50,8 +50,10 @@ async def test_a_lease_is_taken_from_the_epoch_that_was_seen_and_given_up_by_its
 async def due_for_everything(hall: Hall, room: room_store.Room) -> dict[str, Callable[[int], Awaitable[int | None]]]:
     """Each transition with something to do, to be called with a lease epoch: opens 5, locks 4, seals 3, draws 2."""
     await hall.play(room, [1])
+    operator_id = await hall.add_operator("acme")
     await hall.at_lock(room, 2)
     await hall.tick()
+    await hall.bet(operator_id, room, [1])  # a round without any is sealed as it is locked
     await hall.at_lock(room, 3)
     await store.lock_due_rounds(hall.app_pool, 0, 1)
     await store.open_due_rounds(hall.app_pool, 0, 1)
@@ -62,7 +64,7 @@ async def due_for_everything(hall: Hall, room: room_store.Room) -> dict[str, Cal
     row, seed = drawable[0], drawable[0].seed
     draw = keno1.draw("S", row.lock, seed, b"")
     unsealed = await store.unsealed_rounds(hall.app_pool, 0)
-    trees = {each.round_id: engine.Tree(leaves.bets_root(b""), 0) for each in unsealed}
+    trees = {each.round_id: engine.Tree(bytes(32), 1) for each in unsealed}
     sealed = engine.chain_locks(unsealed, trees, dict.fromkeys(trees, 0))
     pool = hall.app_pool
 
@@ -70,9 +72,13 @@ async def due_for_everything(hall: Hall, room: room_store.Room) -> dict[str, Cal
         done = await store.open_due_rounds(pool, 0, epoch)
         return None if done is None else len(done.late_ms)
 
+    async def locked(epoch: int) -> int | None:
+        late_ms = await store.lock_due_rounds(pool, 0, epoch)
+        return None if late_ms is None else len(late_ms)
+
     return {
         "open": opened,
-        "lock": lambda epoch: store.lock_due_rounds(pool, 0, epoch),
+        "lock": locked,
         "seal": lambda epoch: store.seal_rounds(pool, 0, epoch, sealed),
         "draw": lambda epoch: store.draw_rounds(pool, 0, epoch, [(row.round_id, seed, b"", draw.numbers, draw.result)]),
     }
@@ -167,7 +173,7 @@ async def test_a_lock_waits_for_the_bet_in_flight_and_counts_it(hall: Hall) -> N
         locking = asyncio.create_task(store.lock_due_rounds(hall.app_pool, 0, 1))
         await wait_until_blocked(hall, "lock_due_rounds")
         await transaction.commit()
-    assert await locking == 1
+    assert await locking == [0]
     await hall.tick()
     assert (await hall.row(room, 1))["bets_count"] == 1
 

@@ -129,8 +129,10 @@ async def test_no_two_epochs_share_a_key_or_a_commitment(hall: Hall) -> None:
 
 async def test_a_seed_stays_with_the_vault_until_its_round_is_sealed(hall: Hall) -> None:
     room = await hall.add_room()
+    operator_id = await hall.add_operator("acme")
     await hall.tick()
     assert await releases(hall) == []
+    await hall.bet(operator_id, room, [1])
     await hall.at_lock(room, 1)
     await hall.owner_pool.execute("SELECT lock_due_rounds(0, 1)")
     await hall.vault.step()

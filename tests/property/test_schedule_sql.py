@@ -157,6 +157,7 @@ async def rounds_in_every_phase(hall: Hall) -> dict[str, int]:
     await hall.bet(operator_id, room, [6, 7])
     await hall.at_lock(room, 6)
     await hall.tick(settle=False)
+    await hall.bet(operator_id, room, [8])  # one without any is sealed as it is locked
     await hall.clock.set(START_MS + 7 * PERIOD_MS)
     await lock_due_rounds(hall.app_pool, 0, 1)
     await open_due_rounds(hall.app_pool, 0, 1)
