@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ROUNDS ?=
-JOBS ?= 2
+JOBS ?= 3
 FAULTS ?= 100
 KILLS ?= 200
 EXAMPLES ?= 200
