@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from gateway.answers import Answer
 from gateway.auth.exchange import session_answer
 from gateway.auth.limits import require_within
+from gateway.live.fanout import Put
 from gateway.live.wire import PING, PONG, Close, encoded
 from gateway.placing import place_player_bet
 from gateway.problems import ProblemError, problem, problem_of
@@ -69,8 +70,8 @@ class Connection(WSListener):
         """When a frame came, when one asked for something, and when it connected."""
         self.pinged = False
         self._transport: WSTransport | None = None
-        self._put: Callable[[bytes], None]
-        """Of the transport, from when there is one: called for every frame."""
+        self.put: Put
+        """Of the transport, from when there is one."""
         self._credit = float(FRAMES_BURST)
         self._credit_s = self.began_s
         self._pieces: list[bytes] = []
@@ -83,7 +84,7 @@ class Connection(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The handshake is done."""
         self._transport = transport
-        self._put = transport.underlying_transport.write
+        self.put = transport.underlying_transport.write
         transport.underlying_transport.set_write_buffer_limits(high=WAITING_BYTES_MAX)
         if self.address is None:
             peer = transport.underlying_transport.get_extra_info("peername")
@@ -93,8 +94,8 @@ class Connection(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is closed, by whomever."""
-        self.closed = self.gone = True
-        self.server.hub.leave(self, self.channels.values())
+        self.gone = True
+        self._leave()
         self.channels.clear()
         for coroutine in self._waiting:
             coroutine.close()
@@ -134,7 +135,7 @@ class Connection(WSListener):
     def write(self, data: bytes) -> None:
         """Send whole encoded frames, unless it is closed."""
         if not self.closed and data:
-            self._put(data)
+            self.put(data)
 
     async def drained(self) -> bool:
         """Wait until what was written is on its way; False where the connection is closed or takes too long."""
@@ -157,8 +158,7 @@ class Connection(WSListener):
         """Send a close frame after what was written, and cut the connection off where that takes too long."""
         if self.closed:
             return
-        self.closed = True
-        self.server.hub.leave(self, self.channels.values())
+        self._leave()
         if self._transport is not None:
             # The library takes any number, its types only those of the RFC.
             self._transport.send_close(code, reason.encode())  # type: ignore[arg-type]
@@ -166,9 +166,13 @@ class Connection(WSListener):
 
     def abort(self) -> None:
         """Cut the connection off."""
-        self.closed = True
+        self._leave()
         if self._transport is not None and not self.gone:
             self._transport.underlying_transport.abort()
+
+    def _leave(self) -> None:
+        self.closed = True
+        self.server.hub.leave(self, self.channels.values())
 
     # ---- frames ----
 

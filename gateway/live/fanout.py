@@ -6,7 +6,7 @@ Not here: which frames a channel has, and who joins it when (`hub.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.live.wire import encoded
@@ -19,8 +19,15 @@ WRITES_AT_ONCE: Final = 500
 _NOT_THERE: Final = EVERYBODY
 
 
+Put = Callable[[bytes], None]
+"""Sends whole encoded frames."""
+
+
 class Follower(Protocol):
-    """What the hub knows of a connection."""
+    """What the hub knows of a connection. Once it is closed it has left all channels."""
+
+    put: Put
+    """For who follows a channel: without asking whether it is closed."""
 
     def write(self, data: bytes) -> None:
         """Send whole encoded frames, or nothing once it is closed."""
@@ -42,8 +49,8 @@ class Channel:
         self.seen = 0
         self.ready = asyncio.Event()
         self.snapshot: tuple[int, dict[str, Any]] | None = None
-        self.followers: dict[Follower, int] = {}
-        """Who follows, with the number of the last frame it got when it joined."""
+        self.followers: dict[Put, int] = {}
+        """Each who follows, as its `put`, with the number of the last frame it got when it joined."""
 
     def encoded(self, kept: Kept) -> bytes:
         """A frame as it goes to every follower."""
@@ -73,29 +80,30 @@ async def deliver(outgoing: Sequence[Outgoing]) -> None:
                 written = 0
 
 
-def _write(group: Sequence[Outgoing], data: bytes, followers: Sequence[Follower]) -> None:
+def _write(group: Sequence[Outgoing], data: bytes, followers: Sequence[Put]) -> None:
     """To those who are still to get it: a follower can have left meanwhile, and joined anew behind it."""
     if len(group) == 1:
         # By far the most; what is done here is done for every frame and client.
         joined, first = group[0].channel.followers.get, group[0].first
-        for follower in followers:
-            if joined(follower, _NOT_THERE) < first:
-                follower.write(data)
+        for put in followers:
+            if joined(put, _NOT_THERE) < first:
+                put(data)
         return
-    for follower in followers:
-        due = [each for each in group if each.channel.followers.get(follower, _NOT_THERE) < each.first]
-        follower.write(data if len(due) == len(group) else b"".join([each.data for each in due]))
+    for put in followers:
+        due = [each for each in group if each.channel.followers.get(put, _NOT_THERE) < each.first]
+        if due:
+            put(data if len(due) == len(group) else b"".join([each.data for each in due]))
 
 
-def _grouped(outgoing: Sequence[Outgoing]) -> Iterable[tuple[Sequence[Outgoing], list[Follower]]]:
+def _grouped(outgoing: Sequence[Outgoing]) -> Iterable[tuple[Sequence[Outgoing], list[Put]]]:
     """Those who follow the same of these channels, together."""
     if len(outgoing) == 1:
         return [(outgoing, list(outgoing[0].channel.followers))]
-    places: dict[Follower, tuple[int, ...]] = {}
+    places: dict[Put, tuple[int, ...]] = {}
     for place, each in enumerate(outgoing):
-        for follower in each.channel.followers:
-            places[follower] = (*places.get(follower, ()), place)
-    groups: dict[tuple[int, ...], list[Follower]] = {}
-    for follower, of_follower in places.items():
-        groups.setdefault(of_follower, []).append(follower)
+        for put in each.channel.followers:
+            places[put] = (*places.get(put, ()), place)
+    groups: dict[tuple[int, ...], list[Put]] = {}
+    for put, of_follower in places.items():
+        groups.setdefault(of_follower, []).append(put)
     return [([outgoing[place] for place in group], followers) for group, followers in groups.items()]

@@ -93,7 +93,7 @@ class Hub:
                 follower.write(b"".join(channel.encoded(kept) for kept in missed))
                 position = head
             if position == channel.head:
-                channel.followers[follower] = position
+                channel.followers[follower.put] = position
                 return
 
     def leave(self, follower: Follower, names: Iterable[str]) -> None:
@@ -101,7 +101,7 @@ class Hub:
         for name in names:
             channel = self._channels.get(name)
             if channel is not None:
-                channel.followers.pop(follower, None)
+                channel.followers.pop(follower.put, None)
                 self._forget_empty(name)
 
     async def run(self) -> None:

@@ -164,6 +164,8 @@ class HeldFollower:
     def write(self, data: bytes) -> None:
         self.got += data
 
+    put = write
+
     async def drained(self) -> bool:
         self.waits.set()
         await self.goes_on.wait()

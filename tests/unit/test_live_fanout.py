@@ -13,17 +13,13 @@ class Recorder:
     def __init__(self) -> None:
         self.writes: list[bytes] = []
 
-    def write(self, data: bytes) -> None:
-        if data:
-            self.writes.append(data)
-
-    async def drained(self) -> bool:
-        return True
+    def put(self, data: bytes) -> None:
+        self.writes.append(data)
 
 
 def channel(name: str, *followers: Recorder, joined: int = 5) -> Channel:
     made = Channel(name, name)
-    made.followers.update(dict.fromkeys(followers, joined))
+    made.followers.update(dict.fromkeys((each.put for each in followers), joined))
     return made
 
 
@@ -48,8 +44,8 @@ async def test_who_leaves_or_joins_anew_while_others_are_written_to_gets_nothing
         await asyncio.sleep(0)
         assert followers[0].writes
         assert not stayed.writes
-        del followed.followers[left]
-        followed.followers[rejoined] = 6
+        del followed.followers[left.put]
+        followed.followers[rejoined.put] = 6
         await delivering
         of_beside = [b"2"] if others else []
         assert (left.writes, rejoined.writes) == (of_beside, of_beside)
@@ -59,6 +55,6 @@ async def test_who_leaves_or_joins_anew_while_others_are_written_to_gets_nothing
 async def test_a_snapshot_for_everybody_reaches_those_who_joined_at_its_number_too() -> None:
     early, late = Recorder(), Recorder()
     followed = channel("one", early)
-    followed.followers[late] = 9
+    followed.followers[late.put] = 9
     await deliver([Outgoing(followed, EVERYBODY, b"snapshot")])
     assert (early.writes, late.writes) == ([b"snapshot"], [b"snapshot"])
