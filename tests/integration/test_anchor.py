@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import asyncpg
@@ -18,6 +19,7 @@ from keno.fairness.anchor.chain import ChainUnavailableError, WrongChainError
 from keno.fairness.anchor.ethereum import open_chain
 from keno.fairness.anchor.fees import Fees
 from keno.infra.transient import is_transient
+from keno.reporting.audit import invariants
 
 POLICY_FEES = Fees(10 * GWEI, GWEI)
 CONFIRMED, REVERTED, GIVEN_UP, LOST = 1, 2, 3, 4
@@ -39,6 +41,14 @@ async def main(url, rpc_url, chain_id, key, contract, failpoint):
 
 asyncio.run(main(*sys.argv[1:]))
 """
+
+
+@pytest.fixture(autouse=True)
+async def audited(site: Site) -> AsyncIterator[None]:
+    """Whatever happened, what is stored of anchors is what the audit says that it must be."""
+    yield
+    (asked,) = [each.sql for each in invariants() if each.name == "15_anchors_are_of_checkpoints"]
+    assert await site.hall.owner_pool.fetch(asked) == []
 
 
 async def let_go_of_by_the_dead(owner_pool: asyncpg.Pool) -> None:

@@ -198,6 +198,28 @@ async def test_rounds_that_were_locked_long_ago_are_sealed_together_in_their_ord
     assert tuple(await hall.owner_pool.fetchrow(told) or ()) == (9, 9)
 
 
+@pytest.mark.parametrize("bets", [False, True])
+async def test_two_rounds_of_a_room_that_are_locked_at_once_are_chained(hall: Hall, *, bets: bool) -> None:
+    room = await hall.add_room()
+    operator_id = await hall.add_operator("acme")
+    await hall.tick()
+    if bets:
+        await hall.bet(operator_id, room, [1])
+    await hall.at_lock(room, 1)
+    await store.open_due_rounds(hall.app_pool, 0, 1)
+    await hall.at_lock(room, 2)
+    locked = await store.lock_due_rounds(hall.app_pool, 0, 1)
+    assert locked is not None
+    assert len(locked) == 2
+    sealed = "SELECT lock_hash IS NOT NULL FROM rounds WHERE phase = 'locked' ORDER BY number"
+    # The second would name a lock that is made in the same statement, or is not there yet.
+    assert [row[0] for row in await hall.owner_pool.fetch(sealed)] == [not bets, False]
+    await hall.at_draw(room, 2)
+    await hall.tick()
+    assert (await hall.phases(room))[:2] == ["settled", "settled"]
+    await check_chain(hall, room)
+
+
 async def test_a_draw_whose_seed_was_released_against_another_lock_is_refused(hall: Hall) -> None:
     room = await hall.add_room()
     await hall.tick()

@@ -50,10 +50,16 @@ async def beyond(conn: Executor, size: int, limit: int) -> list[str]:
         SELECT format('checkpoint=%s', c.size) FROM log_checkpoints AS c WHERE c.size > $1
         UNION ALL
         SELECT format('level=%s, index=%s', n.level, n.index) FROM log_nodes AS n
-        WHERE (n.index + 1) << 8 * n.level > $1
+        WHERE n.index >= $1 >> 8 * n.level
         LIMIT $2
         """,
         size,
         limit,
     )
     return [row[0] for row in rows]
+
+
+async def has_entry(conn: Executor, index: int) -> bool:
+    """Whether the log has an entry, be it before the part that is laid out."""
+    found: bool = await conn.fetchval("SELECT EXISTS (SELECT FROM public.log_entries WHERE index = $1)", index)
+    return found

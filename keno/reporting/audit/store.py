@@ -73,8 +73,10 @@ async def lay_out(conn: Connection, part: Part) -> None:
     await _copy(conn, "lowest", _LOWEST)
     await _copy(conn, "spans", _SPANS)
     await _copy(conn, "archived", _ARCHIVED_REFUNDS)
-    for name, query in _RELATIONS.items():
-        if part.is_whole:
+    # The clock goes on while one state is read: what waits too long is told by when that state was.
+    await _copy(conn, "asked", "SELECT now_ms() AS at_ms")
+    for name, query in (_RELATIONS | _LOG_RELATIONS).items():
+        if part.is_whole or name in _LOG_RELATIONS:
             await conn.execute(f"CREATE TEMP VIEW {name} AS {query}")
         else:
             await _copy(conn, name, query)
@@ -134,14 +136,6 @@ def _of_rounds(table: str, key: str) -> str:
     return f"SELECT t.* FROM spans AS s JOIN public.{table} AS t ON t.{key} >= s.first_id AND t.{key} < s.next_id"  # noqa: S608
 
 
-def _of_log(table: str, last_entry: str) -> str:
-    return f"""
-        SELECT t.* FROM public.{table} AS t
-        WHERE {last_entry} >= (SELECT k.log_size FROM checkpoint AS k)
-            AND {last_entry} < coalesce((SELECT p.log_size FROM proved AS p), 9223372036854775807)
-    """  # noqa: S608
-
-
 _RELATIONS = {
     "rounds": _of_rounds("rounds", "id"),
     "bets": _of_rounds("bets", "round_id"),
@@ -174,10 +168,25 @@ _RELATIONS = {
         WHERE t.id >= (SELECT l.log_id FROM lowest AS l)
             AND t.id <= coalesce((SELECT p.last_log_id FROM proved AS p), 9223372036854775807)
     """,
-    # Those whose last entry is of the part.
-    "log_entries": _of_log("log_entries", "t.index"),
-    "log_nodes": _of_log("log_nodes", "((t.index + 1) << 8 * t.level) - 1"),
-    "log_checkpoints": _of_log("log_checkpoints", "t.size - 1"),
+}
+# What is of the part of the log by its last entry. Read where it is, by the keys: the part may be all of a large log.
+_LOG_RELATIONS = {
+    "log_entries": """
+        SELECT t.* FROM public.log_entries AS t
+        WHERE t.index >= (SELECT k.log_size FROM checkpoint AS k)
+            AND t.index < coalesce((SELECT p.log_size FROM proved AS p), 9223372036854775807)
+    """,
+    "log_nodes": """
+        SELECT t.* FROM generate_series(1, 7) AS l (level)
+        JOIN public.log_nodes AS t ON t.level = l.level
+            AND t.index >= (SELECT k.log_size FROM checkpoint AS k) >> 8 * l.level
+            AND coalesce(t.index < (SELECT p.log_size FROM proved AS p) >> 8 * l.level, true)
+    """,
+    "log_checkpoints": """
+        SELECT t.* FROM public.log_checkpoints AS t
+        WHERE t.size > (SELECT k.log_size FROM checkpoint AS k)
+            AND t.size <= coalesce((SELECT p.log_size FROM proved AS p), 9223372036854775807)
+    """,
 }
 _ADD_ROLLBACKS_THAT_FORBID = """
     INSERT INTO rollbacks

@@ -1,5 +1,5 @@
 -- Every entry of the log is hashed, is of an epoch or round that is there, the only one of its kind, and behind what it follows from: a lock behind its epoch and the lock before it, an outcome behind its lock.
-SELECT 'hash' AS kind, e.index AS entry FROM log_entries AS e WHERE e.leaf_hash <> sha256('\x00'::bytea || e.entry) OR e.kind <> get_byte(e.entry, 9)
+SELECT 'hash' AS kind, e.index AS entry FROM log_entries AS e WHERE e.leaf_hash <> sha256('\x00'::bytea || e.entry) OR substring(e.entry FROM 10 FOR 1) <> set_byte('\x00', 0, e.kind)
 UNION ALL
 SELECT 'second', e.index
 FROM log_entries AS e

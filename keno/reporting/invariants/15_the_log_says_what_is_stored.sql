@@ -23,5 +23,5 @@ WITH sealed AS (
 SELECT s.round, s.kind, l.index AS entry
 FROM stored AS s
 LEFT JOIN public.log_entries AS l ON l.room_id = s.room_id AND l.series = least(s.kind, 3) AND l.number = s.number
-WHERE (l.index IS NULL AND s.since_ms < now_ms() - 300000)
+WHERE (l.index IS NULL AND s.since_ms < (SELECT a.at_ms FROM asked AS a) - 300000)
     OR l.entry <> 'keno1:log'::bytea || set_byte('\x00', 0, s.kind) || uuid_send(s.room_id) || int8send(s.number) || s.said
