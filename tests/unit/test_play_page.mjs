@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { askedBet, lastDrawn, leftMs, newGame, onSale, reasons, told } from "../../gateway/web/play/game.mjs";
+import { askedBet, lastDrawn, leftMs, newGame, onSale, reasons, recalled, told } from "../../gateway/web/play/game.mjs";
+import { lastBets } from "../../gateway/web/play/past.mjs";
 import { allowedStake, minor, moneyText } from "../../gateway/web/play/money.mjs";
 import { Session, SessionError, ticketOf } from "../../gateway/web/play/session.mjs";
 import { Stream, askedPauseMs, pauseMs } from "../../gateway/web/play/stream.mjs";
@@ -109,6 +110,44 @@ test("a player's snapshot has the balance and the open bets, and leaves those th
     open_bets: [bet] }, 0);
   assert.equal(game.balance, 42n);
   assert.deepEqual(game.bets.map(({ id, state }) => [id, state]), [["12", "accepted"], ["9", "settled"]]);
+});
+
+function lookedUp(id, phase, result = null) {
+  return { ...bet, bet_id: id, round: { ...bet.round, phase }, result };
+}
+
+test("bets that had ended before the page was there are shown as they ended, below those that are open", () => {
+  const open = told(newGame(), { type: "snapshot", channel: "player", seq: 5, balance_minor: 42, currency: "EUR",
+    open_bets: [bet] }, 0);
+  const found = [lookedUp("12", "settled", { payout_minor: 9 }), lookedUp("11", "settled", { payout_minor: 500 }),
+    lookedUp("10", "settled", { payout_minor: 0 }), lookedUp("9", "void"), lookedUp("8", "drawn")];
+  const game = recalled(open, found);
+  assert.deepEqual(game.bets.map(({ id, state, payout, picks }) => [id, state, payout, picks]), [
+    ["12", "accepted", null, [1, 2]], ["11", "settled", 500n, [1, 2]], ["10", "settled", 0n, [1, 2]],
+    ["9", "returned", 100n, [1, 2]]]);
+  assert.deepEqual(recalled(game, found), game);
+});
+
+test("a bet that ended on another device gets its numbers and its stake", () => {
+  const ended = told(newGame(), { type: "bet.settled", channel: "player", seq: 1, bet_id: "9", round: bet.round, hits: 0,
+    payout_minor: 0 }, 0);
+  const [shown] = recalled(ended, [lookedUp("9", "settled", { payout_minor: 0 })]).bets;
+  assert.deepEqual([shown.picks, shown.stake, shown.payout], [[1, 2], 100n, 0n]);
+});
+
+test("the last ten bets of the history are looked up, and a history without any asks for nothing more", async () => {
+  const asked = [];
+  let entries = [{ kind: "win", bet_id: "30" }, { kind: "deposit", bet_id: null }];
+  for (let id = 30; id > 10; id -= 1) entries.push({ kind: "bet", bet_id: String(id) });
+  const fetched = async (path) => {
+    asked.push(path);
+    return path.startsWith("/v1/player/history") ? { entries } : { bet_id: path.slice("/v1/player/bets/".length) };
+  };
+  assert.deepEqual((await lastBets(fetched)).map((each) => each.bet_id),
+    ["30", "29", "28", "27", "26", "25", "24", "23", "22", "21"]);
+  entries = [{ kind: "deposit", bet_id: null }];
+  asked.length = 0;
+  assert.deepEqual([await lastBets(fetched), asked.length], [[], 1]);
 });
 
 test("a problem says each thing once, and always what would be right", () => {

@@ -7,6 +7,7 @@ export const PICKS_MAX = 10;
 const BETS_SHOWN_MAX = 20;
 const PHASES = { "round.opened": "open", "round.locked": "locked", "round.drawn": "drawn", "round.settled": "settled",
   "round.voided": "void" };
+const ENDED = new Set(["settled", "void"]);
 
 /** A game of which nothing was told yet. */
 export function newGame() {
@@ -23,6 +24,14 @@ export function told(game, frame, nowMs) {
   if (frame.type === "bet.answer") return betStands(clockHeard(next, frame.bet.accepted_ms, nowMs), frame.bet);
   if (frame.type === "bet.settled") return betSettled(next, frame);
   return next;
+}
+
+/** The game with bets that were looked up, of those that have ended: the open ones are told of. */
+export function recalled(game, bets) {
+  const told = new Set(game.bets.filter((bet) => bet.stake !== null).map((bet) => bet.id));
+  const ended = bets.filter((bet) => !told.has(bet.bet_id) && ENDED.has(bet.round.phase)).map(endedBet);
+  const ids = new Set(ended.map((bet) => bet.id));
+  return { ...game, bets: shownBets([...ended, ...game.bets.filter((bet) => !ids.has(bet.id))]) };
 }
 
 /** The round on sale, or undefined. */
@@ -107,6 +116,13 @@ function betSettled(game, frame) {
 function shownBet(bet) {
   return { id: bet.bet_id, round: bet.round, picks: bet.picks, stake: minor(bet.stake_minor), state: "accepted", hits: null,
     payout: null };
+}
+
+function endedBet(bet) {
+  const shown = shownBet(bet);
+  // Of a void round the stake goes back.
+  if (bet.result === null) return { ...shown, state: "returned", payout: shown.stake };
+  return { ...shown, state: "settled", payout: minor(bet.result.payout_minor) };
 }
 
 function shownBets(bets) {

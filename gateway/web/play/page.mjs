@@ -2,7 +2,8 @@
 
 import { allowedStake, moneyText } from "./money.mjs";
 import { learn, speak, spoken, t } from "../texts.mjs";
-import { PICKS_MAX, askedBet, lastDrawn, leftMs, newGame, onSale, reasons, told } from "./game.mjs";
+import { PICKS_MAX, askedBet, lastDrawn, leftMs, newGame, onSale, reasons, recalled, told } from "./game.mjs";
+import { lastBets } from "./past.mjs";
 import { Session, SessionError, ticketOf } from "./session.mjs";
 import { Stream } from "./stream.mjs";
 import { Terms } from "./terms.mjs";
@@ -134,8 +135,21 @@ async function learnRules(room) {
 
 function heard(frame) {
   game = told(game, frame, Date.now());
-  if (frame.type === "snapshot" && game.rules !== null) rules.learn(game.rules);
+  if (frame.type === "snapshot") {
+    if (frame.channel === "player") recall();
+    if (game.rules !== null) rules.learn(game.rules);
+  }
   showAll();
+}
+
+/** After each snapshot, because one has the open bets alone. Where nobody answers the next one asks again. */
+async function recall() {
+  try {
+    game = recalled(game, await lastBets(fetched));
+    showAll();
+  } catch {
+    // The bets of before are missing, and nothing else.
+  }
 }
 
 function showAll() {
