@@ -12,7 +12,9 @@ from keno.texts.languages import Language
 
 FOLDER: Final = Path(__file__).parent / "play"
 # Each after what it imports.
-MODULES: Final = ("money.mjs", "../texts.mjs", "game.mjs", "past.mjs", "session.mjs", "stream.mjs", "terms.mjs", "page.mjs")
+MODULES: Final = (
+    "money.mjs", "../texts.mjs", "game.mjs", "past.mjs", "session.mjs", "stream.mjs", "terms.mjs", "page.mjs",
+)  # fmt: skip
 
 
 def assets() -> dict[str, Asset]:
