@@ -26,14 +26,6 @@ class _Rooms:
         return []
 
 
-class _Texts:
-    def follow(self) -> None:
-        pass
-
-    def for_header(self, lines: object) -> str:
-        return "en"
-
-
 class _Sessions:
     async def listen_for_ends(self) -> Any:
         while True:
