@@ -92,7 +92,7 @@ bench-core: setup  ## benchmarks of the Rust core
 bench-events: setup  ## benchmarks of events, from the outbox to a handler; needs a RabbitMQ on this machine
 	$(BIN)/python -m benchmarks.events
 
-bench-settlement: setup  ## benchmark of settlement, on the PostgreSQL of the tests
+bench-settlement: setup  ## settlement beside its bare parts and one SQL statement
 	$(BIN)/python -m benchmarks.settlement
 
 bench-rounds: setup  ## whole rounds beside a transaction a step, and how late locks come: make bench-rounds [FULL=1]

@@ -1,7 +1,7 @@
 """`python -m benchmarks.fairness`: the hashes of whole rounds, and what the bets of a large round add to its lock.
 
-Needs cargo and the PostgreSQL of the tests. A round of 10^6 bets; `--quick` takes 10^5. Exits with 1 if an outcome
-differs, never because a target was missed.
+Needs cargo. PostgreSQL is that of benchmarks.servers. A round of 10^6 bets; `--quick` takes 10^5. Exits with 1 if an
+outcome differs, never because a target was missed.
 """
 
 import asyncio

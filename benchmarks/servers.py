@@ -1,7 +1,8 @@
 """PostgreSQL and Redis for the benchmarks, databases of their own on them, and the processor time that they take.
 
-The servers are those that the tests use: KENO_TEST_DATABASE_URL and KENO_TEST_REDIS_URL, else the ones on their usual
-loopback ports, else the embedded ones. PostgreSQL must run on this machine, or its processor time cannot be read.
+The servers are those of KENO_TEST_DATABASE_URL and KENO_TEST_REDIS_URL, which tests use too, else the ones on their
+usual loopback ports, else the embedded ones. PostgreSQL must run on this machine, or its processor time cannot be
+read.
 """
 
 import asyncio
