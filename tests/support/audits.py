@@ -55,9 +55,10 @@ class BeneathTheAudit(OneConnection):
 
     @asynccontextmanager
     async def _uncovered(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
-        await self._conn.execute("SET search_path = public, pg_temp")
-        yield self._conn
-        await self._conn.execute("RESET search_path")
+        async with self._conn.transaction():
+            await self._conn.execute("SET LOCAL search_path = public, pg_temp")
+            yield self._conn
+            await self._conn.execute("SET LOCAL search_path TO DEFAULT")
 
 
 @asynccontextmanager
