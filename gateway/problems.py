@@ -159,6 +159,35 @@ KINDS: Final = MappingProxyType(
     }
 )
 
+PLAYER_REMEDIES: Final = MappingProxyType(
+    {
+        "rate_limited": "Wait a moment, and try again.",
+        "token_missing": "Start the game again from your casino.",
+        "token_invalid": "Start the game again from your casino.",
+        "token_expired": "Load the game again.",
+        "session_ended": "Start the game again from your casino.",
+        "ticket_invalid": "Start the game again from your casino.",
+        "refresh_token_invalid": "Start the game again from your casino.",
+        "refresh_token_reused": "Start the game again from your casino, and ask it if you did not open it elsewhere.",
+        "origin_not_allowed": "Start the game from your casino.",
+        "invalid_picks": "Pick 1 to 10 different numbers from 1 to 80.",
+        "invalid_stake": "Choose a stake that the room allows.",
+        "round_not_found": "Bet on the next round.",
+        "room_not_found": "Choose another room.",
+        "transaction_conflict": "Place the bet again.",
+        "round_not_open": "Bet on the next round.",
+        "room_closed": "Choose another room.",
+        "currency_not_offered": "Choose a room that takes your currency.",
+        "player_blocked": "You may not bet here; ask your casino.",
+        "limit_reached": "Stake less, or wait for the next round.",
+        "insufficient_funds": "Stake less, or put money into your account at your casino.",
+        "overloaded": "Wait a moment, and try again.",
+        "unavailable": "Wait a moment, and look at your bets before you bet again.",
+        "internal": "Look at your bets before you bet again; tell your casino if it stays.",
+    }
+)
+"""What players are told instead, who can do nothing about a request but play, wait or ask their casino."""
+
 BEARER_CODES: Final = frozenset(
     {
         "token_missing",
@@ -227,7 +256,7 @@ def problem(code: str, detail: str | None = None, field: str | None = None, *, l
         "status": kind.status,
         "code": code,
         "detail": language.phrase(detail) if detail else title,
-        "remedy": language.text(f"{code}.remedy", kind.remedy),
+        "remedy": _remedy(code, language),
     }
     if field is not None:
         members["field"] = field
@@ -237,6 +266,12 @@ def problem(code: str, detail: str | None = None, field: str | None = None, *, l
     if kind.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return Answer(kind.status, msgspec.json.encode(members), PROBLEM_JSON, headers)
+
+
+def _remedy(code: str, language: Language) -> str:
+    if language.player and code in PLAYER_REMEDIES:
+        return language.text(f"{code}.player", PLAYER_REMEDIES[code])
+    return language.text(f"{code}.remedy", KINDS[code].remedy)
 
 
 def problem_of(error: KenoError, language: Language = ENGLISH) -> Answer:

@@ -21,7 +21,7 @@ from gateway.answers import Answer
 from gateway.auth.exchange import session_answer
 from gateway.auth.limits import require_within
 from gateway.live.fanout import Put
-from gateway.live.wire import PING, PONG, Close, encoded
+from gateway.live.wire import PING, PONG, Close, encoded, reason_bytes
 from gateway.placing import place_player_bet
 from gateway.problems import ProblemError, problem, problem_of
 from keno.errors import KenoError
@@ -115,7 +115,7 @@ class Connection(WSListener):
         elif self.closed or kind == WSMsgType.PONG:
             pass
         elif not self._pay():
-            self.close(Close.TOO_MANY_FRAMES, f"more than {FRAMES_A_SECOND_MAX} frames a second")
+            self.close(Close.TOO_MANY_FRAMES, said("more than {most} frames a second", most=FRAMES_A_SECOND_MAX))
         elif kind == WSMsgType.PING:
             self.write(encoded(frame.get_payload_as_bytes(), PONG))
         elif kind == WSMsgType.BINARY:
@@ -155,13 +155,15 @@ class Connection(WSListener):
         self.write(encoded(b"", PING))
 
     def close(self, code: Close, reason: str) -> None:
-        """Send a close frame after what was written, and cut the connection off where that takes too long."""
+        """Send a close frame after what was written, its reason in the language of the client; cut the connection off
+        where that takes too long.
+        """
         if self.closed:
             return
         self._leave()
         if self._transport is not None:
             # The library takes any number, its types only those of the RFC.
-            self._transport.send_close(code, reason.encode())  # type: ignore[arg-type]
+            self._transport.send_close(code, reason_bytes(self.language.phrase(reason)))  # type: ignore[arg-type]
             asyncio.get_running_loop().call_later(LINGER_S, self.abort)
 
     def abort(self) -> None:
@@ -185,7 +187,7 @@ class Connection(WSListener):
     def _gather(self, piece: bytes, complete: bool) -> None:
         self._pieces.append(piece)
         if sum(map(len, self._pieces)) > MESSAGE_BYTES_MAX:
-            self.close(Close.TOO_BIG, f"a message has at most {MESSAGE_BYTES_MAX} bytes")
+            self.close(Close.TOO_BIG, said("a message has at most {most} bytes", most=MESSAGE_BYTES_MAX))
         elif complete:
             message, self._pieces = b"".join(self._pieces), []
             self._take(message)
@@ -270,7 +272,7 @@ class Connection(WSListener):
         elif asked.token is not None:
             self.session = await sessions.authenticate(asked.token, now_ms)
         assert self.session is not None, "one of both was given"  # noqa: S101
-        self.language = self.server.texts.for_locale(self.session.locale)
+        self.language = self.server.texts.for_locale(self.session.locale).to_players()
         self.known = True
         self._send(frames.Welcome(id=asked.id, session=session_answer(self.session), tokens=tokens))
 

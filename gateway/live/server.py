@@ -32,6 +32,7 @@ from keno.infra.transient import is_transient
 from keno.notify import frames
 from keno.notify.players import player_channel
 from keno.notify.streams import Publication
+from keno.phrases import said
 from keno.texts.languages import Language
 
 PATH: Final = "/v1/live"
@@ -164,7 +165,8 @@ class LiveServer:
         leaving = list(self.connections)
         for place, connection in enumerate(leaving):
             after_ms = RETURN_SPREAD_MS * place // max(len(leaving), 1)
-            connection.close(Close.RESTART, f"restart: connect again in {after_ms} ms and subscribe with after")
+            reason = said("restart: connect again in {after_ms} ms and subscribe with after", after_ms=after_ms)
+            connection.close(Close.RESTART, reason)
         until_s = time.monotonic() + CLOSING_S
         while self.connections and time.monotonic() < until_s:  # noqa: ASYNC110 - at the end, for a moment
             await asyncio.sleep(0.02)
@@ -172,7 +174,7 @@ class LiveServer:
             connection.abort()
 
     def _language(self, request: WSUpgradeRequest) -> Language:
-        return self.texts.for_header(request.headers.getall("Accept-Language", []))
+        return self.texts.for_header(request.headers.getall("Accept-Language", [])).to_players()
 
     def _refusal(self, code: str, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         answer = problem(code, language=self._language(request))
@@ -193,7 +195,8 @@ class LiveServer:
 def _look_after(connection: Connection, now_s: float) -> None:
     quiet_s = now_s - connection.seen_s
     if not connection.known and now_s - connection.began_s > KNOWN_S:
-        connection.close(Close.NOT_AUTHENTICATED, f"no authenticate or spectate within {KNOWN_S:g} s")
+        reason = said("no authenticate or spectate within {seconds:g} s", seconds=KNOWN_S)
+        connection.close(Close.NOT_AUTHENTICATED, reason)
     elif connection.pinged and quiet_s > 2 * QUIET_S:
         connection.abort()
     elif not connection.channels and now_s - max(connection.asked_s, connection.began_s) > IDLE_S:

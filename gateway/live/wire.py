@@ -10,6 +10,10 @@ PING: Final = 0x9
 PONG: Final = 0xA
 
 
+REASON_BYTES_MAX: Final = 123
+"""A control frame has at most 125 bytes, and the code takes two."""
+
+
 class Close(IntEnum):
     """Why a connection is closed. Those below 4000 are of the RFC; each of ours has one meaning."""
 
@@ -24,6 +28,11 @@ class Close(IntEnum):
     TOO_SLOW = 4409
     TOO_MANY_FRAMES = 4429
     TOO_MANY_CONNECTIONS = 4430
+
+
+def reason_bytes(reason: str) -> bytes:
+    """A reason to close as it is sent: staff may have made the text longer than fits."""
+    return reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore").encode()
 
 
 def encoded(payload: bytes, opcode: int = TEXT) -> bytes:

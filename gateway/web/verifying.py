@@ -2,7 +2,8 @@
 
 The modules of `verify/` are joined into one script, which is named by its hash and cached for ever. The file to keep
 has script and style inside, and a policy that names their hashes: it loads nothing and can send nothing. It is in
-English; the page itself is in the language of who asks, down to the names of checks, which are those of the protocol.
+English; the page itself is in the language of who asks, but for what a check found and the verdict of a round, which
+are said as the commands say them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MODULES: Final = (
         "seen.mjs",
         "receipts.mjs",
     ),
-    *("verify.mjs", "../texts.mjs", "page.mjs"),
+    *("verify.mjs", "../texts.mjs", "checks.mjs", "page.mjs"),
 )
 OFFLINE_NAME: Final = "keno-verify.html"
 

@@ -30,7 +30,7 @@ ANSWER_S: Final = 30.0
 WAITING_FRAMES_MAX: Final = 1_000
 """Frames that wait for the iterator. When it is further behind, nothing more is read, and the server drops us."""
 _FOR_GOOD: Final = frozenset({1003, 1009, 4401, 4403})
-_HINT: Final = re.compile(r"in ([0-9]{1,6}) ms")
+_HINT: Final = re.compile(r"([0-9]{1,6}) ms")
 
 _T = TypeVar("_T")
 _Answer = (

@@ -22,10 +22,18 @@ _RANGE: Final = re.compile(
 
 
 class Language(NamedTuple):
-    """A language with what is said otherwise in it than in the English of the source, by the id of each text."""
+    """A language with what is said otherwise in it than in the English of the source, by the id of each text.
+
+    With `player` it is a player who is spoken to, and else the people who write clients.
+    """
 
     tag: str
     texts: Mapping[str, str]
+    player: bool = False
+
+    def to_players(self) -> Language:
+        """The same language for a player."""
+        return self._replace(player=True)
 
     def text(self, text_id: str, english: str) -> str:
         """A text in this language."""

@@ -4,10 +4,13 @@ import json
 import uuid
 
 import pytest
-from support.gateway import JSON, Gateway
-from support.live import connected, open_live, room_channel
+from support.gateway import JSON, ORIGIN, Gateway
+from support.live import Client, connected, open_live, room_channel
 from support.players import launch, play, post
+from websockets.asyncio.client import connect
 
+from gateway.problems import KINDS, PLAYER_REMEDIES
+from keno.client.live import _HINT
 from keno.identity.signature import HmacSecret
 
 BETS = "/v1/bets"
@@ -95,3 +98,43 @@ async def test_the_live_stream_tells_in_the_language_of_the_session(gateway: Gat
         assert (refused["status"], refused["problem"]["title"]) == (409, "残高が足りません")
         refused = await client.ask("bet", bet=asked | {"picks": [81]})
         assert refused["problem"]["detail"] == "数字は1..80の範囲です（81ではありません）"
+
+
+async def test_a_connection_is_closed_with_a_reason_in_the_language_of_the_session_or_else_of_the_handshake(
+    gateway: Gateway,
+) -> None:
+    player = await play(await gateway.casino(), locale="ja-JP")
+    async with open_live(gateway.platform) as live:
+        async with connect(live.url, additional_headers={"Accept-Language": "de"}) as opened:
+            client = Client(opened)
+            await client.send("ping")
+            assert await client.closed() == (4401, "der erste Frame ist authenticate oder spectate")
+        async with connected(live, token=player.access_token) as client:
+            await client.socket.send(b"binary")
+            assert await client.closed() == (1003, "フレームはテキストのみです")
+        async with connected(live, token=player.access_token) as client:
+            live.stop.set()
+            code, reason = await client.closed()
+    assert code == 1012
+    hint = _HINT.search(reason or "")
+    assert hint
+    assert reason == f"再起動: {hint[1]} ms後に再接続しafter付きで購読"
+
+
+async def test_a_player_is_told_what_a_player_can_do_and_an_operator_what_its_engineer_can(gateway: Gateway) -> None:
+    casino, room = await gateway.casino(), await gateway.room()
+    asked = {"transaction_id": "t-1", "room": str(room.id), "picks": [1], "stake_minor": 100}
+    player = await play(casino)
+    to_player = PLAYER_REMEDIES["insufficient_funds"]
+    assert (await player.post("/v1/player/bets", asked)).json()["remedy"] == to_player
+    german = await player.post("/v1/player/bets", asked, {"Accept-Language": "de"})
+    assert german.json()["remedy"] == "Setzen Sie weniger, oder zahlen Sie in Ihrem Casino Geld ein."
+    async with open_live(gateway.platform) as live, connected(live, token=player.access_token) as client:
+        assert (await client.ask("bet", bet=asked))["problem"]["remedy"] == to_player
+    operators = await casino.post(BETS, asked | {"player": "p-1", "currency": "EUR"})
+    assert operators.json()["remedy"] == KINDS["insufficient_funds"].remedy
+    used = await post(gateway.client, "/v1/auth/exchange", {"ticket": "x" * 56})
+    assert used.json()["remedy"] == PLAYER_REMEDIES["ticket_invalid"]
+    elsewhere = await player.get("/v1/player/me", {"Origin": "https://elsewhere.test"})
+    assert elsewhere.json()["remedy"] == PLAYER_REMEDIES["origin_not_allowed"] != KINDS["origin_not_allowed"].remedy
+    assert (await player.get("/v1/player/me", {"Origin": ORIGIN})).status_code == 200

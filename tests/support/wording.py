@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from gateway.auth import limits
-from gateway.problems import KINDS
+from gateway.problems import KINDS, PLAYER_REMEDIES
 from gateway.rest.wallet import REFUSALS
 from gateway.web import playing, verifying
 from keno import requests
@@ -35,6 +35,7 @@ _DETAILED = {
     "NetworkError": 0,
     "StaffSessionError": 0,
     "ArchivedError": 0,
+    "close": 1,
 }
 _MAKERS = {"said": 0, "worded": 1}
 # Names under which a detail is handed on that was made elsewhere, where this finds it.
@@ -55,6 +56,7 @@ def needed() -> dict[str, str]:
     """The English of every text by its id."""
     texts = {f"{code}.title": kind.title for code, kind in KINDS.items()}
     texts |= {f"{code}.remedy": kind.remedy for code, kind in KINDS.items()}
+    texts |= {f"{code}.player": remedy for code, remedy in PLAYER_REMEDIES.items()}
     tables = [detail for _, detail, _ in REFUSALS.values()]
     tables += [*limits._TOO_MANY.values(), *(template for _, template in requests._VALUES)]
     return texts | {each: each for each in (*tables, *_phrases(), *playing.texts(), *verifying.texts())}
@@ -105,6 +107,12 @@ def _assigned(name: str, tree: ast.AST) -> list[ast.expr]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign) and [ast.unparse(each) for each in node.targets] == [name]
     ]
+
+
+def close_reasons() -> list[str]:
+    """The English of every reason for which the live stream closes a connection."""
+    sources = [(ROOT / "gateway" / "live" / name).read_text() for name in ("connection.py", "server.py")]
+    return re.findall(r'(?:\bclose\(Close\.\w+, (?:said\()?|reason = said\()"([^"]+)"', "".join(sources))
 
 
 def placeholders(text: str) -> list[str]:

@@ -315,6 +315,7 @@ test("a session that is over is not tried again by the stream itself", () => {
 
 test("a restart says when to come back, and failures make pauses longer up to a limit", () => {
   assert.equal(askedPauseMs(1012, "restart: connect again in 1250 ms and subscribe with after"), 1250);
+  assert.equal(askedPauseMs(1012, "再起動: 1250 ms後に再接続しafter付きで購読"), 1250);
   assert.equal(askedPauseMs(1006, ""), null);
   assert.deepEqual([0, 1, 2, 10].map((failures) => pauseMs(failures, 1)), [500, 1000, 2000, 10_000]);
   assert.equal(pauseMs(0, 0), 250);

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.wording import needed, numbers, placeholders
+from support.wording import close_reasons, needed, numbers, placeholders
 
-from gateway.problems import KINDS, problem, problem_of
+from gateway.live.wire import REASON_BYTES_MAX, reason_bytes
+from gateway.problems import KINDS, PLAYER_REMEDIES, problem, problem_of
 from keno.phrases import phrase_of, said, worded
 from keno.requests import RequestError, decode_as
 from keno.texts import languages
@@ -57,6 +58,37 @@ def test_a_problem_of_every_code_is_said_in_every_language(code: str, language: 
     is_english = (members["title"], members["remedy"]) == (KINDS[code].title, KINDS[code].remedy)
     assert is_english is (language == DEFAULT)
     assert members["detail"] == members["title"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_players_are_told_something_else_in_every_language_where_they_can_do_something_else(language: str) -> None:
+    engineers = Language(language, shipped(language))
+    for code in KINDS:
+        said_to = [
+            msgspec.json.decode(problem(code, language=each).body) for each in (engineers, engineers.to_players())
+        ]
+        remedies = [each.pop("remedy") for each in said_to]
+        assert said_to[0] == said_to[1]
+        assert (remedies[0] != remedies[1]) is (code in PLAYER_REMEDIES), code
+        if code in PLAYER_REMEDIES:
+            assert (remedies[1] == PLAYER_REMEDIES[code]) is (language == DEFAULT)
+    assert set(PLAYER_REMEDIES) <= set(KINDS)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_to_close_a_connection_fits_into_its_frame_in_every_language(language: str) -> None:
+    told = Language(language, shipped(language))
+    reasons = close_reasons()
+    assert len(reasons) == 11
+    for reason in reasons:
+        longest = told.phrase(said(reason, most=16_384, after_ms=999_999, seconds=10.0))
+        assert reason_bytes(longest) == longest.encode()
+
+
+def test_a_reason_that_somebody_made_too_long_is_cut_between_two_characters() -> None:
+    cut = reason_bytes("ab" + "\u6587" * 100)
+    assert len(cut) <= REASON_BYTES_MAX < len(cut) + 3
+    assert cut.decode() == "ab" + "\u6587" * 40
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The page `/verify`: what is served, how it is cached, and that nothing in it needs or allows another host."""
 
 import hashlib
+import json
 import re
 import subprocess
 from base64 import b64encode
@@ -18,7 +19,7 @@ from gateway.http import response
 from gateway.problems import ProblemError, problem_of
 from gateway.rest import pages
 from gateway.web import verifying
-from gateway.web.pages import Asset
+from gateway.web.pages import Asset, texts_of
 from gateway.web.verifying import FOLDER, MODULES, OFFLINE_NAME, assets
 from keno.infra.cache import Cache
 from keno.texts.languages import Language
@@ -123,6 +124,30 @@ def test_the_joined_script_is_one_valid_module(tmp_path: Path) -> None:
     done = subprocess.run([NODE, "--check", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert not re.search(r"^(?:import|export)\b", script.read_text(), re.MULTILINE)
+
+
+def test_every_check_of_the_verifier_has_a_name_in_the_languages_of_the_page_and_no_other_has() -> None:
+    named = re.compile(
+        r"""(?:report\.(?:ok|fail|missing|skip|equal|faultless)\(|const name = )(?:"([^"]+)"|`([^`]+)`)"""
+    )
+    checks = FOLDER / "checks.mjs"
+    found = {plain or of_one for path in FOLDER.glob("*.mjs") for plain, of_one in named.findall(path.read_text())}
+    of_one = {"paytable ${hash.slice(0, 16)}", "RTP of ${name}", "lock seen by ${key}"}
+    assert of_one <= found
+    said = set(texts_of(checks.read_text()))
+    assert said == found - of_one | {"paytable {hash}", "RTP of paytable {hash}", "lock seen by {key}"}
+
+
+def test_a_check_is_called_in_the_language_of_the_page_as_what_it_is_about() -> None:
+    script = f"""
+        import {{ learn }} from "{FOLDER.parent / "texts.mjs"}";
+        import {{ checkNames }} from "{FOLDER / "checks.mjs"}";
+        learn({{ de: {{ lock: "Abschluss", "RTP of paytable {{hash}}": "RTP von {{hash}}" }} }}, "de");
+        const names = ["lock", "RTP of paytable 12ab", "lock seen by k-1", "new"];
+        console.log(JSON.stringify(names.map(checkNames())));
+    """
+    done = subprocess.run([NODE, "--input-type=module", "--eval", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["Abschluss", "RTP von 12ab", "lock seen by k-1", "new"]
 
 
 def test_every_module_of_the_verifier_is_joined_but_those_of_the_command() -> None:

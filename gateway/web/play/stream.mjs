@@ -16,7 +16,7 @@ export function pauseMs(failures, random) {
 
 /** How long the server asks to wait with the reason of a restart; null where it does not say. */
 export function askedPauseMs(code, reason) {
-  const found = code === RESTART ? /in (\d{1,6}) ms/.exec(reason) : null;
+  const found = code === RESTART ? /(\d{1,6}) ms/.exec(reason) : null;
   return found === null ? null : Number(found[1]);
 }
 

@@ -1,6 +1,7 @@
 // The page: takes files or fetches a round's evidence, has them verified, and shows the verdicts. All that evidence
 // contains is shown as text, never as markup.
 
+import { checkNames } from "./checks.mjs";
 import { FILE_BYTES_MAX, readBeacons } from "./evidence.mjs";
 import { verifyReceipts } from "./receipts.mjs";
 import { worst } from "./report.mjs";
@@ -11,6 +12,7 @@ const ROUNDS_SHOWN_MAX = 50;
 
 if (document.body.dataset.texts !== undefined) learn(JSON.parse(document.body.dataset.texts), document.documentElement.lang);
 const STATUS_WORDS = [t("verified"), t("VIOLATION"), t("malformed"), t("incomplete")];
+const checkName = checkNames();
 const VERDICT_LABELS = { ok: t("ok"), FAIL: t("FAIL"), missing: t("not checked"), skipped: t("not checked") };
 
 const verdict = document.getElementById("verdict");
@@ -109,7 +111,7 @@ function showRound(round) {
   const table = document.createElement("table");
   for (const { name, verdict: found, detail } of round.checks) {
     const row = document.createElement("tr");
-    row.append(element("td", VERDICT_LABELS[found], found), element("td", name), element("td", detail));
+    row.append(element("td", VERDICT_LABELS[found], found), element("td", checkName(name)), element("td", detail));
     table.append(row);
   }
   details.append(table);
