@@ -131,7 +131,7 @@ async def run(
     *,
     connections: int = CONNECTIONS,
     rate: float | None = None,
-    timeout_s: float = 60.0,
+    timeout_s: float = 300.0,
 ) -> Load:
     """Sends all requests, as fast as answers come or so many a second; `accepted` counts the bets in head and body."""
     each = _Run(requests, rate, accepted)
