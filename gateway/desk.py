@@ -31,18 +31,26 @@ class Capacity:
         self._requests = requests_max
         self._bytes = bytes_max
 
-    @contextmanager
-    def held(self, body_bytes: int) -> Iterator[None]:
-        """Counts a request in before its body is read, and out at the end. Raises ProblemError `overloaded`."""
+    def take(self, body_bytes: int) -> None:
+        """Counts a request in before its body is read. Raises ProblemError `overloaded`."""
         if self._requests < 1 or self._bytes < body_bytes:
             raise ProblemError("overloaded", "too many requests are under way")
         self._requests -= 1
         self._bytes -= body_bytes
+
+    def give_back(self, body_bytes: int) -> None:
+        """Counts it out, once it has ended."""
+        self._requests += 1
+        self._bytes += body_bytes
+
+    @contextmanager
+    def held(self, body_bytes: int) -> Iterator[None]:
+        """Counts a request in, and out at the end. Raises ProblemError `overloaded`."""
+        self.take(body_bytes)
         try:
             yield
         finally:
-            self._requests += 1
-            self._bytes += body_bytes
+            self.give_back(body_bytes)
 
 
 class Desk:

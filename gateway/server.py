@@ -1,4 +1,4 @@
-"""Serves the gateway or the bet lane with granian inside the running event loop, until told to stop.
+"""Serves the gateway with granian inside the running event loop, until told to stop.
 
 HTTP/1.1 without TLS: a proxy ends TLS in front of it. Several processes on one port are the business of granian's own
 command line, not of this file.
@@ -16,7 +16,6 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
 
-from gateway.lane.app import Lane
 from keno.errors import ConfigError
 
 _log = structlog.get_logger("gateway")
@@ -31,7 +30,7 @@ _HTTP1: Final = HTTP1Settings(header_read_timeout=10_000, max_buffer_size=64 * 1
 """A head must be complete after 10 s, and fit into the buffer."""
 
 
-async def serve(app: Litestar | Lane, host: str, port: int, stop: asyncio.Event) -> None:
+async def serve(app: Litestar, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve `app` on host and port until `stop` is set, then finish what is under way.
 
     Raises ConfigError where the address cannot be listened on. A cancelled call stops the server too.
@@ -41,7 +40,7 @@ async def serve(app: Litestar | Lane, host: str, port: int, stop: asyncio.Event)
         app,
         address=host,
         port=port,
-        interface=Interfaces.RSGI if isinstance(app, Lane) else Interfaces.ASGI,
+        interface=Interfaces.ASGI,
         http=HTTPModes.http1,
         http1_settings=_HTTP1,
         backlog=CONNECTIONS_MAX,

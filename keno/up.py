@@ -4,6 +4,7 @@ import asyncio
 
 from gateway.app import create_app, create_lane
 from gateway.beacon import serve_beacon
+from gateway.lane.server import serve_lane
 from gateway.live.server import serve_live
 from gateway.server import serve
 from keno.bootstrap import Platform
@@ -42,7 +43,7 @@ async def run_lane(platform: Platform, stop: asyncio.Event) -> None:
     """Serves the bet lane until `stop`."""
     config = platform.config
     try:
-        await serve(create_lane(platform), config.host, config.lane_port or config.port + 2, stop)
+        await serve_lane(create_lane(platform), config.host, config.lane_port or config.port + 2, stop)
     finally:
         stop.set()
 

@@ -1,26 +1,21 @@
-"""The bet lane as an RSGI application: two calls, answered by the same desk as on the gateway's routes, and its health.
+"""The bet lane: two calls, answered by the same desk as on the gateway's routes, and its health.
 
-A proxy shows the lane and the gateway as one origin (`deploy/nginx.conf`). RSGI hands over paths decoded and leaves
-fields out whose value is not ASCII; neither can be signed, so both end as requests that are not signed well.
+A proxy shows the lane and the gateway as one origin (`deploy/nginx.conf`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Final
-
-from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed
-from granian.rsgi import Scope
+from urllib.parse import unquote
 
 from gateway.answers import Answer
-from gateway.auth import guard
 from gateway.desk import Desk
 from gateway.failing import answer_to
-from gateway.lane.patience import Patience
+from gateway.lane.http1 import Request
 from gateway.placing import BATCH, BET, BetCall
-from gateway.problems import ProblemError, problem
+from gateway.problems import BODY_BYTES_MAX, problem
 from gateway.rest.health import Health
-from keno.phrases import said
+from keno.errors import KenoError
 from keno.texts.languages import Language
 
 _CALLS: Final = {call.path: call for call in (BET, BATCH)}
@@ -31,82 +26,70 @@ _ALLOW_OPTIONS: Final = "OPTIONS, POST"
 
 
 class Lane:
-    """Serves bets, `/healthz` and `/readyz`."""
+    """Answers bets, `/healthz` and `/readyz`."""
 
     def __init__(self, desk: Desk, health: Health) -> None:
         self._desk = desk
         self._health = health
-        self._patience = Patience(guard.BODY_READ_S)
 
-    async def __rsgi__(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
-        call = _CALLS.get(scope.path)
+    def reserve(self, request: Request, announced: int | None) -> int:
+        """How many bytes the body may have; those of a bet, if `announced` does not say them, are all under way.
+
+        Raises ProblemError `overloaded`.
+        """
+        call = _call(request)
         if call is None:
-            answer = await self._other(scope)
-        elif scope.method == "OPTIONS":
-            answer = Answer(204, b"", "", {"Allow": _ALLOW_OPTIONS})
-        elif scope.method != "POST":
-            answer = problem("method_not_allowed", language=self._language(scope))
-            answer.headers["Allow"] = _ALLOW
-        else:
-            answer = await self._bets(call, scope, protocol)
-        headers = [*answer.headers.items()]
-        if answer.media_type:
-            headers.append(("Content-Type", answer.media_type))
-        protocol.response_bytes(answer.status, headers, answer.body)
+            return BODY_BYTES_MAX
+        bytes_max = call.body_bytes_max
+        if announced is None or announced <= bytes_max:
+            reserved = bytes_max if announced is None else announced
+            self._desk.capacity.take(reserved)
+            request.reserved = reserved
+        return bytes_max
 
-    async def _bets(self, call: BetCall, scope: Scope, protocol: RSGIHTTPProtocol) -> Answer:
-        headers = scope.headers
+    def release(self, request: Request) -> None:
+        """Nothing of the request is under way any more."""
+        if request.reserved is not None:
+            self._desk.capacity.give_back(request.reserved)
+            request.reserved = None
+
+    def refuse(self, request: Request, error: KenoError) -> Answer:
+        """The answer to a request that is not heard to its end."""
+        return answer_to(error, request.method, None, self._language(request))
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer to a request, whatever happens."""
+        call = _call(request)
         try:
-            announced = _announced(headers.get("content-length"), call.body_bytes_max)
-            with self._desk.capacity.held(call.body_bytes_max if announced is None else announced):
-                body = await self._body(protocol, announced, call.body_bytes_max)
-                target = f"{call.path}?{scope.query_string}" if scope.query_string else call.path
-                peer = scope.client.rpartition(":")[0].strip("[]")
-                return await self._desk.answer(call, target, headers.get_all, body, peer)  # type: ignore[attr-defined]
+            if call is None:
+                return await self._other(request)
+            if request.method == "OPTIONS":
+                return Answer(204, b"", "", {"Allow": _ALLOW_OPTIONS})
+            if request.method != "POST":
+                answer = problem("method_not_allowed", language=self._language(request))
+                answer.headers["Allow"] = _ALLOW
+                return answer
+            return await self._desk.answer(call, request.target, request.values, request.body, request.peer)
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
-            return answer_to(error, "POST", call.path, self._language(scope))
+            return answer_to(error, request.method, call and call.path, self._language(request))
 
-    async def _body(self, protocol: RSGIHTTPProtocol, announced: int | None, bytes_max: int) -> bytes:
-        reading: Awaitable[bytes] = protocol() if announced is not None else _bounded(protocol, bytes_max)
-        try:
-            return await self._patience.wait(reading)
-        except RSGIProtocolClosed:
-            raise ProblemError("bad_request", "the connection ended before the body") from None
-        except TimeoutError:
-            raise ProblemError(
-                "body_too_slow", said("the body was not complete after {seconds:g} s", seconds=guard.BODY_READ_S)
-            ) from None
+    async def _other(self, request: Request) -> Answer:
+        match _path(request):
+            case "/healthz":
+                return self._health.lives()
+            case "/readyz":
+                return await self._health.ready(self._language(request))
+        return problem("not_found", language=self._language(request))
 
-    async def _other(self, scope: Scope) -> Answer:
-        if scope.path == "/healthz":
-            return self._health.lives()
-        if scope.path == "/readyz":
-            return await self._health.ready(self._language(scope))
-        return problem("not_found", language=self._language(scope))
-
-    def _language(self, scope: Scope) -> Language:
-        return self._desk.texts.for_header(scope.headers.get_all("accept-language"))  # type: ignore[attr-defined]
+    def _language(self, request: Request) -> Language:
+        return self._desk.texts.for_header(request.values("accept-language"))
 
 
-def _too_large() -> ProblemError:
-    # Its title says it all, as on the same routes of Litestar.
-    return ProblemError("body_too_large", "")
+def _call(request: Request) -> BetCall | None:
+    # What is signed is the target as it was sent; whose call it is, its path says in any spelling, as on the gateway.
+    return _CALLS.get(request.target) or _CALLS.get(_path(request))
 
 
-def _announced(length: str | None, bytes_max: int) -> int | None:
-    if length is None:
-        return None
-    if not length.isdecimal():
-        raise ProblemError("bad_request", "Content-Length is no number")
-    if int(length) > bytes_max:
-        raise _too_large()
-    return int(length)
-
-
-async def _bounded(protocol: RSGIHTTPProtocol, bytes_max: int) -> bytes:
-    body = bytearray()
-    async for piece in protocol:
-        body += piece
-        if len(body) > bytes_max:
-            raise _too_large()
-    return bytes(body)
+def _path(request: Request) -> str:
+    path = request.target.partition("?")[0]
+    return unquote(path) if "%" in path else path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import uuid
 from collections.abc import AsyncIterator
@@ -36,6 +37,15 @@ async def listening(installation: Installation, name: str, port: int) -> None:
                 pass
             await asyncio.sleep(0.1)
     raise AssertionError(installation.log_tail())
+
+
+async def sent(port: int, data: bytes) -> list[bytes]:
+    """The statuses with which a lane answers bytes as they are, until it ends the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    answered = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answered)
 
 
 @pytest.fixture
@@ -77,6 +87,13 @@ async def test_two_lanes_take_bets_of_one_installation_and_a_killed_one_answers_
                 await lane.call("POST", "/v1/bets", bet | {"transaction_id": "never"})
             installation.start("run", "lane", KENO_PUBLIC_ORIGINS=origins, KENO_LANE_PORT=str(ports[1]))
             await listening(installation, "run lane", ports[1])
+            # The loop of the process is not that of the tests.
+            ask = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+            assert await sent(ports[1], ask * 100 + b"nonsense\r\n\r\n" + ask) == [b"200"] * 100 + [b"400"]
+            unsigned = b"POST /v1/bets HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+            assert await sent(ports[1], ask + unsigned % 65_537) == [b"200", b"413"]
+            closing = ask.replace(b"Host", b"Connection: close\r\nHost")
+            assert await sent(ports[1], unsigned % 2 + b"{}" + closing) == [b"421", b"200"]
             again = bet | {"transaction_id": said[ports[1]]["transaction_id"]}
             repeated = await lane.call("POST", "/v1/bets", again)
         assert (repeated.json(), repeated.headers["idempotent-replayed"]) == (said[ports[1]], "true")

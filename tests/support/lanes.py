@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 
 from gateway.lane.app import Lane
+from gateway.lane.http1 import Connection
 from gateway.placing import BATCH, BET
 
 
+class Wire(asyncio.Transport):
+    """A transport without a socket, whose other end reads at once."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1)})
+        self.written = b""
+        self.wrote = asyncio.Event()
+        self.closed = self.paused = False
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.written += data
+        self.wrote.set()
+
+    def write_eof(self) -> None:
+        assert not self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        assert not self.paused
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        assert self.paused
+        self.paused = False
+
+
 class LaneTransport(httpx.AsyncBaseTransport):
-    """Sends POSTs of bets to the lane, by the calls of RSGI, and the rest by another transport."""
+    """Sends POSTs of bets to the lane, a connection each, and the rest by another transport."""
 
     def __init__(self, lane: Lane, others: httpx.AsyncBaseTransport) -> None:
         self._lane = lane
@@ -21,50 +54,23 @@ class LaneTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method != "POST" or request.url.path not in (BET.path, BATCH.path):
             return await self._others.handle_async_request(request)
-        protocol = _Protocol(await request.aread())
-        await self._lane.__rsgi__(_Scope(request), protocol)  # type: ignore[arg-type]
-        return protocol.response
+        wire = Wire()
+        connection = Connection(self._lane, set(), 1)
+        connection.connection_made(wire)
+        connection.data_received(await _written(request))
+        await wire.wrote.wait()
+        connection.connection_lost(None)
+        head, _, body = wire.written.partition(b"\r\n\r\n")
+        status, *fields = head.split(b"\r\n")
+        headers = [(name, value) for name, _, value in (field.partition(b": ") for field in fields)]
+        return httpx.Response(int(status.split()[1]), headers=headers, content=body)
 
 
-class _Headers:
-    def __init__(self, headers: httpx.Headers) -> None:
-        # What is not ASCII is left out, as granian does.
-        self._pairs = [(name.decode().lower(), value.decode()) for name, value in headers.raw if value.isascii()]
-
-    def get(self, name: str) -> str | None:
-        return next(iter(self.get_all(name)), None)
-
-    def get_all(self, name: str) -> list[str]:
-        return [value for known, value in self._pairs if known == name]
-
-
-class _Scope:
-    def __init__(self, request: httpx.Request) -> None:
-        path, _, query = request.url.raw_path.decode().partition("?")
-        self.method = request.method
-        self.path = unquote(path)
-        self.query_string = query
-        self.client = "127.0.0.1:1"
-        self.headers = _Headers(request.headers)
-
-
-class _Protocol:
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._pieces = iter([body])
-        self.response: Any = None
-
-    async def __call__(self) -> bytes:
-        return self._body
-
-    def __aiter__(self) -> _Protocol:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.response = httpx.Response(status, headers=headers, content=body)
+async def _written(request: httpx.Request) -> bytes:
+    """The request as it goes over a wire, with a length where it had chunks."""
+    body = await request.aread()
+    fields = [(name, value) for name, value in request.headers.raw if name.lower() != b"transfer-encoding"]
+    if "content-length" not in request.headers:
+        fields.append((b"Content-Length", b"%d" % len(body)))
+    lines = [b"POST %b HTTP/1.1" % request.url.raw_path, *(b"%b: %b" % field for field in fields)]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body

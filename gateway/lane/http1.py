@@ -1,0 +1,371 @@
+"""HTTP/1.1 on one connection of the bet lane: requests in, answers out in their order. The parser is httptools'.
+
+Why not a server that somebody else keeps: decision 0045. A request is complete before anything is done with it, so that
+a bet costs one task, made with what else has arrived in the same turn of the event loop. What a client may do slowly or
+without end has a limit here; the clock of those limits is `Connection.look_after`, called by the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from email.utils import formatdate
+from enum import Enum, auto
+from functools import cache, lru_cache
+from http import HTTPStatus
+from time import time
+from typing import Final, Protocol, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from gateway.answers import Answer
+from gateway.auth import guard
+from gateway.problems import ProblemError
+from keno.errors import KenoError
+from keno.phrases import said
+
+HEAD_BYTES_MAX: Final = 64 * 1024
+FIELDS_MAX: Final = 100
+HEAD_S: Final = 10.0
+"""How long a head may take to arrive, and the first one to begin."""
+IDLE_S: Final = 75.0
+"""How long a connection is kept between requests: longer than proxies keep theirs, so that they are who closes it."""
+UNREAD_S: Final = 10.0
+"""How long a client may leave an answer unread, and the connection open behind the last one."""
+
+
+class Request:
+    """A request. `target` and the values of `headers` are as received, latin-1 where not ASCII; `body` is complete."""
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "peer", "refusal", "reserved", "target")
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.method = ""
+        self.target = ""
+        self.headers: dict[str, list[str]] = {}
+        self.body = b""
+        self.keep_alive = False
+        self.reserved: int | None = None
+        """Bytes of bodies that are held for it; None before and after."""
+        self.refusal: Answer | None = None
+        """The answer, where it is known before the request is complete."""
+
+    def values(self, name: str) -> Sequence[str]:
+        """The values of a field by its lower-case name, one a line."""
+        return self.headers.get(name, ())
+
+
+class Application(Protocol):
+    """What answers requests."""
+
+    def reserve(self, request: Request, announced: int | None) -> int:
+        """How many bytes the body may have; they count as under way until `release`. Raises KenoError."""
+
+    def release(self, request: Request) -> None:
+        """The request has ended, answered or not."""
+
+    def refuse(self, request: Request, error: KenoError) -> Answer:
+        """The answer to a request that is not heard to its end."""
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer to a request, whatever happens."""
+
+
+class _Reading(Enum):
+    NOTHING = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class Connection(asyncio.Protocol):
+    """A connection. `connections` are those of the server, to which it belongs until it is lost."""
+
+    def __init__(self, application: Application, connections: set[Connection], connections_max: int) -> None:
+        self._application = application
+        self._connections = connections
+        self._connections_max = connections_max
+        self._loop = asyncio.get_running_loop()
+        self._parser = HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._reading = _Reading.NOTHING
+        self._since_s = self._loop.time()
+        """Since when it reads this, or waits for the first request."""
+        self._request: Request
+        self._url = b""
+        self._body: list[bytes] = []
+        self._room_bytes = 0
+        """How much of the head or body may still come."""
+        self._unparsed_bytes = self._fields = 0
+        self._complete: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._served = False
+        self._deaf = False
+        """Nothing more is read: the last request has come, or what came cannot be told apart."""
+        self._leaving = False
+        self._client_ended = False
+        self._paused = False
+        self._unread_since_s: float | None = None
+        self._left_since_s: float | None = None
+        """Since when it is for the client to go."""
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The client is there."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if peer else ""
+        if len(self._connections) < self._connections_max:
+            self._connections.add(self)
+        else:
+            self._refuse(ProblemError("overloaded", "too many connections are open"))
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request, of several, or of a part of one."""
+        if self._deaf:
+            return
+        begun = self._reading is _Reading.HEAD
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            pass  # It was the last request of the connection, and is answered as any other.
+        except HttpParserError as error:
+            if not self._deaf:
+                self._refuse(_refused_by(error))
+        if begun and self._reading is _Reading.HEAD:
+            # The parser keeps a field until it is complete, however long.
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > HEAD_BYTES_MAX:
+                self._refuse(_head_too_large())
+        if self._complete and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has asked for is answered yet."""
+        if self._reading is not _Reading.NOTHING:
+            self._refuse(ProblemError("bad_request", "the connection ended before the body"))
+        self._deaf = self._leaving = self._client_ended = True
+        return self._busy
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """The connection is gone. A request under way goes on: a bet that was asked for is placed."""
+        self._connections.discard(self)
+        self._deaf = True
+        if self._reading is not _Reading.NOTHING:
+            self._release(self._request)
+        while self._complete:
+            self._release(self._complete.popleft())
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        self._unread_since_s = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._unread_since_s = None
+        self._go_on()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._begin(_Reading.HEAD)
+        self._request = Request(self._peer)
+        self._url = b""
+        self._body = []
+        self._room_bytes = HEAD_BYTES_MAX
+        self._unparsed_bytes = self._fields = 0
+
+    def on_url(self, url: bytes) -> None:
+        """The target, or a part of it."""
+        self._room_bytes -= len(url)
+        if self._room_bytes < 0:
+            raise _head_too_large()
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field. Those behind a body are nobody's: what is signed stands in the head."""
+        if self._reading is _Reading.HEAD:
+            self._room_bytes -= len(name) + len(value)
+            self._fields += 1
+            if self._room_bytes < 0 or self._fields > FIELDS_MAX:
+                raise _head_too_large()
+            self._request.headers.setdefault(_name(name), []).append(value.decode("latin-1"))
+
+    def on_headers_complete(self) -> None:
+        """The head is there: is there room for the body?"""
+        request, parser = self._request, self._parser
+        request.method = parser.get_method().decode("ascii")
+        request.target = self._url.decode("latin-1")
+        version = parser.get_http_version()
+        # A client of HTTP/1.0 would have to be told that the connection stays.
+        request.keep_alive = version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
+        if version not in ("1.0", "1.1"):
+            raise ProblemError("bad_request", said("not HTTP/1.1: {reason}", reason=f"HTTP/{version}"))
+        if not request.target.startswith("/"):
+            raise ProblemError("bad_request", "the target of a request is a path")
+        self._begin(_Reading.BODY)
+        lengths = request.values("content-length")
+        announced = int(lengths[0]) if lengths else None if request.values("transfer-encoding") else 0
+        try:
+            self._room_bytes = self._application.reserve(request, announced)
+        except KenoError as error:
+            request.refusal = self._application.refuse(request, error)
+            self._room_bytes = HEAD_BYTES_MAX
+        if announced is not None and announced > self._room_bytes:
+            raise _body_too_large()
+        if request.values("expect") and request.refusal is None and not self._busy:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, piece: bytes) -> None:
+        """A part of the body."""
+        self._room_bytes -= len(piece)
+        if self._room_bytes < 0:
+            raise _body_too_large()
+        self._body.append(piece)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        self._begin(_Reading.NOTHING)
+        request = self._request
+        request.body = b"".join(self._body)
+        self._body = []
+        self._deaf = not request.keep_alive
+        self._complete.append(request)
+        self._go_on()
+
+    # What the server calls.
+
+    def look_after(self, now_s: float) -> None:
+        """Ends what takes too long."""
+        waited_s = now_s - self._since_s
+        if self._left_since_s is not None or self._unread_since_s is not None:
+            since_s = self._left_since_s if self._unread_since_s is None else self._unread_since_s
+            if since_s is not None and now_s - since_s >= UNREAD_S:
+                self._transport.abort()
+        elif self._reading is _Reading.BODY:
+            if waited_s >= guard.BODY_READ_S:
+                detail = said("the body was not complete after {seconds:g} s", seconds=guard.BODY_READ_S)
+                self._refuse(ProblemError("body_too_slow", detail))
+        elif not self._busy and waited_s >= (IDLE_S if self._served and self._reading is _Reading.NOTHING else HEAD_S):
+            self._close()
+
+    def leave(self) -> None:
+        """Close it once what has begun is answered."""
+        self._leaving = True
+        if self._reading is _Reading.NOTHING and not self._busy and self._left_since_s is None:
+            self._close()
+
+    def abort(self) -> None:
+        """Cut it off."""
+        self._transport.abort()
+
+    @property
+    def _busy(self) -> bool:
+        return self._task is not None or bool(self._complete)
+
+    def _begin(self, reading: _Reading) -> None:
+        self._reading = reading
+        self._since_s = self._loop.time()
+
+    def _refuse(self, error: KenoError) -> None:
+        """The request that is being read is answered in its turn, as the last one of the connection."""
+        request = self._request if self._reading is not _Reading.NOTHING else Request(self._peer)
+        self._reading = _Reading.NOTHING
+        self._deaf = True
+        request.keep_alive = False
+        request.refusal = self._application.refuse(request, error)
+        self._complete.append(request)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._complete and self._task is None and self._unread_since_s is None:
+            request = self._complete.popleft()
+            if request.refusal is None:
+                self._task = self._loop.create_task(self._serve(request))
+            else:
+                self._finish(request, request.refusal)
+        if self._paused and not self._complete:
+            self._paused = False
+            self._transport.resume_reading()
+
+    async def _serve(self, request: Request) -> None:
+        answer = await self._application.answer(request)
+        self._task = None
+        self._finish(request, answer)
+        self._go_on()
+
+    def _finish(self, request: Request, answer: Answer) -> None:
+        self._release(request)
+        self._served = True
+        idle = self._reading is _Reading.NOTHING
+        if idle:
+            self._since_s = self._loop.time()
+        if self._transport.is_closing():
+            return
+        last = not request.keep_alive or (self._leaving and idle and not self._complete)
+        self._transport.write(_message(request, answer, last=last))
+        if last and self._client_ended:
+            self._close()
+        elif last:
+            # Closed only when the client has: a connection cut off while it still sends could cost it the answer.
+            self._deaf = True
+            self._left_since_s = self._loop.time()
+            self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._deaf = True
+        self._left_since_s = self._loop.time()
+        self._transport.close()
+
+    def _release(self, request: Request) -> None:
+        if request.reserved is not None:
+            self._application.release(request)
+
+
+def _body_too_large() -> ProblemError:
+    """Its title says it all, as on the routes of the gateway."""
+    return ProblemError("body_too_large", "")
+
+
+def _head_too_large() -> ProblemError:
+    most = {"most": HEAD_BYTES_MAX, "fields": FIELDS_MAX}
+    return ProblemError("bad_request", said("a head has at most {most} bytes and {fields} fields", **most))
+
+
+def _refused_by(error: HttpParserError) -> KenoError:
+    """Why the parser stopped: what one of our calls raised, or what the request is not."""
+    if isinstance(error.__context__, KenoError):
+        return error.__context__
+    return ProblemError("bad_request", said("not HTTP/1.1: {reason}", reason=str(error)))
+
+
+def _message(request: Request, answer: Answer, *, last: bool) -> bytes:
+    fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+    if answer.media_type:
+        fields += f"Content-Type: {answer.media_type}\r\n"
+    if answer.status != HTTPStatus.NO_CONTENT:
+        fields += f"Content-Length: {len(answer.body)}\r\n"
+    ending = "Connection: close\r\n\r\n" if last else "\r\n"
+    head = f"{_status_line(answer.status)}{_date(int(time()))}{fields}{ending}".encode("latin-1")
+    return head if request.method == "HEAD" else head + answer.body
+
+
+@lru_cache(256)
+def _name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+@cache
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+
+
+@lru_cache(1)
+def _date(now_s: int) -> str:
+    return f"Date: {formatdate(now_s, usegmt=True)}\r\n"
