@@ -44,7 +44,8 @@ METHOD = (
     "was published: the latency is from there to the client's read. CPU is the server's own, less what it takes while "
     "nothing is sent. A burst is of ten frames published at once. Memory is what a server grew by while its first "
     "clients came, by client. Readers that stall follow a second room too, in which 1 MB is sent meanwhile; growth is "
-    "the most that the server had above what it had once they were there."
+    "the most that the server had above what it had once they were there. With and without them in turn; a tenth more "
+    "is taken for the noise of a p99."
 )
 PEER = "node ws"
 CONNECTIONS = [1_000, 10_000]
@@ -256,7 +257,7 @@ async def _rows(redis_url: str, count: int, frames: int, runs: int, stalled: int
         table = _side_rows(f"{count:,} players", ours, peer)
         if stalled:
             await ours.connect(count)
-            table += await _stalled_rows(ours, frames, stalled)
+            table += await _stalled_rows(ours, frames, runs, stalled)
     return table
 
 
@@ -278,10 +279,26 @@ def _side_rows(who: str, ours: Side, peer: Side) -> list[Row]:
     ]
 
 
-async def _stalled_rows(ours: Side, frames: int, stalled: int) -> list[Row]:
-    ours.latencies.clear()
-    await _broadcast(ours.publish, ours.readers, frames, 1)
-    alone_ms = _p99_ms(ours.latencies)
+async def _stalled_rows(ours: Side, frames: int, runs: int, stalled: int) -> list[Row]:
+    alone_ms, beside_ms, grown_mb = [], [], 0.1
+    for _ in range(runs):
+        ours.latencies.clear()
+        await _broadcast(ours.publish, ours.readers, frames, 1)
+        alone_ms.append(_p99_ms(ours.latencies))
+        p99_ms, mb = await _beside_stalled(ours, frames, stalled)
+        beside_ms.append(p99_ms)
+        grown_mb = max(grown_mb, mb)
+    alone, beside = statistics.median(alone_ms), statistics.median(beside_ms)
+    what = f"{len(ours.readers):,} players beside {stalled:,} stalled readers"
+    return [
+        report.compare_costs(f"{what}, p99", "ms", beside, alone, "itself without them", 1 / 1.1),
+        report.compare_costs(f"{what}, p99", "ms", beside, 250.0, "limit", 1.0),
+        report.compare_costs(f"{what}, growth", "MB", grown_mb, _GROWTH_LIMIT_MB, "limit", 1.0),
+    ]
+
+
+async def _beside_stalled(ours: Side, frames: int, stalled: int) -> tuple[float, float]:
+    """The p99 in ms of all while that many read nothing, and the MB that the server grew by; then they are cut off."""
     readers = await _connect(ours.port, stalled, [], (_ROOM, _FLOODED_ROOM))
     for reader in readers:
         reader.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -291,17 +308,12 @@ async def _stalled_rows(ours: Side, frames: int, stalled: int) -> list[Row]:
     watching = asyncio.create_task(_flood(ours))
     await _broadcast(ours.publish, ours.readers, frames, 1)
     grown_mb = await watching - before_mb
-    beside_ms = _p99_ms(ours.latencies)
+    p99_ms = _p99_ms(ours.latencies)
     for reader in readers:
         reader.transport.resume_reading()
     async with asyncio.timeout(60):
         await asyncio.gather(*(reader.lost for reader in readers))
-    what = f"{len(ours.readers):,} players beside {stalled:,} stalled readers"
-    return [
-        report.compare_costs(f"{what}, p99", "ms", beside_ms, alone_ms, "itself without them", None),
-        report.compare_costs(f"{what}, p99", "ms", beside_ms, 250.0, "limit", 1.0),
-        report.compare_costs(f"{what}, growth", "MB", max(grown_mb, 0.1), _GROWTH_LIMIT_MB, "limit", 1.0),
-    ]
+    return p99_ms, grown_mb
 
 
 async def _flood(ours: Side) -> float:
