@@ -24,6 +24,8 @@ from redis.exceptions import RedisError
 from keno.infra.embedded import EmbeddedServers
 
 _PREFIX = "keno_bench_"
+_IN_USE = 0x6B656E6F62656E63
+"""The advisory lock that benchmarks share while they have a database."""
 _USUAL_REDIS = "redis://127.0.0.1:6379"
 AMQP_URL = os.environ.get("KENO_TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/")
 """The RabbitMQ of those benchmarks that need one."""
@@ -103,11 +105,13 @@ async def find_redis() -> str | None:
 async def _drop_left_behind(server_url: str) -> None:
     admin = await asyncpg.connect(server_url)
     try:
-        names = await admin.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", _PREFIX)
-        for (name,) in names:
-            # A benchmark that runs holds a connection to each of its databases.
-            with suppress(asyncpg.ObjectInUseError, asyncpg.InvalidCatalogNameError):
-                await admin.execute(f"DROP DATABASE {name}")
+        # Whoever has a database of its own has the lock with it.
+        if await admin.fetchval("SELECT pg_try_advisory_lock($1)", _IN_USE):
+            names = await admin.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", _PREFIX)
+            for (name,) in names:
+                # A connection to it may still be ending.
+                with suppress(asyncpg.ObjectInUseError):
+                    await admin.execute(f"DROP DATABASE {name}")
     finally:
         await admin.close()
 
@@ -139,6 +143,7 @@ async def database(servers: Servers) -> AsyncIterator[Database]:
     """An empty database for the length of the block."""
     name = f"{_PREFIX}{secrets.token_hex(6)}"
     admin = await asyncpg.connect(servers.database_url)
+    await admin.execute("SELECT pg_advisory_lock_shared($1)", _IN_USE)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
     url = urlsplit(servers.database_url)._replace(path=f"/{name}").geturl()
     owner = await asyncpg.connect(url, server_settings=_OWNER_SETTINGS)
