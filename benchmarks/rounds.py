@@ -18,7 +18,7 @@ from benchmarks import report, servers
 from benchmarks.peers import rounds_steps
 from benchmarks.report import Row
 from benchmarks.rounds_hall import Played, hall
-from benchmarks.rounds_jitter import jitter_rows
+from benchmarks.rounds_jitter import jitter_rows, large_row
 from benchmarks.servers import Servers
 
 METHOD = (
@@ -33,7 +33,7 @@ METHOD = (
     " vault; its hashes come from the same Rust core. CPU is that of the process and of the server's backends and "
     "writers. Flat: ten rooms play, among as many or a thousand that have nothing to do. Jitter: rooms of two seconds"
     " in real time whose slots are spread evenly, ten bets a round; from the slot time to the database's time of the "
-    "lock."
+    "lock; a large round has all its bets when it is locked."
 )
 PLAYERS = 10_000
 RATE_MIN = {10: 2_000.0, 0: 20_000.0}
@@ -72,6 +72,7 @@ async def _main(runs: int) -> int:
             rows += await case_rows(found, case, runs)
         rows.append(await flat_row(found, runs))
         rows += await jitter_rows(found, PLAYERS)
+        rows.append(await large_row(found, PLAYERS))
     versions = {"postgresql": f"{version.major}.{version.minor}"}
     print(report.publish("rounds", METHOD, rows, packages=("asyncpg",), versions=versions))
     return 0

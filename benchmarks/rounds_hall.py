@@ -7,7 +7,7 @@ until it is set, so that rounds are due as fast as they can be played, and every
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,6 +37,7 @@ from keno.rounds.service import GUARD_MS, RoomService, default_limits
 from keno.wallet.service import WalletService
 
 PERIOD_MS, LEAD_MS = 2_000, 500
+LARGE_ON_SALE_MS = 45_000
 _START_MS = 1_800_000_000_000
 _BATCH = 1_000
 _EPOCH_ROUNDS = 64
@@ -84,6 +85,7 @@ class Hall:
         self._number = 1
         self._credited_to = 0
         self._real_time = real_time
+        self.large_room_id: UUID | None = None
 
     async def play(self, waves: int, bets_a_round: int, players: int) -> Played:
         """Plays `waves` rounds of every room to the last credit."""
@@ -133,8 +135,41 @@ class Hall:
 
     def bets(self, a_round: int, players: int) -> list[list[BetRow]]:
         """New bets on the rounds on sale, in batches."""
-        rows = list(bet_rows(self.operator_id, self.room_ids, a_round, players))
-        return [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+        return _batches(bet_rows(self.operator_id, self.room_ids, a_round, players))
+
+    async def fill_large_round(self, bets: int, players: int) -> int:
+        """Opens a room beside the others whose round is on sale for LARGE_ON_SALE_MS, and places bets on it.
+
+        Returns when it will be locked, in milliseconds of the database clock.
+        """
+        owner = self.database.owner
+        lock_ms = await self.now_ms() + LARGE_ON_SALE_MS
+        room_id = await owner.fetchval(
+            """
+            INSERT INTO rooms (name, profile, period_ms, lock_lead_ms, slot_epoch_ms, rules_hash)
+            SELECT 'large', profile, 60000, lock_lead_ms, $1::bigint + lock_lead_ms - 60000, rules_hash
+            FROM rooms WHERE id = $2
+            RETURNING id
+            """,
+            lock_ms,
+            self.room_ids[0],
+        )
+        async with self._vault_pool.acquire() as conn:
+            await self._vault.open_epochs(conn)
+        opened = "SELECT EXISTS (SELECT FROM rounds WHERE room_id = $1)"
+        while not await owner.fetchval(opened, room_id):  # noqa: ASYNC110 - the engine opens it
+            await asyncio.sleep(0.05)
+        await self.place(_batches(bet_rows(self.operator_id, [room_id], bets, players)))
+        self.large_room_id = room_id
+        return lock_ms
+
+    async def large_round_settled_ms(self) -> int | None:
+        """How long after its lock the large round was settled; None where it is not."""
+        settled_ms: int | None = await self.database.owner.fetchval(
+            "SELECT ended_ms - locked_ms FROM rounds WHERE room_id = $1 AND number = 1 AND phase = 'settled'",
+            self.large_room_id,
+        )
+        return settled_ms
 
     async def place(self, batches: Sequence[Sequence[BetRow]]) -> None:
         """Places batches on two connections."""
@@ -180,7 +215,8 @@ class Hall:
 
     async def run_workers(self, over: asyncio.Event) -> None:
         """Moves and ends rounds in real time until it is over."""
-        await asyncio.gather(self._run_engine(over), self._run_vault(over), self._end_rounds(over))
+        works = self._run_engine, self._run_vault, self._end_rounds, self._end_large_rounds
+        await asyncio.gather(*(work(over) for work in works))
         await self._engine.close()
 
     async def _run_engine(self, over: asyncio.Event) -> None:
@@ -192,6 +228,11 @@ class Hall:
     async def _run_vault(self, over: asyncio.Event) -> None:
         while not over.is_set():
             rest_s = await self._vault.release()
+            await asyncio.sleep(rest_s)
+
+    async def _end_large_rounds(self, over: asyncio.Event) -> None:
+        while not over.is_set():
+            rest_s = await self._settler.settle_chunk()
             await asyncio.sleep(rest_s)
 
     async def now_ms(self) -> int:
@@ -245,6 +286,11 @@ class Hall:
                     found += [f"{invariant.name}: {row}" for row in rows]
         await clear(owner)
         return found
+
+
+def _batches(bets: Iterable[BetRow]) -> list[list[BetRow]]:
+    rows = list(bets)
+    return [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
 
 
 @asynccontextmanager

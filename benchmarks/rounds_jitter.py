@@ -12,6 +12,7 @@ P99_MAX_MS = 100.0
 DESIGN_RATE = 10_000_000 / 86_400
 RATES = (50, 200, 400, 800)
 """Rounds a second that are tried, in this order, until the first at which locks come too late."""
+BESIDE_RATE, LARGE_BETS = 50, 500_000
 _WARM_UP_S, _MEASURED_S = 3.0, 6.0
 
 
@@ -43,6 +44,34 @@ async def jitter_rows(found: Servers, players: int) -> list[Row]:
     what = "rate with p99 of locks under 100 ms"
     rows.append(compare_limit(what, "rounds/s", sustained, DESIGN_RATE, "ten million a day"))
     return rows
+
+
+async def large_row(found: Servers, players: int) -> Row:
+    """How late locks are while a large round is locked, drawn and settled beside, and while none is.
+
+    SystemExit where that round was not over within the time measured.
+    """
+    rooms = BESIDE_RATE * PERIOD_MS // 1000
+    async with hall(found, rooms, players, real_time=True) as made:
+        over = asyncio.Event()
+        working = asyncio.create_task(made.run_workers(over))
+        betting = asyncio.create_task(_bet(made, players, over))
+        lock_ms = await made.fill_large_round(LARGE_BETS, players)
+        from_ms = await made.now_ms()
+        if lock_ms - from_ms < _MEASURED_S * 1000:
+            raise SystemExit("the bets of the large round took too long")
+        await asyncio.sleep((lock_ms - from_ms) / 1000 + _MEASURED_S)
+        settled_ms = await made.large_round_settled_ms()
+        over.set()
+        await asyncio.gather(working, betting)
+        alone = Jitter(*await made.lateness(from_ms, lock_ms))
+        beside = Jitter(*await made.lateness(lock_ms, lock_ms + round(_MEASURED_S * 1000)))
+    if settled_ms is None:
+        raise SystemExit("the large round was not settled in time")
+    what = f"lateness of locks, p99, {BESIDE_RATE} rounds/s, a round of {LARGE_BETS:,} bets locked and settled beside"
+    ratio = P99_MAX_MS / max(beside.p99_ms, 1.0)
+    alone_ms = f"limit ({alone.p99_ms:.0f} ms without it; settled after {settled_ms} ms)"
+    return Row(what, "ms", beside.p99_ms, P99_MAX_MS, alone_ms, ratio, 1.0, beside.p99_ms <= P99_MAX_MS)
 
 
 async def _measure(found: Servers, rate: int, players: int) -> Jitter:
