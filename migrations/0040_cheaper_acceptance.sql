@@ -219,6 +219,50 @@ BEGIN
 END
 $$;
 
+-- Debits the accepted bets, stores them and returns their ids. Raises KN001 where an account does not cover all of its bets.
+CREATE OR REPLACE FUNCTION write_bets(batch bet_batch, offers bet_offers, at_ms bigint) RETURNS bigint[]
+    LANGUAGE plpgsql
+    -- Accounts must be met in the order of their ids, or two batches could wait for each other: so a nested loop over the sorted sums.
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+DECLARE
+    due_count bigint;
+    debited_count bigint;
+BEGIN
+    WITH numbered AS MATERIALIZED (
+        SELECT array_agg(CASE WHEN a.outcome = 0 THEN nextval('bets_id_seq') END) AS ids FROM (SELECT unnest(batch.outcomes) AS outcome) AS a
+    ), due AS MATERIALIZED (
+        SELECT a.account_id, sum(a.stake_minor)::bigint AS minor
+        FROM (SELECT unnest(batch.account_ids) AS account_id, unnest(batch.stakes_minor) AS stake_minor, unnest(batch.outcomes) AS outcome) AS a
+        WHERE a.outcome = 0 GROUP BY a.account_id ORDER BY a.account_id
+    ), debited AS (
+        UPDATE accounts AS held SET balance_minor = held.balance_minor - due.minor
+        FROM due WHERE held.id = due.account_id AND held.balance_minor >= due.minor RETURNING 1
+    ), counted AS MATERIALIZED (
+        SELECT (SELECT count(*) FROM due) AS due, (SELECT count(*) FROM debited) AS debited
+    ), placed AS (
+        INSERT INTO bets (id, operator_id, round_id, account_id, stake_minor, accepted_ms, terms, picks, fingerprint, transaction_id)
+        OVERRIDING SYSTEM VALUE
+        SELECT a.id, a.operator_id, offers.round_ids[a.offer], a.account_id, a.stake_minor, at_ms, offers.terms[a.offer], a.picks, a.fingerprint,
+            a.transaction_id
+        FROM (
+            SELECT unnest((SELECT n.ids FROM numbered AS n)) AS id, unnest(batch.operator_ids) AS operator_id, unnest(batch.offers) AS offer,
+                unnest(batch.account_ids) AS account_id, unnest(batch.stakes_minor) AS stake_minor, unnest(batch.picks) AS picks,
+                unnest(batch.fingerprints) AS fingerprint, unnest(batch.transaction_ids) AS transaction_id
+        ) AS a
+        -- The counts are known once all accounts are held: bets come after accounts here and everywhere.
+        WHERE a.id IS NOT NULL AND (SELECT c.due = c.debited FROM counted AS c)
+        -- In the order of their keys: two batches with the same ids wait for each other in the unique index, and never in a circle.
+        ORDER BY a.operator_id, a.transaction_id COLLATE "C"
+    )
+    SELECT n.ids, c.due, c.debited INTO batch.bet_ids, due_count, debited_count FROM numbered AS n CROSS JOIN counted AS c;
+    IF debited_count < due_count THEN
+        RAISE EXCEPTION 'not every account covers its bets' USING ERRCODE = 'KN001';
+    END IF;
+    RETURN batch.bet_ids;
+END
+$$;
+
 -- Offers first, one element an offer in each array: it names its room (the round on sale is taken) or its round, the other is null; a null
 -- paytable stands for the room's first. Then the bets, one element a bet: `offers` are places in the arrays before, from 1.
 -- No (operator, transaction id) may stand twice in one call. A unique_violation means that another connection placed one of
