@@ -263,29 +263,34 @@ BEGIN
 END
 $$;
 
+DROP FUNCTION place_bets;
+-- What became of a batch: the outcome and id of each bet, and of each offer what the bets accepted on it have in common. The latter go on after
+-- the offers with one element for each duplicate of the batch, in order, of the bet that stands.
+CREATE TYPE placed_bets AS (
+    outcomes smallint[], bet_ids bigint[],
+    round_ids bigint[], round_numbers bigint[], room_ids uuid[], paytable_hashes bytea[], accepted_ms bigint[]
+);
+
 -- Offers first, one element an offer in each array: it names its room (the round on sale is taken) or its round, the other is null; a null
 -- paytable stands for the room's first. Then the bets, one element a bet: `offers` are places in the arrays before, from 1.
 -- No (operator, transaction id) may stand twice in one call. A unique_violation means that another connection placed one of
 -- them at the same time: call again, and it is found.
-CREATE OR REPLACE FUNCTION place_bets(
+CREATE FUNCTION place_bets(
     operator_ids uuid[], room_ids uuid[], round_ids bigint[], currencies text[], paytable_hashes bytea[],
     offers integer[], transaction_ids text[], fingerprints bytea[], player_references text[], picks bytea[], stakes_minor bigint[]
-) RETURNS TABLE (
-    outcome smallint, bet_id bigint, round_id bigint, round_number bigint, room_id uuid, paytable_hash bytea, accepted_ms bigint
-)
+) RETURNS placed_bets
     LANGUAGE plpgsql
     -- A plan outlives the tables it was made for: one made while they were small would read them whole when they are not, and one made
     -- anew for each batch would cost as much as ten bets.
     SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
-    -- The columns of the result share their names with those of the tables.
     AS $$
-#variable_conflict use_column
 DECLARE
     batch bet_batch;
     offered bet_offers;
     meant bigint[] := rounds_meant(room_ids, round_ids, now_ms());
     at_ms bigint;
     written boolean := false;
+    placed placed_bets;
 BEGIN
     batch.offers := offers;
     batch.transaction_ids := transaction_ids;
@@ -321,26 +326,27 @@ BEGIN
         batch.bet_ids := write_bets(batch, offered, at_ms);
     END IF;
 
+    placed.outcomes := batch.outcomes;
+    placed.bet_ids := batch.bet_ids;
+    placed.round_ids := offered.round_ids;
+    placed.round_numbers := offered.round_numbers;
+    placed.room_ids := offered.room_ids;
+    placed.paytable_hashes := offered.paytable_hashes;
+    placed.accepted_ms := array_fill(at_ms, ARRAY[cardinality(operator_ids)]);
     IF 1 = ANY (batch.outcomes) THEN
-        RETURN QUERY
-        SELECT a.outcome, coalesce(a.bet_id, earlier.id),
-            CASE a.outcome WHEN 0 THEN offered.round_ids[a.offer] ELSE earlier.round_id END,
-            CASE a.outcome WHEN 0 THEN offered.round_numbers[a.offer] ELSE r.number END,
-            CASE a.outcome WHEN 0 THEN offered.room_ids[a.offer] ELSE r.room_id END,
-            CASE a.outcome WHEN 0 THEN offered.paytable_hashes[a.offer] ELSE t.paytable_hash END,
-            coalesce(earlier.accepted_ms, at_ms)
-        FROM unnest(batch.outcomes, batch.bet_ids, batch.offers) WITH ORDINALITY AS a (outcome, bet_id, offer, ord)
+        SELECT array_agg(coalesce(a.bet_id, earlier.id) ORDER BY a.ord),
+            placed.round_ids || array_agg(earlier.round_id ORDER BY a.ord) FILTER (WHERE a.outcome = 1),
+            placed.round_numbers || array_agg(r.number ORDER BY a.ord) FILTER (WHERE a.outcome = 1),
+            placed.room_ids || array_agg(r.room_id ORDER BY a.ord) FILTER (WHERE a.outcome = 1),
+            placed.paytable_hashes || array_agg(t.paytable_hash ORDER BY a.ord) FILTER (WHERE a.outcome = 1),
+            placed.accepted_ms || array_agg(earlier.accepted_ms ORDER BY a.ord) FILTER (WHERE a.outcome = 1)
+        INTO placed.bet_ids, placed.round_ids, placed.round_numbers, placed.room_ids, placed.paytable_hashes, placed.accepted_ms
+        FROM unnest(batch.outcomes, batch.bet_ids) WITH ORDINALITY AS a (outcome, bet_id, ord)
         LEFT JOIN bets_named(batch, array_positions(batch.outcomes, 1::smallint)::bigint[]) AS earlier ON earlier.place = a.ord
         LEFT JOIN rounds AS r ON r.id = earlier.round_id
-        LEFT JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = earlier.terms
-        ORDER BY a.ord;
-    ELSE
-        RETURN QUERY
-        SELECT a.outcome, a.bet_id, CASE a.outcome WHEN 0 THEN offered.round_ids[a.offer] END,
-            CASE a.outcome WHEN 0 THEN offered.round_numbers[a.offer] END, CASE a.outcome WHEN 0 THEN offered.room_ids[a.offer] END,
-            CASE a.outcome WHEN 0 THEN offered.paytable_hashes[a.offer] END, at_ms
-        FROM (SELECT unnest(batch.outcomes) AS outcome, unnest(batch.bet_ids) AS bet_id, unnest(batch.offers) AS offer) AS a;
+        LEFT JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = earlier.terms;
     END IF;
+    RETURN placed;
 END
 $$;
 

@@ -11,6 +11,7 @@ from keno.game.settlement import RoundTotals
 from keno.infra.postgres import Connection, Executor
 
 _OUTCOMES = tuple(Outcome)
+_ACCEPTED = Outcome.ACCEPTED
 
 
 class BetRow(NamedTuple):
@@ -47,6 +48,9 @@ class PlacedRow(NamedTuple):
     accepted_ms: int | None
 
 
+_NOTHING = (None,) * 6
+
+
 async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     """Accepts or refuses each bet, in order, in one transaction; it has committed when this returns.
 
@@ -58,22 +62,37 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     same time; LockNotAvailableError or DeadlockDetectedError where it waited in vain for another; CheckViolationError
     where the round's partition is missing.
     """
+    if not bets:
+        return []
     offers: dict[tuple[UUID, UUID | None, int | None, str, bytes | None], int] = {}
     places = [
-        offers.setdefault((bet.operator_id, bet.room_id, bet.round_id, bet.currency, bet.paytable), len(offers) + 1)
+        offers.setdefault((bet.operator_id, bet.room_id, bet.round_id, bet.currency, bet.paytable), len(offers))
         for bet in bets
     ]
-    rows = await conn.fetch(
+    (placed,) = await conn.fetch(
         "SELECT * FROM place_bets($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        *([list(column) for column in zip(*offers, strict=True)] or [[]] * 5),
-        places,
+        *(list(column) for column in zip(*offers, strict=True)),
+        [place + 1 for place in places],
         [bet.transaction_id for bet in bets],
         [bet.fingerprint for bet in bets],
         [bet.player for bet in bets],
         [bet.picks for bet in bets],
         [bet.stake_minor for bet in bets],
     )
-    return [PlacedRow(_OUTCOMES[row[0]], *row[1:]) for row in rows]
+    outcomes, bet_ids, *common = placed
+    # Of each offer, then of each duplicate: what `PlacedRow` has after the bet's id.
+    stands = list(zip(*common, strict=True))
+    duplicates = iter(stands[len(offers) :])
+    rows = []
+    for number, bet_id, place in zip(outcomes, bet_ids, places, strict=True):
+        outcome = _OUTCOMES[number]
+        if outcome is _ACCEPTED:
+            rows.append(PlacedRow(outcome, bet_id, *stands[place]))
+        elif outcome is Outcome.DUPLICATE:
+            rows.append(PlacedRow(outcome, bet_id, *next(duplicates)))
+        else:
+            rows.append(PlacedRow(outcome, *_NOTHING))
+    return rows
 
 
 async def hold_off_bets(conn: Connection, operator_id: UUID) -> None:
