@@ -1,7 +1,29 @@
--- Acceptance with less work a call: fewer statements, and arrays taken apart where they are read.
+-- Acceptance with less work a call: fewer statements, arrays taken apart where they are read, and an answer of arrays.
 -- depends: 0039_empty_rounds
 
 -- migrate: apply
+-- Each debit checked again what an account is, with a regular expression among it, and a check is read from its text in every statement. What an
+-- account is never changes: so it is checked once, when it is opened, and a statement that would change it is refused.
+ALTER TABLE accounts DROP CONSTRAINT accounts_kind_check, DROP CONSTRAINT accounts_currency_check, DROP CONSTRAINT accounts_check,
+    DROP CONSTRAINT accounts_check2;
+CREATE FUNCTION refuse_account() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        RAISE EXCEPTION 'no account of kind % and currency % can be opened for player % (%)', NEW.kind, NEW.currency, NEW.player_id,
+            NEW.player_reference USING ERRCODE = 'check_violation';
+    END IF;
+    RAISE EXCEPTION 'what an account was opened as is immutable' USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+-- By name after copy_player, which sets the reference.
+CREATE TRIGGER refuse_account BEFORE INSERT ON accounts FOR EACH ROW WHEN ((
+    NEW.kind IN ('player', 'house', 'cash') AND NEW.currency ~ '^[A-Z0-9]{3,8}$'
+    AND (NEW.kind = 'player') = (NEW.player_id IS NOT NULL) AND (NEW.player_id IS NULL) = (NEW.player_reference IS NULL)
+) IS NOT TRUE) EXECUTE FUNCTION refuse_account();
+CREATE TRIGGER refuse_change BEFORE UPDATE OF id, operator_id, kind, player_id, currency, player_reference ON accounts
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_account();
+
 -- Most of what a batch of few bets costs is the start of its statements, by what stands in them: so these have fewer sorts, aggregates and
 -- function scans. An array is unnested in the list of a SELECT, which hands on element by element; in FROM each would first fill a table of its own.
 -- Such a list, and a nested loop over it, keep the order of the arrays.

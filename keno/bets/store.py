@@ -11,7 +11,6 @@ from keno.game.settlement import RoundTotals
 from keno.infra.postgres import Connection, Executor
 
 _OUTCOMES = tuple(Outcome)
-_ACCEPTED = Outcome.ACCEPTED
 
 
 class BetRow(NamedTuple):
@@ -86,7 +85,7 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     rows = []
     for number, bet_id, place in zip(outcomes, bet_ids, places, strict=True):
         outcome = _OUTCOMES[number]
-        if outcome is _ACCEPTED:
+        if outcome is Outcome.ACCEPTED:
             rows.append(PlacedRow(outcome, bet_id, *stands[place]))
         elif outcome is Outcome.DUPLICATE:
             rows.append(PlacedRow(outcome, bet_id, *next(duplicates)))

@@ -253,6 +253,39 @@ async def test_not_even_the_owner_changes_what_is_append_only(owner_pool: asyncp
             await owner_pool.execute(change.format(table, column))
 
 
+_AN_OPERATOR = "INSERT INTO operators (name, currencies) VALUES ('casino', '{EUR}') RETURNING id"
+_A_PLAYER = """
+    INSERT INTO players (operator_id, reference, account_hash) VALUES ($1, 'ann', sha256('')) RETURNING id
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "currency", "of_a_player"),
+    [("bank", "EUR", False), ("house", "eur", False), ("house", "USD", True), ("player", "EUR", False)],
+)
+async def test_an_account_is_checked_when_it_is_opened(
+    owner_pool: asyncpg.Pool, kind: str, currency: str, *, of_a_player: bool
+) -> None:
+    operator_id = await owner_pool.fetchval(_AN_OPERATOR)
+    player_id = await owner_pool.fetchval(_A_PLAYER, operator_id) if of_a_player else None
+    with pytest.raises(asyncpg.CheckViolationError, match="can be opened"):
+        await owner_pool.execute(
+            "INSERT INTO accounts (operator_id, kind, player_id, currency) VALUES ($1, $2, $3, $4)",
+            operator_id,
+            kind,
+            player_id,
+            currency,
+        )
+
+
+@pytest.mark.parametrize("column", ["id", "operator_id", "kind", "player_id", "currency", "player_reference"])
+async def test_not_even_the_owner_changes_what_an_account_was_opened_as(owner_pool: asyncpg.Pool, column: str) -> None:
+    await owner_pool.execute(_AN_OPERATOR)
+    value = "DEFAULT" if column == "id" else column
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="immutable"):
+        await owner_pool.execute(f"UPDATE accounts SET {column} = {value}")  # noqa: S608
+
+
 _A_ROOM = """
     WITH rules_of_it AS (INSERT INTO rules (hash, document) VALUES (sha256('{}'), '{}') RETURNING hash)
     INSERT INTO rooms (name, profile, period_ms, lock_lead_ms, slot_epoch_ms, rules_hash)
