@@ -155,7 +155,11 @@ BEGIN
     ) AS sold
     JOIN bet_partitions AS p ON p.first_round <= sold.highest AND p.end_round > sold.lowest;
     SELECT least(min(b.lowest), sold_first), max(b.highest), array_agg(g.operator_id), array_agg(g.ids_to), bool_or(b.known IS NOT TRUE),
-        bool_or(EXISTS (SELECT FROM rollbacks AS r WHERE r.operator_id = g.operator_id AND r.target_id BETWEEN g.lowest AND g.highest))
+        -- In the order of what is asked for, so that no index by another column seems as good while there are no rollbacks.
+        bool_or((
+            SELECT true FROM rollbacks AS r WHERE r.operator_id = g.operator_id AND r.target_id BETWEEN g.lowest AND g.highest
+            ORDER BY r.target_id LIMIT 1
+        ))
     INTO batch.ids_since_round, highest_first, operators, beginnings, unbounded, rolled_back
     FROM (
         SELECT u.operator_id, min(u.id) AS lowest, max(u.id) AS highest, left(min(u.id), least(min(length(u.id)) / 2, 7)) AS ids_from,
@@ -179,9 +183,13 @@ BEGIN
     IF unbounded OR sold_last > sold_first THEN
         INSERT INTO bet_id_bounds (operator_id, ids_to, first_round)
         SELECT u.operator_id, u.ids_to, p.first_round
-        FROM unnest(operators, beginnings) AS u (operator_id, ids_to) JOIN bet_partitions AS p ON p.first_round BETWEEN sold_first AND sold_last
-        WHERE NOT EXISTS (SELECT FROM bet_id_bounds AS k
-            WHERE k.operator_id = u.operator_id AND k.ids_to >= u.ids_to AND k.first_round = p.first_round);
+        FROM unnest(operators, beginnings) AS u (operator_id, ids_to)
+        JOIN bet_partitions AS p ON p.first_round BETWEEN sold_first AND sold_last
+        LEFT JOIN LATERAL (
+            SELECT true AS is_known FROM bet_id_bounds AS k
+            WHERE k.operator_id = u.operator_id AND k.ids_to >= u.ids_to AND k.first_round + 0 = p.first_round LIMIT 1
+        ) AS bound ON true
+        WHERE bound.is_known IS NULL;
     END IF;
     RETURN batch;
 END
