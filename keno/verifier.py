@@ -42,6 +42,7 @@ from functools import cache, lru_cache
 from http.client import HTTPException
 from itertools import pairwise
 from math import comb, gcd
+from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, TypeAlias, get_origin, get_type_hints
 
 VERIFIED, VIOLATION, MALFORMED, INCOMPLETE = 0, 1, 2, 3
@@ -112,21 +113,19 @@ def root_of_hashes(level: Sequence[bytes]) -> bytes:
 def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
     """Root to which an inclusion path (nearest sibling first) leads; None if a tree of this size has no such path.
 
-    It undoes RFC 9162, 2.1.3.1: descends to the leaf, noting in which half it is, and hashes its way back up.
+    It goes up as `root_of_hashes` does: a node that is the last of its level and has no sibling has none in the path.
     """
     if not 0 <= index < size:
         return None
-    leaf_is_left = []
-    while size > 1:
-        left_size = 1 << (size - 1).bit_length() - 1
-        leaf_is_left.append(index < left_size)
-        index, size = (index, left_size) if index < left_size else (index - left_size, size - left_size)
-    if len(path) != len(leaf_is_left):
-        return None
-    root = leaf
-    for is_left, sibling in zip(reversed(leaf_is_left), path, strict=True):
-        root = node_hash(root, sibling) if is_left else node_hash(sibling, root)
-    return root
+    root, last, used = leaf, size - 1, 0
+    while last:
+        if index % 2 or index < last:
+            if used == len(path):
+                return None
+            root = node_hash(path[used], root) if index % 2 else node_hash(root, path[used])
+            used += 1
+        index, last = index // 2, last // 2
+    return root if used == len(path) else None
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -143,15 +142,13 @@ def draw(seed: bytes, x: bytes, beacon: bytes) -> list[int]:
 
     Bytes from 240 on are skipped, so that each accepted byte is uniform on 80 values; so are numbers already drawn.
     """
-    numbers: list[int] = []
+    numbers: dict[int, None] = {}  # in the order in which they came
     index = 0
     while len(numbers) < DRAWN:
-        for byte in draw_block(seed, x, beacon, index):
-            number = byte % NUMBERS + 1
-            if byte < 240 and number not in numbers:
-                numbers.append(number)
+        block = draw_block(seed, x, beacon, index)
+        numbers |= dict.fromkeys([byte % NUMBERS + 1 for byte in block if byte < 240])
         index += 1
-    return numbers[:DRAWN]
+    return list(numbers)[:DRAWN]
 
 
 def drand_round_after(time_ms: int) -> int:
@@ -647,8 +644,7 @@ class Evidence:
     def __init__(self, data: bytes) -> None:
         self.lines: dict[Key, Line] = {}
         self.faults: list[str] = []
-        self._line_numbers: dict[Key, int] = {}
-        self._copies: Counter[Key] = Counter()
+        self._line_numbers: dict[Key, list[int]] = {}  # of each copy
         try:
             texts = data.decode().split("\n")
         except UnicodeDecodeError:
@@ -660,10 +656,10 @@ class Evidence:
                 key, line = read_line(text)
             except MalformedError as error:
                 raise MalformedError(f"line {line_number}: {error}") from None
-            if self.lines.setdefault(key, line) != line:
-                self.faults.append(f"line {line_number} contradicts line {self._line_numbers[key]}")
-            self._line_numbers.setdefault(key, line_number)
-            self._copies[key] += 1
+            known = self.lines.setdefault(key, line)
+            if known is not line and known != line:
+                self.faults.append(f"line {line_number} contradicts line {self._line_numbers[key][0]}")
+            self._line_numbers.setdefault(key, []).append(line_number)
         self.rounds = [line for line in self.lines.values() if isinstance(line, Round)]
         self._seen: dict[tuple[bytes, int], list[Seen]] = {}
         for line in self.lines.values():
@@ -725,14 +721,11 @@ class Evidence:
                 continue  # which of them belong here, the missing rules would say
             # Any number of operators may have seen the lock of a round, each once.
             uses = owners[("round", line.room, line.round)] if isinstance(line, Seen) else owners[key]
+            copies = self._line_numbers[key]
             if not uses:
-                self.faults.append(
-                    f"line {self._line_numbers[key]}: this {key[0]} line belongs to no round of the file"
-                )
-            elif self._copies[key] > uses:
-                self.faults.append(
-                    f"line {self._line_numbers[key]}: this {key[0]} line is there {self._copies[key]} times"
-                )
+                self.faults.append(f"line {copies[0]}: this {key[0]} line belongs to no round of the file")
+            elif len(copies) > uses:
+                self.faults.append(f"line {copies[0]}: this {key[0]} line is there {len(copies)} times")
 
     def _find_overlapping_epochs(self) -> None:
         """A round that lies in two epochs would have two seeds to choose from."""
@@ -813,7 +806,7 @@ class Findings:
 
     def equal(self, name: str, expected: object, found: object) -> bool:
         if expected == found:
-            self.ok(name)
+            self.checks.append(passed(name))
             return True
         self.fail(name, f"expected {shown(expected)}, found {shown(found)}")
         return False
@@ -881,7 +874,7 @@ def verify_round(
     epoch = check_epoch(r, evidence.epoch(r), report)
     rules = check_rules(r, evidence, report)
     paytables = check_paytables(rules, evidence, report)
-    bets = check_bets(r, rules, report)
+    bets, playable = check_bets(r, rules, report)
     check_beacon_round(r, epoch, report)
     check_beacon(r, drand, bls if bls is None or rules is None else bls.of(rules, evidence), report)
     check_lock(r, report)
@@ -892,7 +885,8 @@ def verify_round(
         add_totals(report, bets, None, "refunded_minor")
     else:
         numbers = check_draw(r, r.outcome, report)
-        due = check_payouts(r, rules, paytables, bets, report, numbers=numbers, paid=evidence.payouts(r))
+        paid = evidence.payouts(r)
+        due = check_payouts(r, rules, paytables, bets, report, playable=playable, numbers=numbers, paid=paid)
         add_totals(report, bets, due, "payout_minor")
     check_log(r, epoch, evidence.logged(r), trust, report)
     check_anchor(evidence.anchor(r), evidence.logged(r), trust, report)
@@ -959,6 +953,7 @@ def check_rules(r: Round, evidence: Evidence, report: Report) -> Rules | None:
     return rules
 
 
+@lru_cache(maxsize=1024)
 def rules_faults(rules: Rules, beacon_chain: BeaconChain | None) -> list[str]:
     faults = [] if beacon_chain is None else beacon_chain.faults
     if rules.profile == "S" and rules.beacon_chain is not None:
@@ -994,7 +989,7 @@ def check_paytables(rules: Rules | None, evidence: Evidence, report: Report) -> 
         elif report.equal(name, document.digest, digest):
             paytable = document.content
             if isinstance(paytable, Paytable) and rules:
-                report.faultless(f"RTP of {name}", rtp_faults(paytable, *rules.rtp_bounds), rtp_text(paytable))
+                report.faultless(f"RTP of {name}", rtp_faults(paytable, rules), rtp_text(paytable))
                 paytables[digest] = paytable
             else:
                 report.fail(name, "the rules offer a rules document as a paytable")
@@ -1002,7 +997,8 @@ def check_paytables(rules: Rules | None, evidence: Evidence, report: Report) -> 
 
 
 @lru_cache(maxsize=1024)
-def rtp_faults(paytable: Paytable, low: Fraction, high: Fraction) -> list[str]:
+def rtp_faults(paytable: Paytable, rules: Rules) -> list[str]:
+    low, high = rules.rtp_bounds
     faults = []
     for picks, exact in paytable.exact_rtp.items():
         if paytable.rtp[picks] != exact:
@@ -1018,8 +1014,11 @@ def rtp_text(paytable: Paytable) -> str:
     return f"{paytable.name} version {paytable.version} returns {low if low == high else f'{low} to {high}'}"
 
 
-def check_bets(r: Round, rules: Rules | None, report: Report) -> list[Bet] | None:
-    """The locked set of bets is whole, and the rules allow each bet. Returns the bets, or None if unreadable."""
+def check_bets(r: Round, rules: Rules | None, report: Report) -> tuple[list[Bet] | None, list[Bet]]:
+    """The locked set of bets is whole, and the rules allow each bet.
+
+    Returns the bets, or None if unreadable, and those of them that the rules allow.
+    """
     hashes = r.bet_leaves if r.bets is None else [leaf_hash(leaf) for leaf in r.bets]
     assert hashes is not None  # read_round: one of the two is there
     report.equal("bets_count", len(hashes), r.bets_count)
@@ -1028,22 +1027,28 @@ def check_bets(r: Round, rules: Rules | None, report: Report) -> list[Bet] | Non
         report.fail("bets", "a bet is there twice")
     if r.bets is None:
         report.skip("bets", "the bets are not public")
-        return None
+        return None, []
     if rules is None:
         if r.bets:
             report.missing("bets", "the rules document is missing")
-        return None
+        return None, []
     wrong = [f"leaf {index} has {len(leaf)} bytes" for index, leaf in enumerate(r.bets) if len(leaf) != LEAF.size]
     if wrong:
         report.faultless("bets", wrong)
-        return None
+        return None, []
     bets = [read_leaf(leaf) for leaf in r.bets]
     faults = [
         f"bet {after.id.hex()} does not follow {bet.id.hex()}" for bet, after in pairwise(bets) if bet.id >= after.id
     ]
-    faults += [f"bet {bet.id.hex()}: {fault}" for bet in bets if (fault := bet_fault(bet, rules))]
+    playable = []
+    for bet in bets:
+        fault = bet_fault(bet, rules)
+        if fault is None:
+            playable.append(bet)
+        else:
+            faults.append(f"bet {bet.id.hex()}: {fault}")
     report.faultless("bets", faults)
-    return bets
+    return bets, playable
 
 
 def bet_fault(bet: Bet, rules: Rules) -> str | None:
@@ -1208,6 +1213,7 @@ def check_payouts(
     bets: list[Bet] | None,
     report: Report,
     *,
+    playable: list[Bet],
     numbers: list[int],
     paid: list[Win] | None,
 ) -> dict[bytes, Win] | None:
@@ -1225,13 +1231,13 @@ def check_payouts(
         if r.bets or paid:
             report.missing("payouts", "the bets could not be read")
         return None
-    playable = [bet for bet in bets if bet_fault(bet, rules) is None]
     unpublished = {bet.paytable for bet in playable} - paytables.keys()
     settled = [bet for bet in playable if bet.paytable not in unpublished]
-    if limited:
-        settled = without_unsure(settled, bets, rules)
+    unjudged: set[bytes] = set()
+    if len(settled) < len(bets):
+        settled = without_unsure(settled, bets, rules) if limited else settled
+        unjudged = {bet.id for bet in bets} - {bet.id for bet in settled}
     due = winners(settled, rules, paytables, numbers)
-    unjudged = {bet.id for bet in bets} - {bet.id for bet in settled}
     faults = payout_faults(due, paid or [], unjudged)
     if paid is None and bets:
         report.missing("payouts", "no payouts line")
@@ -1280,10 +1286,12 @@ def winners(
     drawn = sum(1 << number - 1 for number in numbers)
     due = {}
     paid: Counter[tuple[bytes, bytes]] = Counter()
-    for bet in sorted(bets, key=lambda bet: bet.id):
+    for bet in sorted(bets, key=attrgetter("id")):
         hits = (bet.picks & drawn).bit_count()
         paytable, limits = paytables[bet.paytable], rules.currencies[bet.currency]
         multiplier = paytable.multipliers[bet.picks.bit_count()][hits]
+        if multiplier == 0:
+            continue
         payout_minor, cut_minor = payout(bet.stake_minor, multiplier, paytable.scale, limits.win_max_minor)
         if payout_minor and limits.round_win_max_minor is not None:
             player = bet.account, bet.currency
@@ -1317,13 +1325,16 @@ def win_text(win: Win | None) -> str:
 def add_totals(report: Report, bets: list[Bet] | None, due: Mapping[bytes, Win] | None, returned_key: str) -> None:
     """Adds the bets, and by currency what was staked and what goes back: payouts due, or the stakes of a void round."""
     report.totals["bets"] = report.round.bets_count
+    by_currency: dict[bytes, list[Bet]] = {}
     for bet in bets or ():
-        sums = report.totals.setdefault("currencies", {}).setdefault(currency_code(bet.currency), {"staked_minor": 0})
-        sums["staked_minor"] += bet.stake_minor
+        by_currency.setdefault(bet.currency, []).append(bet)
+    for currency, same in by_currency.items():
+        sums = {"staked_minor": sum([bet.stake_minor for bet in same])}
         if returned_key == "refunded_minor":
             sums[returned_key] = sums["staked_minor"]
         elif due is not None:
-            sums[returned_key] = sums.get(returned_key, 0) + (due[bet.id].payout_minor if bet.id in due else 0)
+            sums[returned_key] = sum([due[bet.id].payout_minor for bet in same if bet.id in due])
+        report.totals.setdefault("currencies", {})[currency_code(currency)] = sums
 
 
 # --------------------------------------------------------------------------------------------------------------------
