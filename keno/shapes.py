@@ -459,6 +459,23 @@ class Ready(Shape):
     status: Literal["ready"]
 
 
+class Epoch(Shape):
+    """The rounds `first`, `first` + 1, ... of a room, whose seeds were committed together: `commits` in this order.
+
+    `epoch_key`, from which all of them follow, is null until each of these rounds has ended.
+    """
+
+    room: UUID
+    first: Count
+    count: Count
+    opened_ms: Ms
+    epoch: HashHex
+    key_commit: HashHex
+    commits_root: HashHex
+    commits: list[HashHex]
+    epoch_key: HashHex | None
+
+
 class LogHead(Shape):
     """The newest checkpoint of the log, as it is signed and in parts; `key` is its verifier key."""
 

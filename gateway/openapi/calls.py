@@ -172,6 +172,8 @@ _OPEN: Final = (
          dict, codes=("document_not_found",)),
     Call("GET", "/v1/rounds/{round_id}/evidence", "evidence", "For everyone", "What a round is verified from", "open",
          str, codes=("evidence_not_found", "evidence_archived"), media_type=JSON_LINES),
+    Call("GET", "/v1/fairness/epochs/{round_id}", "epoch", "For everyone",
+         "The commitments of the epoch in which a round lies", "open", shapes.Epoch, codes=("round_not_found",)),
     Call("GET", "/v1/fairness/log", "log", "The log", "The newest checkpoint of the public log, and its key", "open",
          shapes.LogHead, codes=("log_not_found",)),
     Call("GET", "/v1/fairness/log/rounds/{round_id}", "log_of_round", "The log", "That a round is in the log", "open",

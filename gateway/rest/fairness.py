@@ -1,22 +1,28 @@
-"""What anyone may check: the public evidence of ended rounds. No login.
+"""What anyone may check: the public evidence of ended rounds, and the commitments of any. No login.
 
 The auditor's form of the evidence, which shows the bets, is not served here.
 """
 
 from __future__ import annotations
 
+from typing import Any, Final
+from uuid import UUID
+
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from gateway.answers import JSON_LINES, bytes_answer
+from gateway.answers import JSON_LINES, bytes_answer, json_answer
 from gateway.http import decimal_id, response
 from gateway.problems import ProblemError
+from keno.fairness.evidence import PublishedEpoch
 from keno.fairness.service import ArchivedError, EvidenceService
 from keno.phrases import phrase_of, said
 
 # Not immutable: once the round's epoch is over, the bundle also shows the epoch's key.
-_CACHE_CONTROL = "public, max-age=60"
+_CACHE_CONTROL: Final = "public, max-age=60"
+_FOR_GOOD: Final = "public, max-age=31536000, immutable"
+_HASH_BYTES: Final = 32
 
 
 def routes(evidence: EvidenceService) -> list[HTTPRouteHandler]:
@@ -32,4 +38,28 @@ def routes(evidence: EvidenceService) -> list[HTTPRouteHandler]:
             raise ProblemError("evidence_not_found", said("round {round_id} is not settled or void", round_id=round_id))
         return response(bytes_answer(found, JSON_LINES, cache_control=_CACHE_CONTROL))
 
-    return [bundle]
+    @get("/v1/fairness/epochs/{round_id:str}")
+    async def epoch(round_id: FromPath[str]) -> Response[bytes]:
+        found = await evidence.epoch(decimal_id(round_id, "round_not_found"))
+        if found is None:
+            raise ProblemError("round_not_found", said("there is no round {round_id}", round_id=round_id))
+        # With its key nothing is left to be added.
+        cached = _CACHE_CONTROL if found.key is None else _FOR_GOOD
+        return response(json_answer(_epoch(found), headers={"Cache-Control": cached}))
+
+    return [bundle, epoch]
+
+
+def _epoch(epoch: PublishedEpoch) -> dict[str, Any]:
+    commits = [epoch.commits[at : at + _HASH_BYTES].hex() for at in range(0, len(epoch.commits), _HASH_BYTES)]
+    return {
+        "room": str(UUID(bytes=epoch.room)),
+        "first": epoch.first,
+        "count": len(commits),
+        "opened_ms": epoch.opened_ms,
+        "epoch": epoch.hash.hex(),
+        "key_commit": epoch.key_commit.hex(),
+        "commits_root": epoch.commits_root.hex(),
+        "commits": commits,
+        "epoch_key": None if epoch.key is None else epoch.key.hex(),
+    }

@@ -65,6 +65,23 @@ class EndedRound:
     beacon_chain: Chain | None = None
 
 
+@dataclass(frozen=True)
+class PublishedEpoch:
+    """What was published of an epoch before its first bet, and its key once its rounds have ended.
+
+    `commits` are the 32 bytes of each round, one after the other from round `first` on.
+    """
+
+    room: bytes
+    first: int
+    opened_ms: int
+    key_commit: bytes
+    commits: bytes
+    commits_root: bytes
+    hash: bytes
+    key: bytes | None
+
+
 def bet_leaves(privacy_key: bytes, bets: Iterable[EvidenceBet]) -> bytes:
     """The leaves of a round's bets, 138 bytes each, in the order given."""
     return leaves.salted(

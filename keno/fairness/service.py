@@ -1,4 +1,4 @@
-"""Publishes evidence: what anyone, and what an auditor, gets to see of an ended round."""
+"""Publishes evidence: what anyone, and what an auditor, gets to see of an ended round, and of an epoch."""
 
 import asyncpg
 
@@ -47,6 +47,10 @@ class EvidenceService:
             room, number, [(each.public_key, each.seen_ms, each.signature) for each in seen]
         )
         return made + witnessed + await self._log_line(round_id, room, number)
+
+    async def epoch(self, round_id: int) -> evidence.PublishedEpoch | None:
+        """The epoch in which a round lies, from the moment the round is there; None where there is no such round."""
+        return await store.epoch_of_round(self._pool, round_id)
 
     async def _log_line(self, round_id: int, room: bytes, number: int) -> bytes:
         """Nothing while the log does not show the round's epoch, lock and outcome under one checkpoint."""

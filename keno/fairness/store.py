@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 
 from keno.fairness.beacon import Chain
-from keno.fairness.evidence import EndedRound, EvidenceBet, EvidencePayout
+from keno.fairness.evidence import EndedRound, EvidenceBet, EvidencePayout, PublishedEpoch
 from keno.fairness.keno1 import Lock
 from keno.infra.postgres import Executor
 
@@ -73,6 +73,21 @@ async def ended_round(conn: Executor, round_id: int) -> EndedRound | None:
         rules_document=row["document"],
         beacon_chain=await _beacon_chain(conn, row["rules_hash"]),
     )
+
+
+async def epoch_of_round(conn: Executor, round_id: int) -> PublishedEpoch | None:
+    """The epoch in which a round lies, whatever its phase; None where there is no such round."""
+    row = await conn.fetchrow(
+        """
+        SELECT e.room_id, e.first_round, e.opened_ms, e.key_commit, e.commits, e.commits_root, e.hash, e.epoch_key
+        FROM rounds AS r JOIN epochs AS e ON e.id = r.epoch_id WHERE r.id = $1
+        """,
+        round_id,
+    )
+    if row is None:
+        return None
+    room, *published = row.values()
+    return PublishedEpoch(room.bytes, *published)
 
 
 async def _beacon_chain(conn: Executor, rules_hash: bytes) -> Chain | None:

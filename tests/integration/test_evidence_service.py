@@ -155,6 +155,10 @@ async def test_the_same_round_is_verified_before_and_after_its_epochs_key_is_pub
     after = await bundle(hall, room, 1, auditor=False)
     assert "epoch_key" not in line_of(before, "round")
     assert line_of(after, "round")["epoch_key"]
+    epoch = await hall.evidence.epoch((await hall.row(room, 1))["id"])
+    assert epoch is not None
+    assert epoch.key is not None
+    assert epoch.key.hex() == line_of(after, "round")["epoch_key"]
     for made, verdict in ((before, "skipped"), (after, "ok")):
         said = verify(made, tmp_path)
         assert said["exit_status"] == 0

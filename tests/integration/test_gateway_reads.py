@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 from support.gateway import Casino, Gateway
+
+from keno import verifier
+from keno.fairness.evidence import PublishedEpoch
+from keno.fairness.service import EvidenceService
 
 
 @pytest.fixture
@@ -141,6 +147,44 @@ async def test_documents_are_served_byte_for_byte_and_for_ever(gateway: Gateway)
         "/v1/paytables/x",
     ):
         assert problem(await gateway.client.get(path)) == (404, "document_not_found", None)
+
+
+async def test_an_epochs_commitments_are_public_while_its_rounds_are_open_and_its_key_after_them(
+    gateway: Gateway,
+) -> None:
+    room = await gateway.room(period_ms=3_000, lock_lead_ms=500)
+    round_id = await gateway.owner_pool.fetchval("SELECT min(id) FROM rounds WHERE room_id = $1", room.id)
+    path = f"/v1/fairness/epochs/{round_id}"
+    answer = await gateway.client.get(path)
+    assert answer.headers["cache-control"] == "public, max-age=60"
+    epoch = answer.json()
+    assert (epoch["room"], epoch["first"], epoch["epoch_key"]) == (str(room.id), 1, None)
+    assert epoch["count"] == len(epoch["commits"])
+    commits = [bytes.fromhex(commit) for commit in epoch["commits"]]
+    contexts = [room.id.bytes + number.to_bytes(8) for number in range(1, epoch["count"] + 1)]
+    root = verifier.merkle_root([context + commit for context, commit in zip(contexts, commits, strict=True)])
+    assert root.hex() == epoch["commits_root"]
+
+    await gateway.play_until(round_id, "settled")
+    evidence = await gateway.client.get(f"/v1/rounds/{round_id}/evidence")
+    lines = {line["type"]: line for line in map(json.loads, evidence.text.splitlines())}
+    for name in ("epoch", "opened_ms", "key_commit", "commits_root", "first", "count"):
+        assert lines["epoch"][name] == epoch[name], name
+    assert lines["round"]["commit"] == epoch["commits"][0]
+
+    for text in ("0", "999999999", "x", str(2**63)):
+        assert problem(await gateway.client.get(f"/v1/fairness/epochs/{text}")) == (404, "round_not_found", None)
+
+
+async def test_an_epoch_whose_key_is_out_may_be_kept_for_good(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = {name: bytes(32) for name in ("key_commit", "commits", "commits_root", "hash", "key")}
+    over = PublishedEpoch(room=bytes(16), first=1, opened_ms=0, **hashes)
+    monkeypatch.setattr(EvidenceService, "epoch", AsyncMock(return_value=over))
+    answer = await gateway.client.get("/v1/fairness/epochs/1")
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.json()["epoch_key"] == "00" * 32
 
 
 async def test_what_does_not_exist_is_a_problem_too(gateway: Gateway) -> None:
