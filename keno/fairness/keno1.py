@@ -6,7 +6,7 @@ raw bytes, rooms 16. Where seeds come from and when they may be used is the vaul
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from keno import _core
 
@@ -25,9 +25,8 @@ account_hash = _core.account_hash
 void_hash = _core.void_hash
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """What the lock of a round commits to; `hash` is L."""
+class Lock(NamedTuple):
+    """What the lock of a round commits to, in the order in which it is hashed; `hash` is L."""
 
     room: bytes
     number: int
@@ -42,17 +41,7 @@ class Lock:
     @property
     def hash(self) -> bytes:
         """L = SHA256("keno1:lock" ...), 32 bytes."""
-        return _core.lock_hash(
-            self.room,
-            self.number,
-            self.commit,
-            self.rules,
-            self.bets_root,
-            self.bets_count,
-            self.lock_ms,
-            self.beacon_round,
-            self.prev_lock,
-        )
+        return _core.lock_hash(*self)
 
     @property
     def pre(self) -> bytes:
@@ -64,11 +53,16 @@ class Lock:
 class Draw:
     """A draw and what it was derived from. `numbers` are 20 bytes in draw order."""
 
+    round_seed: bytes
     x: bytes
     beacon: bytes
-    block0: bytes
     numbers: bytes
     result: bytes
+
+    @property
+    def block0(self) -> bytes:
+        """The first 32 bytes that the numbers were taken from: evidence shows them, a draw does not need them."""
+        return _core.draw_block(self.round_seed, self.x, self.beacon, 0)
 
 
 def beacon_round_at(at_ms: int, guard_ms: int) -> int:
@@ -85,9 +79,9 @@ def draw(profile: Profile, lock: Lock, round_seed: bytes, beacon_sig: bytes) -> 
     x = lock.hash if profile == "B" else lock.pre
     numbers = _core.draw(round_seed, x, beacon)
     return Draw(
+        round_seed=round_seed,
         x=x,
         beacon=beacon,
-        block0=_core.draw_block(round_seed, x, beacon, 0),
         numbers=numbers,
         result=_core.result_hash(lock.hash, round_seed, beacon, numbers),
     )
