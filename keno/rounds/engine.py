@@ -60,14 +60,22 @@ class Engine:
 
         Raises LeaseLostError where `lease_epoch` is not the shard's latest.
         """
-        moved = await self._lock_and_open(conn, shard, lease_epoch)
-        moved += await self._seal(conn, shard, lease_epoch)
-        moved += await self._draw(conn, shard, lease_epoch)
-        moved += await self._void_missed(conn, shard, lease_epoch)
-        if moved >= _ROUNDS_MAX:
+        locked, skipped = await self._lock_and_open(conn, shard, lease_epoch)
+        sealed = await self._seal(conn, shard, lease_epoch)
+        drawn = await self._draw(conn, shard, lease_epoch)
+        voided = await self._void_missed(conn, shard, lease_epoch)
+        lock_in_ms, draw_in_ms = await store.next_due(conn, shard)
+        # Where some slots were skipped more may wait, and behind a full statement more rounds. Of locks and draws it is
+        # known whether they do: a wave that is just full does not pay for a second tick.
+        if (
+            skipped
+            or max(sealed, voided) >= _ROUNDS_MAX
+            or (locked >= _ROUNDS_MAX and _is_due(lock_in_ms))
+            or (drawn >= _ROUNDS_MAX and _is_due(draw_in_ms))
+        ):
             return 0
         self._trees.follow(shard)
-        return _rest_s(*await store.next_due(conn, shard))
+        return _rest_s(lock_in_ms, draw_in_ms)
 
     async def close(self) -> None:
         """Stops reading large rounds; whoever leads next begins again."""
@@ -81,7 +89,8 @@ class Engine:
         metrics.ROUNDS.labels("void").inc(count)
         return count
 
-    async def _lock_and_open(self, conn: Connection, shard: int, lease_epoch: int) -> int:
+    async def _lock_and_open(self, conn: Connection, shard: int, lease_epoch: int) -> tuple[int, int]:
+        """How many rounds were locked, and how many slots skipped."""
         locked = await store.lock_due_rounds(conn, shard, lease_epoch, _ROUNDS_MAX)
         if locked is None:
             raise LeaseLostError
@@ -97,8 +106,7 @@ class Engine:
             metrics.OPEN_LATE.observe(late_ms / 1000)
         metrics.ROUNDS.labels("opened").inc(len(opened.late_ms))
         metrics.ROUNDS.labels("skipped").inc(opened.skipped_count)
-        # Where some slots were skipped more may wait.
-        return max(len(locked), _ROUNDS_MAX if opened.skipped_count else 0)
+        return len(locked), opened.skipped_count
 
     async def _seal(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         unsealed = await store.unsealed_rounds(conn, shard, _ROUNDS_MAX)
@@ -142,6 +150,10 @@ class Engine:
         if voided is None:
             raise LeaseLostError
         return await self.void(conn, shard, lease_epoch, voided) if voided else 0
+
+
+def _is_due(in_ms: int | None) -> bool:
+    return in_ms is not None and in_ms <= 0
 
 
 def _rest_s(lock_in_ms: int | None, draw_in_ms: int | None) -> float:

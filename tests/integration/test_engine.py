@@ -36,6 +36,28 @@ async def tick(hall: Hall, engine: Engine) -> float:
         return await engine.tick(conn, 0, 1)
 
 
+# ---- full statements ----
+
+
+@pytest.mark.parametrize(("rooms", "is_at_once"), [(2, False), (3, True)])
+async def test_a_full_statement_is_followed_by_another_tick_where_rounds_are_left(
+    hall: Hall, engine: Engine, monkeypatch: pytest.MonkeyPatch, rooms: int, is_at_once: bool
+) -> None:
+    monkeypatch.setattr("keno.rounds.engine._ROUNDS_MAX", 2)
+    ids = [await hall.add_room(f"room {n}") for n in range(rooms)]
+    await hall.vault.step()
+    await tick(hall, engine)
+    await hall.at_lock(ids[0], 1)
+    assert (await tick(hall, engine) == 0) is is_at_once
+    await tick(hall, engine)
+    assert [(await hall.phases(room))[0] for room in ids] == ["locked"] * rooms
+    await hall.vault.step()
+    await hall.at_draw(ids[0], 1)
+    assert (await tick(hall, engine) == 0) is is_at_once
+    await tick(hall, engine)
+    assert [(await hall.phases(room))[0] for room in ids] == ["settled"] * rooms
+
+
 # ---- leaves and large rounds ----
 
 
