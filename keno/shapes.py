@@ -6,7 +6,7 @@ As in `gateway.answers`: ids are decimal strings or UUIDs, hashes lower-case hex
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -474,6 +474,39 @@ class Epoch(Shape):
     commits_root: HashHex
     commits: list[HashHex]
     epoch_key: HashHex | None
+
+
+class VerifiedCheck(Shape):
+    """A check of a round; `missing` is one without its evidence, `skipped` one that this round does not need."""
+
+    name: str
+    verdict: Literal["ok", "FAIL", "missing", "skipped"]
+    detail: str
+
+
+class VerifiedRound(Shape):
+    """What the verifier found out about a round. `verdict` is for people, `exit_status` as in `Verified`."""
+
+    room: str
+    round: Count
+    exit_status: Annotated[int, Meta(ge=0, le=3)]
+    verdict: str
+    profile_claimed: Literal["S", "E", "B"]
+    profile_proved: Literal["S", "E", "B"] | None
+    local_beacon: bool
+    totals: dict[str, Any]
+    checks: list[VerifiedCheck]
+
+
+class Verified(Shape):
+    """What `keno-verify --json` says of a file. `exit_status`: 0 all that had to be checked is right, 1 a violation, 2
+    not evidence (`malformed` says why), 3 nothing is wrong, but necessary evidence is missing.
+    """
+
+    exit_status: Annotated[int, Meta(ge=0, le=3)]
+    malformed: str | None
+    faults: list[str]
+    rounds: list[VerifiedRound]
 
 
 class LogHead(Shape):

@@ -17,6 +17,7 @@ from keno.bets.limits import PlayerLimits
 from keno.bets.player_request import PlayerBetRequest
 from keno.bets.request import BATCH_BETS_MAX, StrictBet
 from keno.fairness.seen import SeenRequest
+from keno.fairness.verdicts import EvidenceRequest
 from keno.identity.access import KeyRequest, NetworksRequest
 from keno.identity.launch import ExchangeRequest, LaunchRequest, RefreshRequest
 from keno.identity.staff import LoginRequest
@@ -174,6 +175,8 @@ _OPEN: Final = (
          str, codes=("evidence_not_found", "evidence_archived"), media_type=JSON_LINES),
     Call("GET", "/v1/fairness/epochs/{round_id}", "epoch", "For everyone",
          "The commitments of the epoch in which a round lies", "open", shapes.Epoch, codes=("round_not_found",)),
+    Call("POST", "/v1/fairness/verify", "verify", "For everyone", "What the verifier says of evidence", "open",
+         shapes.Verified, body=EvidenceRequest, codes=("body_too_slow", "body_too_large", "overloaded")),
     Call("GET", "/v1/fairness/log", "log", "The log", "The newest checkpoint of the public log, and its key", "open",
          shapes.LogHead, codes=("log_not_found",)),
     Call("GET", "/v1/fairness/log/rounds/{round_id}", "log_of_round", "The log", "That a round is in the log", "open",
