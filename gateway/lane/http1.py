@@ -15,6 +15,7 @@ from enum import Enum, auto
 from functools import cache, lru_cache
 from http import HTTPStatus
 from time import time
+from types import SimpleNamespace
 from typing import Final, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -33,6 +34,8 @@ IDLE_S: Final = 75.0
 """How long a connection is kept between requests: longer than proxies keep theirs, so that they are who closes it."""
 UNREAD_S: Final = 10.0
 """How long a client may leave an answer unread, and the connection open behind the last one."""
+_PIECE_BYTES: Final = 8 * 1024
+"""How much is read before the requests in it have their turn: so many at most wait on a connection."""
 
 
 class Request:
@@ -90,15 +93,20 @@ class Connection(asyncio.Protocol):
         self._parser = HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._peer = ""
+        self._body_apart = False
+        """The parser of the head does not read the body."""
         self._reading = _Reading.NOTHING
         self._since_s = self._loop.time()
         """Since when it reads this, or waits for the first request."""
         self._request: Request
         self._url = b""
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._room_bytes = 0
         """How much of the head or body may still come."""
-        self._unparsed_bytes = self._fields = 0
+        self._empty_bytes = self._fields = 0
+        """What has come since the head began or the body went on: a field without an end, fields behind a body."""
+        self._held = b""
+        """What came behind a request that waits."""
         self._complete: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._served = False
@@ -126,21 +134,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request, of several, or of a part of one."""
-        if self._deaf:
-            return
-        begun = self._reading is _Reading.HEAD
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            pass  # It was the last request of the connection, and is answered as any other.
-        except HttpParserError as error:
-            if not self._deaf:
-                self._refuse(_refused_by(error))
-        if begun and self._reading is _Reading.HEAD:
-            # The parser keeps a field until it is complete, however long.
-            self._unparsed_bytes += len(data)
-            if self._unparsed_bytes > HEAD_BYTES_MAX:
-                self._refuse(_head_too_large())
+        self._read(data)
         if self._complete and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -156,6 +150,7 @@ class Connection(asyncio.Protocol):
         """The connection is gone. A request under way goes on: a bet that was asked for is placed."""
         self._connections.discard(self)
         self._deaf = True
+        self._held = b""
         if self._reading is not _Reading.NOTHING:
             self._release(self._request)
         while self._complete:
@@ -169,17 +164,19 @@ class Connection(asyncio.Protocol):
         """The client reads again."""
         self._unread_since_s = None
         self._go_on()
+        self._read_on()
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._deaf:
+            raise HttpParserError("behind the last request")
         self._begin(_Reading.HEAD)
         self._request = Request(self._peer)
         self._url = b""
-        self._body = []
         self._room_bytes = HEAD_BYTES_MAX
-        self._unparsed_bytes = self._fields = 0
+        self._empty_bytes = self._fields = 0
 
     def on_url(self, url: bytes) -> None:
         """The target, or a part of it."""
@@ -210,31 +207,44 @@ class Connection(asyncio.Protocol):
         if not request.target.startswith("/"):
             raise ProblemError("bad_request", "the target of a request is a path")
         self._begin(_Reading.BODY)
+        self._empty_bytes = 0
         lengths = request.values("content-length")
         announced = int(lengths[0]) if lengths else None if request.values("transfer-encoding") else 0
+        # One of HTTP/1.0 could not read the answer to it.
+        waits = version == "1.1" and announced != 0 and bool(request.values("expect"))
         try:
             self._room_bytes = self._application.reserve(request, announced)
         except KenoError as error:
+            if waits or announced is None or announced > HEAD_BYTES_MAX:
+                raise
             request.refusal = self._application.refuse(request, error)
             self._room_bytes = HEAD_BYTES_MAX
         if announced is not None and announced > self._room_bytes:
             raise _body_too_large()
-        if request.values("expect") and request.refusal is None and not self._busy:
+        if waits and not self._busy:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if parser.should_upgrade() and announced != 0:
+            self._parser = self._parser_of_body(announced)
+            self._body_apart = True
 
     def on_body(self, piece: bytes) -> None:
         """A part of the body."""
         self._room_bytes -= len(piece)
         if self._room_bytes < 0:
             raise _body_too_large()
-        self._body.append(piece)
+        self._empty_bytes = 0
+        self._body += piece
 
     def on_message_complete(self) -> None:
-        """The request is complete."""
+        """The request is complete, as far as the parser knows."""
+        if not self._body_apart:
+            self._heard()
+
+    def _heard(self) -> None:
         self._begin(_Reading.NOTHING)
         request = self._request
-        request.body = b"".join(self._body)
-        self._body = []
+        request.body = bytes(self._body)
+        self._body.clear()
         self._deaf = not request.keep_alive
         self._complete.append(request)
         self._go_on()
@@ -248,7 +258,7 @@ class Connection(asyncio.Protocol):
             since_s = self._left_since_s if self._unread_since_s is None else self._unread_since_s
             if since_s is not None and now_s - since_s >= UNREAD_S:
                 self._transport.abort()
-        elif self._reading is _Reading.BODY:
+        elif self._reading is _Reading.BODY and not self._paused:
             if waited_s >= guard.BODY_READ_S:
                 detail = said("the body was not complete after {seconds:g} s", seconds=guard.BODY_READ_S)
                 self._refuse(ProblemError("body_too_slow", detail))
@@ -273,11 +283,44 @@ class Connection(asyncio.Protocol):
         self._reading = reading
         self._since_s = self._loop.time()
 
+    def _read(self, data: bytes) -> None:
+        """Read until a request has to wait for the one before it."""
+        at = 0
+        while at < len(data) and not self._complete and not self._deaf:
+            self._parse(data[at : at + _PIECE_BYTES])
+            at += _PIECE_BYTES
+        self._held = b"" if self._deaf else data[at:]
+
+    def _parse(self, data: bytes) -> None:
+        self._empty_bytes += len(data)
+        parser, rest = self._parser, b""
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            # It is answered as any other, as the last request of the connection.
+            rest = data[upgrade.args[0] :]
+        except HttpParserError as error:
+            if not self._deaf:
+                self._refuse(_refused_by(error))
+        if rest and self._parser is not parser:
+            self._parse(rest)
+        if self._reading is not _Reading.NOTHING and self._empty_bytes > HEAD_BYTES_MAX:
+            # The parser keeps a field until it is complete, however long.
+            self._refuse(_head_too_large() if self._reading is _Reading.HEAD else _body_too_large())
+
+    def _parser_of_body(self, announced: int | None) -> HttpRequestParser:
+        """Reads what httptools does not: the body of a request to upgrade, which Java's client sends with the first."""
+        parser = HttpRequestParser(SimpleNamespace(on_body=self.on_body, on_message_complete=self._heard))
+        framing = "Transfer-Encoding: chunked" if announced is None else f"Content-Length: {announced}"
+        parser.feed_data(f"POST / HTTP/1.1\r\n{framing}\r\n\r\n".encode("ascii"))
+        return parser
+
     def _refuse(self, error: KenoError) -> None:
         """The request that is being read is answered in its turn, as the last one of the connection."""
         request = self._request if self._reading is not _Reading.NOTHING else Request(self._peer)
         self._reading = _Reading.NOTHING
         self._deaf = True
+        self._body.clear()
         request.keep_alive = False
         request.refusal = self._application.refuse(request, error)
         self._complete.append(request)
@@ -290,15 +333,29 @@ class Connection(asyncio.Protocol):
                 self._task = self._loop.create_task(self._serve(request))
             else:
                 self._finish(request, request.refusal)
-        if self._paused and not self._complete:
-            self._paused = False
-            self._transport.resume_reading()
+
+    def _read_on(self) -> None:
+        """What came behind the requests that waited, and then what else comes."""
+        while self._paused and not self._complete and not self._transport.is_closing():
+            if self._held:
+                self._read(self._held)
+            else:
+                self._paused = False
+                self._since_s = self._loop.time()
+                self._transport.resume_reading()
 
     async def _serve(self, request: Request) -> None:
-        answer = await self._application.answer(request)
-        self._task = None
-        self._finish(request, answer)
+        try:
+            self._finish(request, await self._application.answer(request))
+        except BaseException:
+            # A mistake of ours, or the end of the process: nobody must wait for what does not come.
+            self._transport.abort()
+            raise
+        finally:
+            self._task = None
+            self._release(request)
         self._go_on()
+        self._read_on()
 
     def _finish(self, request: Request, answer: Answer) -> None:
         self._release(request)

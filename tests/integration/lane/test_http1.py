@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from support.ports import free_port
@@ -33,6 +35,8 @@ class Echo:
     def reserve(self, request: Request, announced: int | None) -> int:
         if self.room < LIMIT:
             raise ProblemError("overloaded", "full")
+        if announced is not None and announced > LIMIT:
+            return LIMIT
         self.room -= LIMIT
         request.reserved = LIMIT
         return LIMIT
@@ -48,6 +52,8 @@ class Echo:
     async def answer(self, request: Request) -> Answer:
         self.asked.append(request)
         await self.gate.wait()
+        if request.target == "/mistake":
+            raise AssertionError("a mistake of ours")
         if request.target == "/large":
             return Answer(200, b"x" * 3_000_000, "text/plain", {})
         if request.target == "/empty":
@@ -81,6 +87,8 @@ class Echoing:
     def __init__(self, app: Echo, port: int, stop: asyncio.Event, serving: asyncio.Task[None]) -> None:
         self.app, self.port, self.stop, self.serving = app, port, stop, serving
         self.clients: list[Client] = []
+        self.mistakes: list[dict[str, Any]] = []
+        """What escaped into the event loop."""
 
     async def client(self, data: bytes = b"") -> Client:
         client = Client(*await asyncio.open_connection(HOST, self.port))
@@ -95,13 +103,17 @@ async def echoing() -> AsyncIterator[Echoing]:
     serving = asyncio.create_task(serve_lane(app, HOST, port, stop))
     await asyncio.sleep(0.05)
     opened = Echoing(app, port, stop, serving)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: opened.mistakes.append(context))
     yield opened
     app.gate.set()
     for client in opened.clients:
         client.writer.transport.abort()
     stop.set()
     await serving
+    await asyncio.sleep(0)
+    gc.collect()
     assert app.room == 1_000_000, "what was reserved was not given back"
+    assert opened.mistakes == []
 
 
 async def test_a_body_in_pieces_and_a_chunked_one_arrive_whole(echoing: Echoing) -> None:
@@ -209,6 +221,49 @@ async def test_a_client_that_asks_to_go_on_is_told_to(echoing: Echoing) -> None:
     assert (await client.answer())[0] == 413
 
 
+async def test_a_client_that_waits_to_go_on_is_told_at_once_that_there_is_no_room(echoing: Echoing) -> None:
+    room, echoing.app.room = echoing.app.room, 0
+    client = await echoing.client(b"POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    status, headers, _ = await client.answer()
+    assert (status, headers["connection"]) == (503, "close")
+    echoing.app.room = room
+
+
+async def test_nobody_is_told_to_go_on_who_sends_nothing_or_does_not_know_how(echoing: Echoing) -> None:
+    for request in (
+        b"GET /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n",
+        b"POST /a HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
+    ):
+        assert (await (await echoing.client(request)).answer())[0] == 200
+
+
+async def test_what_stands_behind_the_last_request_is_not_read(echoing: Echoing) -> None:
+    for head in (b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b"GET /a HTTP/1.1\r\nConnection: close\r\n\r\n"):
+        client = await echoing.client(head * 3)
+        assert (await client.answer())[0] == 200
+        assert await client.ended()
+    assert len(echoing.app.asked) == 2
+
+
+async def test_a_request_to_upgrade_is_heard_with_its_body(echoing: Echoing) -> None:
+    head = b"POST /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    for rest in (
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    ):
+        for size in (1, 60, 1_000):
+            client = await echoing.client()
+            for at in range(0, len(head + rest), size):
+                client.writer.write((head + rest)[at : at + size])
+                await asyncio.sleep(0)
+            status, headers, body = await client.answer()
+            assert (status, headers["connection"]) == (200, "close")
+            assert body == b'{"method":"POST","target":"/a","body":"hello"}'
+            assert await client.ended()
+    for rest in (b"Content-Length: 101\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n65\r\n" + b"x" * 101):
+        assert (await (await echoing.client(head + rest)).answer())[0] == 413
+
+
 async def test_the_connection_is_kept_as_the_client_asks(echoing: Echoing) -> None:
     client = await echoing.client(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
     for _ in range(3):
@@ -243,6 +298,59 @@ async def test_a_body_for_which_there_is_no_room_is_read_and_refused(echoing: Ec
     echoing.app.room = room
     client.writer.write(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
     assert (await client.answer())[0] == 200
+
+
+async def test_a_long_body_for_which_there_is_no_room_is_not_called_too_large(echoing: Echoing) -> None:
+    room, echoing.app.room = echoing.app.room, 0
+    for framing in (b"Content-Length: 70000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n11170\r\n" + b"x" * 70_000):
+        client = await echoing.client(b"POST /a HTTP/1.1\r\nHost: h\r\n" + framing)
+        status, headers, _ = await client.answer()
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+    echoing.app.room = room
+
+
+@pytest.mark.parametrize("endless", [b"X: ", b"X: x\r\n", b"1;", b"0;x="])
+async def test_fields_and_extensions_without_an_end_behind_a_body_are_cut_off(echoing: Echoing, endless: bytes) -> None:
+    client = await echoing.client(b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+    if endless.startswith(b"X"):
+        client.writer.write(b"0\r\n")
+    client.writer.write(endless)
+    for _ in range(100):
+        client.writer.write(b"x" * 1024 if not endless.endswith(b"\n") else endless * 200)
+        await asyncio.sleep(0.001)
+    assert (await client.answer())[0] == 413
+    assert echoing.app.asked == []
+
+
+async def test_of_requests_sent_at_once_only_few_wait(echoing: Echoing) -> None:
+    echoing.app.gate.clear()
+    client = await echoing.client(b"POST /a HTTP/1.1\r\nContent-Length: 0\r\n\r\n" * 5_000)
+    await asyncio.sleep(0.1)
+    assert 1_000_000 - echoing.app.room < 300 * LIMIT
+    echoing.app.gate.set()
+    for _ in range(5_000):
+        assert (await client.answer())[0] == 200
+
+
+async def test_a_long_request_before_the_beginning_of_another_is_no_long_head(echoing: Echoing) -> None:
+    # The head in two pieces, and behind it much in one.
+    client = await echoing.client(b"GET /a HTTP/1.1\r\nX: ")
+    await asyncio.sleep(0.05)
+    more = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n" * 5_000
+    client.writer.write(b"x\r\n\r\n" + more + b"GET /b HTTP/1.1\r\n")
+    await asyncio.sleep(0.05)
+    client.writer.write(b"Host: h\r\n\r\n")
+    for _ in range(5_002):
+        assert (await client.answer())[0] == 200
+
+
+async def test_a_mistake_of_ours_costs_the_connection_and_nothing_more(echoing: Echoing) -> None:
+    client = await echoing.client(b"POST /mistake HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}")
+    assert await client.ended()
+    gc.collect()
+    assert [str(each["exception"]) for each in echoing.mistakes] == ["a mistake of ours"]
+    echoing.mistakes.clear()
+    assert (await (await echoing.client(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")).answer())[0] == 200
 
 
 async def test_slow_heads_silent_clients_and_idle_connections_are_ended(
@@ -316,6 +424,32 @@ async def test_a_client_that_is_gone_does_not_undo_what_it_asked_for(echoing: Ec
     echoing.app.gate.set()
     other = await echoing.client(b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n")
     assert (await other.answer())[0] == 200
+
+
+async def test_what_waits_on_a_connection_that_is_cut_off_is_not_begun(
+    echoing: Echoing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "STOP_S", 0.1)
+    echoing.app.gate.clear()
+    await echoing.client(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}" * 3)
+    await asyncio.sleep(0.05)
+    echoing.stop.set()
+    await asyncio.wait_for(echoing.serving, 5)
+    echoing.app.gate.set()
+    await asyncio.sleep(0.05)
+    assert len(echoing.app.asked) == 1
+
+
+async def test_a_body_is_not_slow_while_it_is_not_read(echoing: Echoing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_SWEEP_S", 0.02)
+    monkeypatch.setattr(guard, "BODY_READ_S", 0.2)
+    echoing.app.gate.clear()
+    head = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n"
+    client = await echoing.client((head + b"{}") * 2 + head)
+    await asyncio.sleep(0.4)
+    echoing.app.gate.set()
+    client.writer.write(b"{}")
+    assert [(await client.answer())[0] for _ in range(3)] == [200] * 3
 
 
 async def test_more_connections_than_there_may_be_are_refused(
