@@ -51,6 +51,6 @@ def _json(value: object) -> Answer:
 
 
 def _page(page: bytes) -> Answer:
-    answer = bytes_answer(page, f"{HTML}; charset=utf-8", cache_control=_CACHE_CONTROL)
+    answer = bytes_answer(page, HTML, cache_control=_CACHE_CONTROL)
     answer.headers.update({"Content-Security-Policy": pages.POLICY, "X-Content-Type-Options": "nosniff"})
     return answer

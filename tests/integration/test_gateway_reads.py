@@ -187,6 +187,12 @@ async def test_an_epoch_whose_key_is_out_may_be_kept_for_good(
     assert answer.json()["epoch_key"] == "00" * 32
 
 
+async def test_pages_say_once_how_their_letters_are_written(gateway: Gateway) -> None:
+    for path in ("/docs", "/docs/live", "/docs/events", "/play", "/verify"):
+        page = await gateway.client.get(path)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8"), path
+
+
 async def test_what_does_not_exist_is_a_problem_too(gateway: Gateway) -> None:
     assert problem(await gateway.client.get("/nothing")) == (404, "not_found", None)
     not_allowed = await gateway.client.put("/v1/bets")
