@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.lanes import Wire
 
@@ -87,6 +87,7 @@ def requests(draw: st.DrawFn) -> tuple[tuple[str, str, bytes], bytes]:
     return (method, target, body), head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n" + trailer + b"\r\n"
 
 
+@settings(deadline=None)
 @given(st.lists(requests(), max_size=5), st.lists(st.integers(0, 1_000), max_size=12))
 def test_requests_are_read_alike_however_they_are_cut(
     written: list[tuple[tuple[str, str, bytes], bytes]], places: list[int]
@@ -96,6 +97,7 @@ def test_requests_are_read_alike_however_they_are_cut(
     assert statuses == [b"200"] * len(written)
 
 
+@settings(deadline=None)
 @given(st.lists(requests(), min_size=1, max_size=3), st.data())
 def test_damaged_requests_never_make_more_of_what_was_asked(
     written: list[tuple[tuple[str, str, bytes], bytes]], data: st.DataObject
@@ -110,6 +112,7 @@ def test_damaged_requests_never_make_more_of_what_was_asked(
     assert all(status.startswith(b"4") for status in statuses[len(app.asked) :])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
 def test_bytes_of_any_kind_are_refused_or_waited_on(noise: bytes, places: list[int]) -> None:
     app, statuses = exchanged(cut(noise, places))
