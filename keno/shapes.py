@@ -6,7 +6,7 @@ As in `gateway.answers`: ids are decimal strings or UUIDs, hashes lower-case hex
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -484,6 +484,21 @@ class VerifiedCheck(Shape):
     detail: str
 
 
+class VerifiedSums(Shape):
+    """What was staked in a currency, and what goes back: payouts due, or in a void round the stakes."""
+
+    staked_minor: int
+    payout_minor: int | None = None
+    refunded_minor: int | None = None
+
+
+class VerifiedTotals(Shape):
+    """The bets of a round; their sums by currency where the evidence shows the bets."""
+
+    bets: Count
+    currencies: dict[str, VerifiedSums] | None = None
+
+
 class VerifiedRound(Shape):
     """What the verifier found out about a round. `verdict` is for people, `exit_status` as in `Verified`."""
 
@@ -494,7 +509,7 @@ class VerifiedRound(Shape):
     profile_claimed: Literal["S", "E", "B"]
     profile_proved: Literal["S", "E", "B"] | None
     local_beacon: bool
-    totals: dict[str, Any]
+    totals: VerifiedTotals
     checks: list[VerifiedCheck]
 
 

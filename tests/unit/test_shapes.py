@@ -97,6 +97,8 @@ def _values(schema: dict[str, Any], schemas: dict[str, Any]) -> st.SearchStrateg
 
 
 def _objects(schema: dict[str, Any], schemas: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if "properties" not in schema:
+        return st.dictionaries(st.text(max_size=8), _values(schema["additionalProperties"], schemas), max_size=3)
     members = {name: _values(each, schemas) for name, each in schema["properties"].items()}
     required = schema.get("required", ())
     return st.fixed_dictionaries(
