@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from gateway.answers import Answer
 from gateway.desk import Desk
 from gateway.failing import answer_to
-from gateway.lane.http1 import Request
+from gateway.lane.messages import Request
 from gateway.placing import BATCH, BET, BetCall
 from gateway.problems import BODY_BYTES_MAX, problem
 from gateway.rest.health import Health

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from email.utils import formatdate
 from enum import Enum, auto
-from functools import cache, lru_cache
-from http import HTTPStatus
-from time import time
+from functools import lru_cache
 from types import SimpleNamespace
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gateway.answers import Answer
 from gateway.auth import guard
+from gateway.lane.messages import Application, Request, message_of
 from gateway.problems import ProblemError
 from keno.errors import KenoError
 from keno.phrases import said
@@ -36,44 +33,6 @@ UNREAD_S: Final = 10.0
 """How long a client may leave an answer unread, and the connection open behind the last one."""
 _PIECE_BYTES: Final = 8 * 1024
 """How much is read before the requests in it have their turn: so many at most wait on a connection."""
-
-
-class Request:
-    """A request. `target` and the values of `headers` are as received, latin-1 where not ASCII; `body` is complete."""
-
-    __slots__ = ("body", "headers", "keep_alive", "method", "peer", "refusal", "reserved", "target")
-
-    def __init__(self, peer: str) -> None:
-        self.peer = peer
-        self.method = ""
-        self.target = ""
-        self.headers: dict[str, list[str]] = {}
-        self.body = b""
-        self.keep_alive = False
-        self.reserved: int | None = None
-        """Bytes of bodies that are held for it; None before and after."""
-        self.refusal: Answer | None = None
-        """The answer, where it is known before the request is complete."""
-
-    def values(self, name: str) -> Sequence[str]:
-        """The values of a field by its lower-case name, one a line."""
-        return self.headers.get(name, ())
-
-
-class Application(Protocol):
-    """What answers requests."""
-
-    def reserve(self, request: Request, announced: int | None) -> int:
-        """How many bytes the body may have; they count as under way until `release`. Raises KenoError."""
-
-    def release(self, request: Request) -> None:
-        """The request has ended, answered or not."""
-
-    def refuse(self, request: Request, error: KenoError) -> Answer:
-        """The answer to a request that is not heard to its end."""
-
-    async def answer(self, request: Request) -> Answer:
-        """The answer to a request, whatever happens."""
 
 
 class _Reading(Enum):
@@ -366,7 +325,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         last = not request.keep_alive or (self._leaving and idle and not self._complete)
-        self._transport.write(_message(request, answer, last=last))
+        self._transport.write(message_of(request, answer, last=last))
         if last and self._client_ended:
             self._close()
         elif last:
@@ -402,27 +361,6 @@ def _refused_by(error: HttpParserError) -> KenoError:
     return ProblemError("bad_request", said("not HTTP/1.1: {reason}", reason=str(error)))
 
 
-def _message(request: Request, answer: Answer, *, last: bool) -> bytes:
-    fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
-    if answer.media_type:
-        fields += f"Content-Type: {answer.media_type}\r\n"
-    if answer.status != HTTPStatus.NO_CONTENT:
-        fields += f"Content-Length: {len(answer.body)}\r\n"
-    ending = "Connection: close\r\n\r\n" if last else "\r\n"
-    head = f"{_status_line(answer.status)}{_date(int(time()))}{fields}{ending}".encode("latin-1")
-    return head if request.method == "HEAD" else head + answer.body
-
-
 @lru_cache(256)
 def _name(name: bytes) -> str:
     return name.decode("latin-1").lower()
-
-
-@cache
-def _status_line(status: int) -> str:
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-
-
-@lru_cache(1)
-def _date(now_s: int) -> str:
-    return f"Date: {formatdate(now_s, usegmt=True)}\r\n"

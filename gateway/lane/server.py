@@ -11,7 +11,8 @@ from typing import Final
 import structlog
 
 from gateway.auth import guard
-from gateway.lane.http1 import Application, Connection
+from gateway.lane.http1 import Connection
+from gateway.lane.messages import Application
 from gateway.server import CONNECTIONS_MAX, STOP_S
 from keno.errors import ConfigError
 

@@ -13,7 +13,8 @@ from support.lanes import Wire
 
 from gateway.answers import Answer
 from gateway.failing import answer_to
-from gateway.lane.http1 import Connection, Request
+from gateway.lane.http1 import Connection
+from gateway.lane.messages import Request
 from keno.errors import KenoError
 
 LIMIT = 50

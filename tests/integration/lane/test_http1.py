@@ -15,7 +15,7 @@ from gateway.answers import Answer, json_answer
 from gateway.auth import guard
 from gateway.failing import answer_to
 from gateway.lane import http1, server
-from gateway.lane.http1 import Request
+from gateway.lane.messages import Request
 from gateway.lane.server import serve_lane
 from gateway.problems import ProblemError
 from keno.errors import KenoError
