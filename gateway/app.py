@@ -67,7 +67,7 @@ def create_app(platform: Platform, capacity: Capacity | None = None) -> Litestar
         path="/v1",
         guards=[operator_signature(entrance)],
         route_handlers=[
-            *bets.routes(platform.bets),
+            *bets.routes(platform.bets, platform.rooms),
             *rooms.routes(platform.rooms, platform.seen),
             *wallet.routes(platform.wallet),
             *statement.routes(platform.wallet),

@@ -142,7 +142,9 @@ class Inclusion(Shape):
 
 
 class StoredBet(Shape):
-    """A bet as it stands. `transaction_id` is null for a player whose operator placed it."""
+    """A bet as it stands. `transaction_id` is null for a player whose operator placed it; `inclusion` is null before
+    the lock, and in a list over many rounds.
+    """
 
     bet_id: DecimalId
     transaction_id: TransactionId | None
@@ -157,6 +159,13 @@ class StoredBet(Shape):
     receipt: Receipt
     result: BetResult | None
     inclusion: Inclusion | None
+
+
+class StoredBets(Shape):
+    """A page of bets, newest first. The end is where `next_before` is null."""
+
+    bets: list[StoredBet]
+    next_before: str | None
 
 
 class SeenLock(Shape):

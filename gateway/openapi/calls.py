@@ -94,6 +94,11 @@ _OPERATOR: Final = (
          BetBatch, codes=("overloaded",)),
     Call("GET", "/v1/bets/{bet_id}", "bet", "Bets", "A bet, and its result once its round is settled", "signed",
          shapes.StoredBet, codes=("bet_not_found",)),
+    Call("GET", "/v1/bets", "bets", "Bets", "The bets of a player, of a round, or both, newest first", "signed",
+         shapes.StoredBets, codes=("player_not_found", "round_not_found"), query=(
+             Query("player", PlayerReference, "The player; this or `round` is required."),
+             Query("round", Annotated[int, Meta(ge=1, le=ID_MAX)], "Only bets of the round with this id."),
+             *_ENTRIES_PAGE)),
     Call("PUT", "/v1/players/{player}/limits", "limit_player", "Bets", "What a player may bet in a round", "signed",
          shapes.PlayerLimitsSet, 200, PlayerLimits, codes=("player_not_found",)),
     Call("GET", "/v1/rooms", "rooms", "Rooms and rounds", "The shared rooms and your own", "signed", shapes.Rooms),

@@ -1,4 +1,4 @@
-"""Bets: place one or many, look up, and what a player may bet in a round."""
+"""Bets: place one or many, look up, list, and what a player may bet in a round."""
 
 from __future__ import annotations
 
@@ -13,21 +13,43 @@ from gateway.answers import json_answer
 from gateway.auth.guard import SignedRequest, peer, read_body, received, signed_response
 from gateway.bodies import require_json
 from gateway.desk import Desk
-from gateway.http import decimal_id, is_a, response
+from gateway.http import decimal_id, is_a, options_of, query_integer, query_texts, response
 from gateway.placing import BATCH, BET, BetCall, receipt_of
 from gateway.problems import ProblemError
+from gateway.rest.rooms import visible_round
+from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX, place_of
 from keno.bets.limits import PlayerLimits, decode_limits
+from keno.bets.read_store import StoredBet
 from keno.bets.service import BetService, FoundBet
-from keno.bets.store import StoredBet
 from keno.game.numbers import mask_picks
 from keno.phrases import said
-from keno.requests import PlayerReference, quoted_fields, refuse_repeated_fields
+from keno.requests import ID_MAX, PlayerReference, quoted_fields, refuse_repeated_fields
+from keno.rounds.service import RoomService
 
+_PARAMETERS: Final = ("player", "round", "before", "limit")
 _LIMITS_FIELDS: Final = quoted_fields(PlayerLimits)
 
 
-def routes(bets: BetService) -> list[HTTPRouteHandler]:
+def routes(bets: BetService, rooms: RoomService) -> list[HTTPRouteHandler]:
     """The handlers, behind the operator's signature."""
+
+    @get("/bets")
+    async def listed(request: SignedRequest) -> Response[bytes]:
+        query = query_texts(request, _PARAMETERS)
+        player, round_id, before = query.get("player"), query.get("round"), place_of(query.get("before"))
+        limit = query_integer("limit", query.get("limit", str(PAGE_ENTRIES)), 1, PAGE_ENTRIES_MAX)
+        if player is None and round_id is None:
+            raise ProblemError("invalid_query", "player or round is required", "player")
+        played = None
+        if round_id is not None:
+            played = await visible_round(rooms, request, query_integer("round", round_id, 1, ID_MAX))
+        known = player is None or is_a(PlayerReference, player)
+        page = await bets.find_all(request.user.id, player, played, before, limit) if known else None
+        if page is None:
+            raise ProblemError("player_not_found", "you have no such player")
+        next_before = None if page.next_before is None else str(page.next_before)
+        found = [stored_bet(each) for each in page.bets]
+        return signed_response(request, json_answer({"bets": found, "next_before": next_before}))
 
     @get("/bets/{bet_id:str}")
     async def look_up(request: SignedRequest, bet_id: FromPath[str]) -> Response[bytes]:
@@ -49,7 +71,7 @@ def routes(bets: BetService) -> list[HTTPRouteHandler]:
             )
         return signed_response(request, json_answer({"player": player, **msgspec.structs.asdict(limits)}))
 
-    return [look_up, limit]
+    return [options_of("/bets", "GET", "POST"), listed, look_up, limit]
 
 
 def placing_routes(desk: Desk) -> list[HTTPRouteHandler]:

@@ -52,19 +52,14 @@ def routes(rooms: RoomService, seen: SeenLocks) -> list[HTTPRouteHandler]:
         page = {"rounds": [round_members(each) for each in found], "next_before": found[-1].number if more else None}
         return signed_response(request, json_answer(page))
 
-    async def visible_round(request: SignedRequest, round_id: str) -> Round:
-        found = await rooms.round(decimal_id(round_id, "round_not_found"), request.user.id)
-        if found is None:
-            raise ProblemError("round_not_found", said("you have no round {round_id}", round_id=round_id))
-        return found
-
     @get("/rounds/{round_id:str}")
     async def one_round(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
-        return signed_response(request, json_answer(round_members(await visible_round(request, round_id))))
+        found = await visible_round(rooms, request, decimal_id(round_id, "round_not_found"))
+        return signed_response(request, json_answer(round_members(found)))
 
     @post("/rounds/{round_id:str}/seen")
     async def countersign(request: SignedRequest, round_id: FromPath[str]) -> Response[bytes]:
-        found = await visible_round(request, round_id)
+        found = await visible_round(rooms, request, decimal_id(round_id, "round_not_found"))
         require_json(request.headers.get("content-type"))
         body = await request.body()
         asked = decode_seen(body)
@@ -75,6 +70,14 @@ def routes(rooms: RoomService, seen: SeenLocks) -> list[HTTPRouteHandler]:
         return signed_response(request, json_answer(answer, status=201, headers=replayed))
 
     return [all_rooms, one_room, rounds_of_room, one_round, countersign]
+
+
+async def visible_round(rooms: RoomService, request: SignedRequest, round_id: int) -> Round:
+    """A round in a room that the operator may use. Raises ProblemError `round_not_found`."""
+    found = await rooms.round(round_id, request.user.id)
+    if found is None:
+        raise ProblemError("round_not_found", said("you have no round {round_id}", round_id=round_id))
+    return found
 
 
 def room_members(room: Room) -> dict[str, Any]:

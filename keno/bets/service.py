@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
-from keno.bets import store
+from keno.bets import read_store, store
 from keno.bets.batcher import Batcher
 from keno.bets.limits import OperatorLimits, PlayerLimits
 from keno.bets.outcome import Outcome
@@ -21,6 +21,8 @@ from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.reporting.store import log_admin_action
 from keno.rounds.bet_trees import BetTrees, Inclusion
+from keno.rounds.room_store import Round
+from keno.wallet.statement import Place
 
 ATTEMPTS = 3
 """How often a batch is tried that waits too long for others; its callers wait meanwhile."""
@@ -55,11 +57,18 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
 class FoundBet(NamedTuple):
     """A bet as it stands, its leaf, the proof of its receipt, and, once its round is sealed, where the lock has it."""
 
-    stored: store.StoredBet
+    stored: read_store.StoredBet
     leaf: bytes
     leaf_hash: bytes
     proof: Proof
     inclusion: Inclusion | None
+
+
+class FoundBets(NamedTuple):
+    """A page of bets, newest first, and the place before which the next begins, as of `StoredBets`."""
+
+    bets: list[FoundBet]
+    next_before: Place | None
 
 
 _COMPANY_MIN = 64
@@ -91,9 +100,30 @@ class BetService:
 
     async def find(self, operator_id: UUID, bet_id: int) -> FoundBet | None:
         """An operator's bet; None where it has no such bet."""
-        stored = await store.bet_by_id(self._pool, operator_id, bet_id)
-        if stored is None:
+        stored = await read_store.bet_by_id(self._pool, operator_id, bet_id)
+        return None if stored is None else await self._with_inclusion(self._signed(stored))
+
+    async def find_all(
+        self, operator_id: UUID, player: str | None, played: Round | None, before: Place | None, limit: int
+    ) -> FoundBets | None:
+        """A page of an operator's bets: of a player, in a round, or both; None where it has no such player.
+
+        Where the locks have the bets is told for those of one round only: each tree is read as a whole.
+        """
+        async with self._pool.acquire() as conn:
+            if player is not None:
+                page = await read_store.bets_of_player(conn, operator_id, player, played, before, limit)
+            else:
+                assert played is not None, "of a player or of a round"  # noqa: S101
+                page = await read_store.bets_of_round(conn, operator_id, played.id, before, limit)
+        if page is None:
             return None
+        found = await asyncio.to_thread(lambda: [self._signed(stored) for stored in page.bets])
+        if played is not None:
+            found = [await self._with_inclusion(each) for each in found]
+        return FoundBets(found, page.next_before)
+
+    def _signed(self, stored: read_store.StoredBet) -> FoundBet:
         unsalted = leaves.unsalted_leaf(
             stored.bet_id,
             stored.operator_id.bytes,
@@ -106,10 +136,13 @@ class BetService:
         leaf = leaves.salted(self._privacy_key, unsalted)
         leaf_hash = leaves.packed_hashes(leaf)
         proof = self._receipt_key.prove(place(stored.room_id, stored.round_number, stored.accepted_ms), leaf_hash)[0]
-        inclusion = None
-        if stored.bets_root is not None:
-            inclusion = await self._trees.inclusion(stored.round_id, stored.bets_root, leaf_hash)
-        return FoundBet(stored, leaf, leaf_hash, proof, inclusion)
+        return FoundBet(stored, leaf, leaf_hash, proof, None)
+
+    async def _with_inclusion(self, found: FoundBet) -> FoundBet:
+        stored = found.stored
+        if stored.bets_root is None:
+            return found
+        return found._replace(inclusion=await self._trees.inclusion(stored.round_id, stored.bets_root, found.leaf_hash))
 
     async def limit_player(self, operator_id: UUID, player: str, limits: PlayerLimits) -> bool:
         """Replaces what an operator's player may bet in a round; False where the player has no such account."""

@@ -145,56 +145,6 @@ async def limit_operator(conn: Connection, operator_id: UUID, limits: OperatorLi
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBet:
-    """A bet and what has become of it. `phase` is its round's; the payout is None until the round is settled, and
-    where nothing was won. It is 0, and never credited, where a maximum cut all that was won.
-    """
-
-    bet_id: int
-    operator_id: UUID
-    transaction_id: str
-    round_id: int
-    round_number: int
-    room_id: UUID
-    phase: str
-    player: str
-    account: bytes
-    picks: bytes
-    stake_minor: int
-    currency: str
-    paytable: bytes
-    accepted_ms: int
-    hits: int | None
-    payout_minor: int | None
-    cut_minor: int | None
-    credited_ms: int | None
-    lock: bytes | None
-    bets_root: bytes | None
-
-
-async def bet_by_id(conn: Executor, operator_id: UUID, bet_id: int) -> StoredBet | None:
-    """An operator's bet."""
-    row = await conn.fetchrow(
-        """
-        SELECT b.id, b.operator_id, b.transaction_id, b.round_id, r.number, r.room_id, r.phase, player.reference,
-            player.account_hash, b.picks, b.stake_minor, t.currency, t.paytable_hash, b.accepted_ms, p.hits,
-            p.payout_minor, p.cut_minor, c.credited_ms, r.lock_hash, r.bets_root
-        FROM bets AS b
-        JOIN rounds AS r ON r.id = b.round_id
-        JOIN rules_terms AS t ON t.rules_hash = r.rules_hash AND t.terms = b.terms
-        JOIN accounts AS account ON account.id = b.account_id
-        JOIN players AS player ON player.id = account.player_id
-        LEFT JOIN payouts AS p ON p.round_id = b.round_id AND p.bet_id = b.id AND r.phase = 'settled'
-        LEFT JOIN round_credits AS c ON c.round_id = p.round_id AND p.payout_minor > 0
-        WHERE b.id = $2 AND b.operator_id = $1
-        """,
-        operator_id,
-        bet_id,
-    )
-    return StoredBet(*row.values()) if row else None
-
-
 # ---- settlement: all in the transaction of the settler, which holds the rounds ----
 
 _PAYOUT_COLUMNS = ("bet_id", "round_id", "account_id", "hits", "payout_minor", "cut_minor")

@@ -82,6 +82,16 @@ class Client:
         """A bet, and its result once its round is settled."""
         return await self.call(shapes.StoredBet, "GET", f"/v1/bets/{bet_id}")
 
+    async def bets(
+        self, *, player: str | None = None, round_id: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[shapes.StoredBet]:
+        """The bets of a player, of a round, or both, newest first, page after page of `limit`."""
+        given = {"player": player, "round": round_id, "limit": limit}
+        query = {name: value for name, value in given.items() if value is not None}
+        async for page in self._pages(shapes.StoredBets, "/v1/bets", query):
+            for each in page.bets:
+                yield each
+
     async def limit_player(
         self, player: str, currency: str, *, round_bets_max: int | None, round_stake_max_minor: int | None
     ) -> shapes.PlayerLimitsSet:

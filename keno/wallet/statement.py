@@ -42,6 +42,11 @@ class Place:
         """Below every entry of an instant and after."""
         return cls(at_ms, 0, 0, 0)
 
+    @property
+    def bets_to(self) -> int:
+        """The greatest id that a bet of the same instant can have and stand below. A bet stands below its win."""
+        return ID_MAX if self.movement else self.entry_id - 1 + self.win
+
     def __str__(self) -> str:
         return f"{self.at_ms}-{self.movement}-{self.entry_id}-{self.win}"
 

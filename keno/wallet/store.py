@@ -8,11 +8,10 @@ from typing import Literal
 from uuid import UUID
 
 from keno.infra.postgres import Connection, Executor
-from keno.requests import ID_MAX
 from keno.wallet.request import MovementKind
 from keno.wallet.statement import Entry, Page, Place
 
-_STATEMENT_HOURS_MAX = 31 * 24
+STATEMENT_HOURS_MAX = 31 * 24
 """How far back one page of a statement looks for bets."""
 
 Refusal = Literal[
@@ -171,7 +170,7 @@ async def statement(
     oldest_ms, now_ms = rows[0][1:]
     end = min(before or Place.above(now_ms), Place.above(now_ms))
     start_ms: int = await conn.fetchval(
-        "SELECT statement_start($1, $2, $3, $4, $5)", account_ids, oldest_ms, end.at_ms, limit, _STATEMENT_HOURS_MAX
+        "SELECT statement_start($1, $2, $3, $4, $5)", account_ids, oldest_ms, end.at_ms, limit, STATEMENT_HOURS_MAX
     )
     found = await _entries(conn, account_ids, start_ms, end, limit + 1)
     entries = [entry for _, entry in found[:limit]]
@@ -184,8 +183,6 @@ async def _entries(
     conn: Executor, account_ids: list[int], start_ms: int, end: Place, limit: int
 ) -> list[tuple[Place, Entry]]:
     """The newest entries below `end` and not before `start_ms`."""
-    # A bet still stands below the place of its win.
-    bets_to = ID_MAX if end.movement else end.entry_id - 1 + end.win
     movements_below = end.entry_id if end.movement else 0
     rows = await conn.fetch(
         """
@@ -232,7 +229,7 @@ async def _entries(
         end.at_ms,
         end.movement,
         end.entry_id,
-        bets_to,
+        end.bets_to,
         movements_below,
         limit,
         end.win,

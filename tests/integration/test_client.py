@@ -82,6 +82,8 @@ async def test_every_call_of_operators_goes_through_and_its_answer_is_checked(ga
         assert results[0].bet is not None
         assert results[1].problem is not None
         assert (await client.bet(placed.bet_id)).receipt == placed.receipt
+        for named in ({"player": "p 1"}, {"round_id": placed.round.id}, {"player": "p 1", "round_id": placed.round.id}):
+            assert {each.transaction_id async for each in client.bets(**named, limit=1)} == {"t-1", "t-2"}
         limits = await client.limit_player("p 1", "EUR", round_bets_max=9, round_stake_max_minor=None)
         assert limits.round_bets_max == 9
         assert [each.room for each in await client.rooms()] == [room.id]

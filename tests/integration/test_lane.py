@@ -93,9 +93,8 @@ async def test_both_lanes_answer_byte_for_byte_the_same(
         ("POST", "/v1/bets/batch", batch.encode(), JSON, {}),
         ("POST", "/v1/bets/batch", b'{"bets":[]}', JSON, {}),
         ("POST", "/v1/bets/batch", b" " * (512 * 1024 + 1), JSON, {}),
-        ("GET", "/v1/bets", b"", {}, {}),
         ("PUT", "/v1/bets/batch", b"", {}, {}),
-        ("OPTIONS", "/v1/bets", b"", {}, {}),
+        ("OPTIONS", "/v1/bets/batch", b"", {}, {}),
         ("GET", "/healthz", b"", {}, {}),
         ("GET", "/readyz", b"", {}, {}),
     ]

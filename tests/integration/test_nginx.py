@@ -85,6 +85,9 @@ async def test_bets_reads_and_the_live_stream_share_one_origin(front: Front) -> 
     batch = await casino.post("/v1/bets/batch", {"bets": [bet | {"currency": "EUR", "transaction_id": "t-2"}]})
     assert [each["status"] for each in batch.json()["results"]] == [201]
     assert (await casino.get(f"/v1/bets/{placed.json()['bet_id']}")).status_code == 200
+    listed = await casino.get(f"/v1/bets?player=p%2D1&round={placed.json()['round']['id']}")
+    assert [each["transaction_id"] for each in listed.json()["bets"]] == ["t-2", "t-1"]
+    assert (await casino.send("OPTIONS", "/v1/bets")).headers["allow"] == "GET, OPTIONS, POST"
     assert (await casino.get(f"/v1/rooms/{room.id}/rounds?limit=%31")).status_code == 200
     player = await play(casino)
     live = front.live

@@ -47,7 +47,7 @@ async def test_a_fuzzer_finds_nothing_on_the_lane_either(
         served(create_lane(gateway.platform), port),
     ):
         target = await target_of(gateway, origin)
-        code, report = await fuzz(target, tmp_path, EXAMPLES, SEED, [BET.path, BATCH.path])
+        code, report = await fuzz(target, tmp_path, EXAMPLES, SEED, [f"POST {call.path}" for call in (BET, BATCH)])
     print(report)  # noqa: T201
     assert code == 0, report
     assert "Operations:" in report

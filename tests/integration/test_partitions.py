@@ -12,7 +12,7 @@ import pytest
 from support.databases import Database, Databases
 from support.money import Floor
 
-from keno.bets import store
+from keno.bets import read_store, store
 from keno.bets.outcome import Outcome
 from keno.bets.store import BetRow
 from keno.infra.migrate import MIGRATIONS, migrate
@@ -128,7 +128,7 @@ async def test_bets_and_payouts_stand_in_the_partition_of_their_round(floor: Flo
         ]
     for row in placed:
         assert row.bet_id is not None
-        found = await store.bet_by_id(floor.pool, floor.operator_id, row.bet_id)
+        found = await read_store.bet_by_id(floor.pool, floor.operator_id, row.bet_id)
         assert found is not None
         assert found.round_id == row.round_id
 

@@ -14,7 +14,7 @@ from support.databases import Database
 from support.killed_settler import settle_until_killed
 from support.money import Floor, floor_rules, open_floor
 
-from keno.bets import store
+from keno.bets import read_store, store
 from keno.bets.settler import Settler
 from keno.infra.migrate import MIGRATIONS
 from keno.infra.postgres import Connection
@@ -182,7 +182,7 @@ async def test_a_win_cut_to_nothing_moves_no_money_and_can_still_be_seen(floor: 
     assert sorted(won, reverse=True) == PAID_MINOR[:4]
 
     last = await floor.owner_pool.fetchval("SELECT max(bet_id) FROM payouts WHERE account_id = $1", account_id)
-    shown = await store.bet_by_id(floor.pool, floor.operator_id, last)
+    shown = await read_store.bet_by_id(floor.pool, floor.operator_id, last)
     assert shown is not None
     assert (shown.hits, shown.payout_minor, shown.cut_minor, shown.credited_ms) == (1, 0, WIN_MINOR, None)
 

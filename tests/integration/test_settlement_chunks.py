@@ -8,7 +8,7 @@ from support.databases import Database
 from support.killed_settler import settle_until_killed
 from support.money import Floor
 
-from keno.bets import store
+from keno.bets import read_store
 from keno.bets.settler import Settler
 from keno.infra.postgres import create_pool
 from keno.rounds.room_store import Room
@@ -104,7 +104,7 @@ async def test_a_bet_of_a_drawn_round_is_not_shown_as_won_before_its_round_is_se
 
 
 async def bet_shown(floor: Floor, bet_id: int) -> tuple[int | None, int | None]:
-    shown = await store.bet_by_id(floor.pool, floor.operator_id, bet_id)
+    shown = await read_store.bet_by_id(floor.pool, floor.operator_id, bet_id)
     assert shown is not None
     return shown.hits, shown.payout_minor
 

@@ -55,6 +55,7 @@ async def make_every_call(done: Done, gateway: Gateway, room: UUID, key_id: str)
     placed = await done("place_bet", "/v1/bets", bet | {"transaction_id": "t-1"})
     await done("place_bets", "/v1/bets/batch", {"bets": [bet | {"transaction_id": "t-2"}]})
     await done("bet", f"/v1/bets/{placed['bet_id']}")
+    await done("bets", f"/v1/bets?player=p-1&round={placed['round']['id']}&limit=1")
     limits = {"currency": "EUR", "round_bets_max": 9, "round_stake_max_minor": None}
     await done("limit_player", "/v1/players/p-1/limits", limits)
     await done("rooms", "/v1/rooms")

@@ -10,7 +10,7 @@ import pytest
 from support.audits import broken, on_trial
 from support.money import Floor
 
-from keno.bets import store as bets_store
+from keno.bets import read_store
 from keno.bets.limits import OperatorLimits
 from keno.bets.outcome import Outcome
 from keno.fairness.service import ArchivedError
@@ -239,7 +239,7 @@ async def test_what_is_archived_is_said_to_be(floor: Floor) -> None:
         with pytest.raises(ArchivedError, match=str(round_id)):
             await floor.hall.evidence.bundle(round_id, auditor=auditor)
     assert await floor.hall.evidence.bundle(await floor.round_id(number=3)) is not None
-    assert await bets_store.bet_by_id(floor.pool, floor.operator_id, bet_id) is None
+    assert await read_store.bet_by_id(floor.pool, floor.operator_id, bet_id) is None
     page = await WalletService(floor.pool).statement(floor.operator_id, "ann", None, None, 200)
     assert page is not None
     assert {entry.kind for entry in page.entries} <= {"bet", "win", "deposit", "refund"}
