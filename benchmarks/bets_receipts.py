@@ -53,7 +53,7 @@ class UnsignedService(BetService):
     """The peer: accepts in the same way and signs nothing."""
 
     def _proofs(self, rows: Sequence[store.PlacedRow], hashes: Sequence[bytes]) -> list[Proof]:
-        return [Proof("", "", 1, 0, "")] * len(rows)
+        return [Proof("", "", None)] * len(rows)
 
 
 def _signed_answer(placed: Sequence[Placed]) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from keno import cli
 from keno.bets.outcome import Outcome
 from keno.bets.service import BetService, Placed
-from keno.bets.store import BetRow, PlacedRow
+from keno.bets.store import BetRow, PlacedRow, Stand
 
 _ids = itertools.count(1)
 
@@ -21,7 +21,8 @@ _ids = itertools.count(1)
 async def _accept_all(service: BetService, bets: Sequence[BetRow]) -> list[Placed]:
     await asyncio.sleep(0)
     now_ms = time.time_ns() // 10**6
-    rows = [PlacedRow(Outcome.ACCEPTED, next(_ids), 1, 1, bet.room_id, bytes(32), now_ms) for bet in bets]
+    stands = {bet.room_id: Stand(1, 1, bet.room_id, bytes(32), now_ms) for bet in bets if bet.room_id is not None}
+    rows = [PlacedRow(Outcome.ACCEPTED, next(_ids), stands[bet.room_id]) for bet in bets if bet.room_id is not None]
     return service._answers(bets, rows)
 
 

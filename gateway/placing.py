@@ -18,7 +18,7 @@ from keno.bets.outcome import Outcome
 from keno.bets.player_request import decode_player_bet, own_transaction_id
 from keno.bets.request import AskedBet, BetRequest, decode, decode_batch
 from keno.bets.service import BetService, Placed
-from keno.fairness.receipts import Proof
+from keno.fairness.receipts import Batch, Proof
 from keno.identity.sessions import Session
 from keno.requests import RequestError
 from keno.texts.languages import Language
@@ -88,25 +88,17 @@ class _Round(msgspec.Struct, gc=False):
     number: int
 
 
-class _Batch(msgspec.Struct, gc=False):
-    count: int
-    index: int
-    path: str
-
-
 class _Receipt(msgspec.Struct, gc=False):
     leaf: str
     leaf_hash: str
     key_id: str
     signature: str
-    batch: _Batch | None
+    batch: Batch | None
 
 
 def receipt_of(leaf: bytes, leaf_hash: bytes, proof: Proof) -> _Receipt:
     """A receipt as it is shown: the leaf, and the platform's signature on it."""
-    alone = proof.leaves_count == 1
-    batch = None if alone else _Batch(proof.leaves_count, proof.leaf_index, proof.path)
-    return _Receipt(leaf.hex(), leaf_hash.hex(), proof.key_id, proof.signature, batch)
+    return _Receipt(leaf.hex(), leaf_hash.hex(), proof.key_id, proof.signature, proof.batch)
 
 
 class _Bet(msgspec.Struct, gc=False):

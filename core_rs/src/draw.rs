@@ -8,7 +8,7 @@ use hmac::Mac;
 use crate::Hash;
 use crate::error::CoreError;
 use crate::keno1::keyed;
-use crate::lanes::{self, LANES};
+use crate::lanes::{self, LANES, to_bytes};
 use crate::picks::{NUMBERS, NumberSet};
 
 /// How many numbers a draw has.
@@ -106,14 +106,6 @@ fn pad(key: &Hash, with: u8) -> [u8; 64] {
         *byte ^= key;
     }
     block
-}
-
-fn to_bytes(state: &[u32; 8]) -> Hash {
-    let mut bytes = [0; 32];
-    for (bytes, word) in bytes.chunks_exact_mut(4).zip(state) {
-        bytes.copy_from_slice(&word.to_be_bytes());
-    }
-    bytes
 }
 
 /// Checks that `numbers` are 20 distinct numbers, and returns them as a set.

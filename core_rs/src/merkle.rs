@@ -7,6 +7,7 @@
 use crate::Hash;
 use crate::error::CoreError;
 use crate::keno1::sha256;
+use crate::lanes;
 
 /// `SHA256(0x00 data)`, the data given in parts.
 pub fn leaf_hash(parts: &[&[u8]]) -> Hash {
@@ -21,6 +22,21 @@ pub fn leaf_hash(parts: &[&[u8]]) -> Hash {
 /// `SHA256(0x01 left right)`.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     sha256(&[&[1], left, right])
+}
+
+/// The leaf hashes of rows of `width` bytes, in order.
+pub fn leaf_hashes(rows: &[u8], width: usize, take: impl FnMut(Hash)) {
+    lanes::hash_rows(0, rows, width, take);
+}
+
+/// The level of a tree above one: pairs from the left, which is the split of RFC 9162 at the largest power of two.
+/// A last node without a sibling stands in it too, as it is.
+pub fn level_above(level: &[Hash]) -> Vec<Hash> {
+    let (pairs, alone) = level.split_at(level.len() & !1);
+    let mut above = Vec::with_capacity(level.len().div_ceil(2));
+    lanes::hash_rows(1, pairs.as_flattened(), 64, |hash| above.push(hash));
+    above.extend_from_slice(alone);
+    above
 }
 
 /// The root over leaf hashes in order; no leaves: `SHA256("")`.

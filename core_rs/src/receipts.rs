@@ -3,12 +3,14 @@
 //! There is no key and no signature here.
 
 use crate::error::{CoreError, exact_rows, rows};
-use crate::merkle::leaf_hash;
+use crate::merkle;
 use crate::tree::Tree;
 
 /// Bytes of where and when a bet was accepted: room (16), round (8), accepted_ms (8).
 pub const PLACE_BYTES: usize = 32;
 const CONTEXT_BYTES: usize = 24;
+const NAME: &[u8] = b"keno1:receipt";
+const STATEMENT_BYTES: usize = NAME.len() + PLACE_BYTES + 32;
 
 /// The bets of a batch.
 #[derive(Debug)]
@@ -24,10 +26,15 @@ impl Batch {
     pub fn new(places: &[u8], leaf_hashes: &[u8]) -> Result<Self, CoreError> {
         let count = rows("places", places, PLACE_BYTES)?;
         exact_rows("leaf_hashes", leaf_hashes, 32, count)?;
-        let bets = || places.chunks_exact(PLACE_BYTES).zip(leaf_hashes.chunks_exact(32));
-        let tree = Tree::new(bets().map(|(place, leaf)| leaf_hash(&statement(place, leaf))).collect());
+        let mut statements = Vec::with_capacity(count * STATEMENT_BYTES);
+        for (place, leaf) in places.chunks_exact(PLACE_BYTES).zip(leaf_hashes.chunks_exact(32)) {
+            statement(place, leaf).iter().for_each(|part| statements.extend_from_slice(part));
+        }
+        let mut hashes = Vec::with_capacity(count);
+        merkle::leaf_hashes(&statements, STATEMENT_BYTES, |hash| hashes.push(hash));
+        let tree = Tree::new(hashes);
         let message = match u32::try_from(count) {
-            Ok(1) => statement(places, leaf_hashes).concat(),
+            Ok(1) => statements,
             Ok(several @ 2..) => [b"keno1:batch".as_slice(), &several.to_be_bytes(), &tree.root()].concat(),
             _ => return Err(CoreError::Range { what: "the number of bets", min: 1, max: u32::MAX.into() }),
         };
@@ -38,5 +45,5 @@ impl Batch {
 /// `"keno1:receipt" ctx leaf_hash u64 accepted_ms`.
 fn statement<'a>(place: &'a [u8], leaf: &'a [u8]) -> [&'a [u8]; 4] {
     let (context, accepted_ms) = place.split_at(CONTEXT_BYTES);
-    [b"keno1:receipt", context, leaf, accepted_ms]
+    [NAME, context, leaf, accepted_ms]
 }

@@ -6,7 +6,7 @@
 use crate::Hash;
 use crate::error::CoreError;
 use crate::keno1::sha256;
-use crate::merkle::node_hash;
+use crate::merkle::level_above;
 
 /// A tree over leaf hashes: 64 bytes a leaf. Its nodes are hashes, or what they were mapped to.
 #[derive(Debug)]
@@ -20,12 +20,7 @@ impl Tree {
     pub fn new(leaf_hashes: Vec<Hash>) -> Self {
         let mut levels = vec![leaf_hashes];
         while let Some(level) = levels.last().filter(|level| level.len() > 1) {
-            // Pairing from the left is the split of RFC 9162 at the largest power of two.
-            let above = level.chunks(2).map(|pair| match pair {
-                [left, right] => node_hash(left, right),
-                alone => alone[0],
-            });
-            let above = above.collect();
+            let above = level_above(level);
             levels.push(above);
         }
         Self { levels }

@@ -196,8 +196,11 @@ class BetService:
 
     def _proofs(self, rows: Sequence[store.PlacedRow], hashes: Sequence[bytes]) -> list[Proof]:
         """New bets are proved together; a duplicate by itself, so that it is told the same whenever it comes."""
-        places = [_place_of(row) for row in rows]
-        fresh = [row.outcome is Outcome.ACCEPTED for row in rows]
+        stands = [row.stand for row in rows if row.stand is not None]
+        place_of = {stand: _place_of(stand) for stand in set(stands)}
+        places = [place_of[stand] for stand in stands]
+        accepted = Outcome.ACCEPTED
+        fresh = [row.outcome is accepted for row in rows]
         if all(fresh):
             return self._receipt_key.prove(b"".join(places), b"".join(hashes)) if fresh else []
         prove = self._receipt_key.prove
@@ -247,20 +250,26 @@ async def _place(conn: Connection, bets: Sequence[store.BetRow], attempts: int =
 
 
 def _unsalted(bet: store.BetRow, row: store.PlacedRow) -> bytes:
-    assert row.bet_id is not None and row.paytable is not None  # noqa: S101, PT018 - a bet that stands
-    operator = bet.operator_id.bytes
+    assert row.bet_id is not None and row.stand is not None  # noqa: S101, PT018 - a bet that stands
+    operator, paytable = bet.operator_id.bytes, row.stand.paytable
     account = keno1.account_hash(operator, bet.player)
-    return leaves.unsalted_leaf(row.bet_id, operator, account, bet.picks, bet.stake_minor, bet.currency, row.paytable)
+    return leaves.unsalted_leaf(row.bet_id, operator, account, bet.picks, bet.stake_minor, bet.currency, paytable)
 
 
-def _place_of(row: store.PlacedRow) -> bytes:
-    assert row.room_id is not None and row.round_number is not None and row.accepted_ms is not None  # noqa: S101, PT018 - a bet that stands
-    return place(row.room_id, row.round_number, row.accepted_ms)
+def _place_of(stand: store.Stand) -> bytes:
+    return place(stand.room_id, stand.round_number, stand.accepted_ms)
 
 
 def _receipt(row: store.PlacedRow, leaf: bytes, leaf_hash: bytes) -> Receipt:
-    assert row.bet_id is not None and row.round_id is not None and row.round_number is not None  # noqa: S101, PT018 - a bet that stands
-    assert row.room_id is not None and row.paytable is not None and row.accepted_ms is not None  # noqa: S101, PT018 - a bet that stands
+    assert row.bet_id is not None and row.stand is not None  # noqa: S101, PT018 - a bet that stands
+    where = row.stand
     return Receipt(
-        row.bet_id, row.round_id, row.round_number, row.room_id, row.paytable, row.accepted_ms, leaf, leaf_hash
+        row.bet_id,
+        where.round_id,
+        where.round_number,
+        where.room_id,
+        where.paytable,
+        where.accepted_ms,
+        leaf,
+        leaf_hash,
     )

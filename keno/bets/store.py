@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import NamedTuple
 from uuid import UUID
 
@@ -35,19 +36,23 @@ class BetRow(NamedTuple):
         return self.operator_id, self.transaction_id
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stand:
+    """Where, when and by which paytable a bet was accepted: one object for all bets of a call that share it."""
+
+    round_id: int
+    round_number: int
+    room_id: UUID
+    paytable: bytes
+    accepted_ms: int
+
+
 class PlacedRow(NamedTuple):
     """What `place_bets` says of a bet; all but the outcome is None where no bet stands behind it."""
 
     outcome: Outcome
-    bet_id: int | None
-    round_id: int | None
-    round_number: int | None
-    room_id: UUID | None
-    paytable: bytes | None
-    accepted_ms: int | None
-
-
-_NOTHING = (None,) * 6
+    bet_id: int | None = None
+    stand: Stand | None = None
 
 
 async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
@@ -79,18 +84,18 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
         [bet.stake_minor for bet in bets],
     )
     outcomes, bet_ids, *common = placed
-    # Of each offer, then of each duplicate: what `PlacedRow` has after the bet's id.
-    stands = list(zip(*common, strict=True))
+    # Of each offer, then of each duplicate.
+    stands = list(starmap(Stand, zip(*common, strict=True)))
     duplicates = iter(stands[len(offers) :])
     rows = []
     for number, bet_id, place in zip(outcomes, bet_ids, places, strict=True):
         outcome = _OUTCOMES[number]
         if outcome is Outcome.ACCEPTED:
-            rows.append(PlacedRow(outcome, bet_id, *stands[place]))
+            rows.append(PlacedRow(outcome, bet_id, stands[place]))
         elif outcome is Outcome.DUPLICATE:
-            rows.append(PlacedRow(outcome, bet_id, *next(duplicates)))
+            rows.append(PlacedRow(outcome, bet_id, next(duplicates)))
         else:
-            rows.append(PlacedRow(outcome, *_NOTHING))
+            rows.append(PlacedRow(outcome))
     return rows
 
 

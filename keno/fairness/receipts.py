@@ -21,18 +21,23 @@ def place(room_id: UUID, round_number: int, accepted_ms: int) -> bytes:
     return _PLACE.pack(room_id.bytes, round_number, accepted_ms)
 
 
-class Proof(msgspec.Struct, frozen=True, gc=False):
-    """The signature of a key on a bet's statement or, of several leaves, on the tree of its batch.
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """Which leaf a bet is of the tree that was signed for several, and its path in hex, nearest hash first."""
 
-    The bet is the leaf of `leaf_index` among `leaves_count`. Signature and path (64 digits a hash, nearest first) are
-    hex, as they will be shown: there is one of these for every bet.
+    count: int
+    index: int
+    path: str
+
+
+class Proof(msgspec.Struct, frozen=True, gc=False):
+    """The signature, in hex, of a key on a bet's statement or, where there is a batch, on the tree of that.
+
+    It is as it will be shown: there is one of these for every bet.
     """
 
     key_id: str
     signature: str
-    leaves_count: int
-    leaf_index: int
-    path: str
+    batch: Batch | None
 
 
 class ReceiptKey(PublishedKey):
@@ -47,4 +52,6 @@ class ReceiptKey(PublishedKey):
         """
         message, paths = _core.receipt_batch(places, leaf_hashes)
         key_id, signature, count = self.id, self.sign(message).hex(), len(paths)
-        return [Proof(key_id, signature, count, index, path) for index, path in enumerate(paths)]
+        if count == 1:
+            return [Proof(key_id, signature, None)]
+        return [Proof(key_id, signature, Batch(count, index, path)) for index, path in enumerate(paths)]

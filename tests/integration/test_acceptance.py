@@ -83,15 +83,17 @@ async def test_a_bet_names_its_round_by_id_as_well_as_by_room(floor: Floor) -> N
     round_id = await floor.round_id()
     by_room, by_round = await floor.place(floor.bet(), floor.bet(round_id=round_id))
     assert (by_room.outcome, by_round.outcome) == (A, A)
-    assert by_room.round_id == by_round.round_id == round_id
-    assert by_round.room_id == floor.room.id
+    for row in (by_room, by_round):
+        assert row.stand is not None
+        assert (row.stand.round_id, row.stand.room_id) == (round_id, floor.room.id)
 
 
 async def test_a_bet_may_choose_any_offered_paytable_and_gets_the_first_if_it_names_none(floor: Floor) -> None:
     rows = await floor.place(
         floor.bet(), floor.bet(paytable=OTHER_PAYTABLE.hash), floor.bet(paytable=DEFAULT_PAYTABLE.hash)
     )
-    assert [row.paytable for row in rows] == [DEFAULT_PAYTABLE.hash, OTHER_PAYTABLE.hash, DEFAULT_PAYTABLE.hash]
+    taken = [row.stand and row.stand.paytable for row in rows]
+    assert taken == [DEFAULT_PAYTABLE.hash, OTHER_PAYTABLE.hash, DEFAULT_PAYTABLE.hash]
 
 
 async def test_the_same_bet_again_has_the_same_receipt_and_costs_nothing(floor: Floor) -> None:

@@ -84,7 +84,7 @@ async def test_after_the_lock_of_a_round_has_committed_no_bet_of_it_commits(floo
                     for room in chance.choices(rooms, k=chance.randint(1, 30))
                 ]
                 rows = await place_bets(pool, batch)
-                accepted.update(row.round_id for row in rows if row.outcome is A and row.round_id)
+                accepted.update(row.stand.round_id for row in rows if row.outcome is A and row.stand)
                 assert {row.outcome for row in rows} <= {A, Outcome.ROUND_NOT_OPEN}
                 async with progress:
                     progress.notify_all()

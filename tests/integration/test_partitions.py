@@ -5,6 +5,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import asyncpg
@@ -128,9 +129,10 @@ async def test_bets_and_payouts_stand_in_the_partition_of_their_round(floor: Flo
         ]
     for row in placed:
         assert row.bet_id is not None
+        assert row.stand is not None
         found = await read_store.bet_by_id(floor.pool, floor.operator_id, row.bet_id)
         assert found is not None
-        assert found.round_id == row.round_id
+        assert found.round_id == row.stand.round_id
 
 
 async def test_an_id_of_the_partition_before_is_found_in_the_next(floor: Floor, rooms: list[Room]) -> None:
@@ -138,7 +140,10 @@ async def test_an_id_of_the_partition_before_is_found_in_the_next(floor: Floor, 
     [first] = await floor.place(early)
     [again] = await floor.place(late)
     assert (first.outcome, again.outcome) == (A, DUPLICATE)
-    assert (again.bet_id, again.round_id, again.accepted_ms) == (first.bet_id, first.round_id, first.accepted_ms)
+    assert first.stand is not None
+    assert again.stand is not None
+    assert again.bet_id == first.bet_id
+    assert asdict(again.stand) == asdict(first.stand)
     other = floor.bet(transaction_id="twice", room_id=rooms[1].id, stake_minor=200)
     assert await floor.outcomes(other) == [CONFLICT]
 

@@ -10,28 +10,28 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from support.bundles import path, sha, tree, uint
 
-from keno.fairness.receipts import Proof, ReceiptKey, place
+from keno.fairness.receipts import Batch, Proof, ReceiptKey, place
 
 KEY = ReceiptKey(bytes(range(32)))
 
 
 def signed(proof: Proof, statement: bytes) -> bytes:
     """The message of RFC 9162 paths and docs/fairness.md, hashed upwards from the leaf."""
-    if proof.leaves_count == 1:
-        assert proof.path == ""
+    batch = proof.batch
+    if batch is None:
         return statement
     steps = []
-    start, end = 0, proof.leaves_count
+    start, end = 0, batch.count
     while end - start > 1:
         half = 1 << (end - start - 1).bit_length() - 1
-        left = proof.leaf_index < start + half
+        left = batch.index < start + half
         steps.append(left)
         start, end = (start, start + half) if left else (start + half, end)
     root = sha(b"\0", statement)
-    siblings = [bytes.fromhex(proof.path[at : at + 64]) for at in range(0, len(proof.path), 64)]
+    siblings = [bytes.fromhex(batch.path[at : at + 64]) for at in range(0, len(batch.path), 64)]
     for left, sibling in zip(reversed(steps), siblings, strict=True):
         root = sha(b"\1", root, sibling) if left else sha(b"\1", sibling, root)
-    return b"keno1:batch" + uint(proof.leaves_count, 4) + root
+    return b"keno1:batch" + uint(batch.count, 4) + root
 
 
 def holds(proof: Proof, statement: bytes) -> bool:
@@ -59,7 +59,8 @@ def test_every_bet_of_a_batch_is_proved_and_no_other_statement_is(seed: int) -> 
     assert len({proof.signature for proof in proofs}) == 1
     for index, (proof, statement) in enumerate(zip(proofs, said, strict=True)):
         assert holds(proof, statement)
-        assert proof.path == b"".join(path(hashes, index)).hex()
+        batch = None if size == 1 else Batch(size, index, b"".join(path(hashes, index)).hex())
+        assert proof.batch == batch
     assert signed(proofs[0], said[0]) == (said[0] if size == 1 else b"keno1:batch" + uint(size, 4) + tree(hashes))
     for at in range(len(said[0])):
         assert not holds(proofs[0], said[0][:at] + bytes([said[0][at] ^ 1 << rng.randrange(8)]) + said[0][at + 1 :])
