@@ -109,7 +109,7 @@ class AccessService:
             await store.hold_operator(conn, operator_id)
             active = [key.id for key in await store.keys_of(conn, operator_id) if key.revoked_ms is None]
             if active == [key_id]:
-                raise LastKeyError("this is your last key: add another one first")
+                raise LastKeyError("this is the operator's last key: add another one first")
             if key_id in active:
                 await store.revoke_key(conn, key_id)
                 before, after = {"status": "active"}, {"status": "revoked", "operator": str(operator_id)}
@@ -135,4 +135,4 @@ class AccessService:
         for key in await self.keys(operator_id):
             if key.id == key_id:
                 return key
-        raise KeyNotFoundError(said("you have no key {key_id}", key_id=key_id))
+        raise KeyNotFoundError(said("the operator has no key {key_id}", key_id=key_id))
