@@ -39,6 +39,11 @@ class Staff(NamedTuple):
     credentials: int
     status: StaffStatus
 
+    @property
+    def actor(self) -> str:
+        """Who they are in the audit trail."""
+        return f"staff {self.name}"
+
     def sees(self, operator_id: UUID) -> bool:
         """Whether what belongs to an operator is there for them."""
         return self.operator_id is None or self.operator_id == operator_id

@@ -119,7 +119,7 @@ class StaffService:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         session = _Session(staff.id, staff.credentials, now_ms + SESSION_MAX_MS)
         await self._answer(self._redis.set(_name(token), msgspec.json.encode(session), px=SESSION_IDLE_MS))
-        await log_action(self._pool, staff.name, "staff.logged_in", str(staff.id), {"address": address})
+        await log_action(self._pool, staff.actor, "staff.logged_in", str(staff.id), {"address": address})
         return staff, token
 
     async def authenticate(self, token: str, now_ms: int) -> Staff:

@@ -19,7 +19,7 @@ from litestar import Litestar, get
 from redis.asyncio import Redis
 from support.gateway import ORIGIN, PLAYER_ORIGIN, Gateway
 from support.players import play, post, problem
-from support.staff import authenticator_secret, login
+from support.staff import authenticator_secret, login, session_of
 
 from gateway import app
 from gateway.auth.staff import only, staff_session
@@ -183,7 +183,7 @@ async def test_logins_and_changes_of_staff_are_in_the_audit_trail(
     rows = await owner_pool.fetch("SELECT actor, action, detail::text FROM audit_logs ORDER BY id")
     assert [tuple(row)[:2] for row in rows] == [
         ("bob", "staff.added"),
-        ("alice", "staff.logged_in"),
+        ("staff alice", "staff.logged_in"),
         ("bob", "staff.reset"),
         ("bob", "staff.disabled"),
     ]
@@ -308,10 +308,8 @@ async def portal(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_each_role_sees_what_is_for_it_only(gateway: Gateway, portal: httpx.AsyncClient) -> None:
     service, operator_id = gateway.platform.staff, (await gateway.casino()).operator.id
-    now_ms = time.time_ns() // 1_000_000
     for role in ROLES:
-        added = await service.add(role, role, operator_id if role == "operator_admin" else None, actor="test")
-        _, token = await service.log_in(request(role, added, now_ms), "192.0.2.1", now_ms)
+        token = await session_of(service, role, role, operator_id if role == "operator_admin" else None)
         for page in ROLES:
             answer = await portal.get(f"/{page}", headers={"Authorization": f"Bearer {token}"})
             if page == role:
@@ -356,8 +354,7 @@ async def test_who_is_locked_is_told_for_how_long(gateway: Gateway) -> None:
 
 
 async def test_a_player_is_no_staff_and_staff_no_player(gateway: Gateway) -> None:
-    player, now_ms = await play(await gateway.casino()), time.time_ns() // 1_000_000
+    player = await play(await gateway.casino())
     assert problem(await player.get("/v1/staff/me")) == (401, "session_ended")
-    added = await gateway.platform.staff.add("alice", "owner", None, actor="test")
-    _, player.access_token = await gateway.platform.staff.log_in(request("alice", added, now_ms), "192.0.2.1", now_ms)
+    player.access_token = await session_of(gateway.platform.staff, "alice", "owner")
     assert problem(await player.get("/v1/player/me")) == (401, "token_invalid")
