@@ -37,6 +37,7 @@ from gateway.rest import (
     log,
     pages,
     player,
+    portal,
     rooms,
     sessions,
     statement,
@@ -62,7 +63,7 @@ def create_app(platform: Platform, capacity: Capacity | None = None) -> Litestar
     desk_capacity = capacity or Capacity()
     origins = Origins(config.public_origins)
     entrance = Entrance(platform.identity, origins, config.proxies_count)
-    our_pages = of_our_pages(origins, config.player_origins)
+    players_pages, our_pages = of_our_pages(origins, config.player_origins), of_our_pages(origins, ())
     signed = Router(
         path="/v1",
         guards=[operator_signature(entrance)],
@@ -76,11 +77,16 @@ def create_app(platform: Platform, capacity: Capacity | None = None) -> Litestar
         ],
     )
     by_address = limited_by_address(platform.limits, config.proxies_count)
-    auth = Router(path="/v1", guards=[by_address, our_pages], route_handlers=[*exchange.routes(platform.sessions)])
+    auth = Router(path="/v1", guards=[by_address, players_pages], route_handlers=[*exchange.routes(platform.sessions)])
     players = Router(
         path="/v1/player",
-        guards=[by_address, our_pages, player_session(platform.sessions), limited_by_player(platform.limits)],
+        guards=[by_address, players_pages, player_session(platform.sessions), limited_by_player(platform.limits)],
         route_handlers=[*player.routes(platform.bets, platform.wallet, platform.rooms, platform.texts, desk_capacity)],
+    )
+    of_operator = Router(
+        path="/v1/staff/operators/{operator:str}",
+        guards=[by_address, our_pages, staff.staff_session(platform.staff)],
+        route_handlers=[*portal.routes(platform.access)],
     )
     public = Router(
         path="/",
@@ -98,7 +104,8 @@ def create_app(platform: Platform, capacity: Capacity | None = None) -> Litestar
             signed,
             auth,
             players,
-            staff.router(platform.staff, [by_address, of_our_pages(origins, ())], config.proxies_count),
+            staff.router(platform.staff, [by_address, our_pages], config.proxies_count),
+            of_operator,
             *bets.placing_routes(Desk(entrance, platform.bets, platform.texts, desk_capacity)),
             public,
             *keys.routes([platform.identity.response_key.jwk, platform.receipt_key.jwk], platform.signing_keys),

@@ -114,6 +114,7 @@ KINDS: Final = MappingProxyType(
         "room_not_found": Kind(404, "No such room", "Name a room of GET /v1/rooms."),
         "bet_not_found": Kind(404, "No such bet", "Use a bet_id that you were given."),
         "player_not_found": Kind(404, "No such player", "Deposit for the player first."),
+        "operator_not_found": Kind(404, "No such operator", "Name an operator that you may see."),
         "key_not_found": Kind(404, "No such key", "Use the key_id of one of the operator's keys."),
         "session_not_found": Kind(404, "No such session", "Use a session_id that you were given."),
         "log_not_found": Kind(404, "Not in the log", "Ask for what the newest checkpoint covers; see /log/checkpoint."),

@@ -78,6 +78,9 @@ _BET_CODES: Final = (
     "overloaded",
 )  # fmt: skip
 _MOVE_CODES: Final = ("transaction_conflict", "currency_not_offered", "player_not_found")
+_ADD_KEY_CODES: Final = ("key_exists", "key_limit")
+_REVOKE_KEY_CODES: Final = ("key_not_found", "last_key")
+_OF_OPERATOR_CODES: Final = ("role_not_allowed", "operator_not_found")
 _ROUNDS_PAGE: Final = (
     Query("before", Annotated[int, Meta(ge=1, le=ID_MAX)], "The `next_before` of the page before."),
     Query("limit", Annotated[int, Meta(ge=1, le=PAGE_ROUNDS_MAX)], "Rounds of a page at most.", default=PAGE_ROUNDS),
@@ -135,9 +138,9 @@ _OPERATOR: Final = (
          "signed", shapes.PlayerSessionsEnded, codes=("player_not_found",)),
     Call("GET", "/v1/keys", "keys", "Keys and networks", "Your keys", "signed", shapes.Keys),
     Call("POST", "/v1/keys", "add_key", "Keys and networks", "Add a key", "signed", shapes.AddedKey, 201, KeyRequest,
-         codes=("key_exists", "key_limit"), replayed=True),
+         codes=_ADD_KEY_CODES, replayed=True),
     Call("DELETE", "/v1/keys/{key_id}", "revoke_key", "Keys and networks", "Revoke a key for good", "signed",
-         shapes.Key, codes=("key_not_found", "last_key")),
+         shapes.Key, codes=_REVOKE_KEY_CODES),
     Call("GET", "/v1/networks", "networks", "Keys and networks", "From where you call", "signed", shapes.Networks),
     Call("PUT", "/v1/networks", "set_networks", "Keys and networks", "Set from where you call", "signed",
          shapes.Networks, 200, NetworksRequest, codes=("own_address_left_out",)),
@@ -169,6 +172,12 @@ _STAFF: Final = (
          LoginRequest, codes=("login_failed", "login_locked")),
     Call("POST", "/v1/staff/logout", "staff_log_out", "Staff", "Log out", "staff", shapes.Ended),
     Call("GET", "/v1/staff/me", "staff_me", "Staff", "Who is logged in", "staff", shapes.StaffState),
+    Call("GET", "/v1/staff/operators/{operator}/keys", "staff_keys", "Staff", "An operator's keys", "staff",
+         shapes.Keys, codes=_OF_OPERATOR_CODES),
+    Call("POST", "/v1/staff/operators/{operator}/keys", "staff_add_key", "Staff", "Add a key for an operator", "staff",
+         shapes.AddedKey, 201, KeyRequest, codes=(*_OF_OPERATOR_CODES, *_ADD_KEY_CODES), replayed=True),
+    Call("DELETE", "/v1/staff/operators/{operator}/keys/{key_id}", "staff_revoke_key", "Staff",
+         "Revoke an operator's key for good", "staff", shapes.Key, codes=(*_OF_OPERATOR_CODES, *_REVOKE_KEY_CODES)),
 )  # fmt: skip
 
 _OPEN: Final = (

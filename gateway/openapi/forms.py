@@ -123,6 +123,7 @@ PATH_FORMS: Final = {
     ),
     "session_id": PathForm("Of the session.", {"type": "string", "pattern": "^[0-9a-f]{32}$"}),
     "key_id": PathForm("Of the key.", {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}),
+    "operator": PathForm("Of the operator.", {"type": "string", "format": "uuid"}),
     "index": PathForm("Of the entry, from 0 on.", {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$"}),
     "size": PathForm("How many entries of the log.", {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"}),
     "rest": PathForm(

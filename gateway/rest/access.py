@@ -1,14 +1,15 @@
-"""An operator's own keys, and the networks that it calls from."""
+"""An operator's own keys, and the networks that it calls from. Its keys are the same for staff who manage them."""
 
 from __future__ import annotations
 
 from typing import Any, Final
+from uuid import UUID
 
-from litestar import Response, delete, get, post, put
+from litestar import Request, Response, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from gateway.answers import json_answer
+from gateway.answers import Answer, json_answer
 from gateway.auth.guard import SignedRequest, signed_response
 from gateway.auth.networks import address_of
 from gateway.bodies import require_json
@@ -29,24 +30,15 @@ def routes(access: AccessService, proxies_count: int) -> list[HTTPRouteHandler]:
 
     @get("/keys")
     async def all_keys(request: SignedRequest) -> Response[bytes]:
-        keys = await access.keys(request.user.id)
-        return signed_response(request, json_answer({"keys": [_key(key) for key in keys]}))
+        return signed_response(request, await list_keys(access, request.user.id))
 
     @post("/keys")
     async def add(request: SignedRequest) -> Response[bytes]:
-        require_json(request.headers.get("content-type"))
-        body = await request.body()
-        asked = decode_key(body)
-        refuse_repeated_fields(body, _KEY_FIELDS)
-        added = await access.add_key(request.user.id, asked, actor=_actor(request))
-        answer = _key(added.key) if added.secret is None else _key(added.key) | {"secret": added.secret.hex()}
-        replayed = {"Idempotent-Replayed": "true"} if added.replayed else None
-        return signed_response(request, json_answer(answer, status=201, headers=replayed))
+        return signed_response(request, await add_key(access, request.user.id, request, actor=_actor(request)))
 
     @delete("/keys/{key_id:str}", status_code=200)
     async def revoke(request: SignedRequest, key_id: FromPath[str]) -> Response[bytes]:
-        revoked = await access.revoke_key(request.user.id, key_id, actor=_actor(request))
-        return signed_response(request, json_answer(_key(revoked)))
+        return signed_response(request, await revoke_key(access, request.user.id, key_id, actor=_actor(request)))
 
     @get("/networks")
     async def networks(request: SignedRequest) -> Response[bytes]:
@@ -80,6 +72,31 @@ def routes(access: AccessService, proxies_count: int) -> list[HTTPRouteHandler]:
         networks,
         set_networks,
     ]
+
+
+async def list_keys(access: AccessService, operator_id: UUID) -> Answer:
+    """All keys of an operator."""
+    return json_answer({"keys": [_key(key) for key in await access.keys(operator_id)]})
+
+
+async def add_key(access: AccessService, operator_id: UUID, request: Request[Any, Any, Any], *, actor: str) -> Answer:
+    """The key of the request's body, added.
+
+    Raises ProblemError `unsupported_media_type`, RequestError, and the errors of `AccessService.add_key`.
+    """
+    require_json(request.headers.get("content-type"))
+    body = await request.body()
+    asked = decode_key(body)
+    refuse_repeated_fields(body, _KEY_FIELDS)
+    added = await access.add_key(operator_id, asked, actor=actor)
+    answer = _key(added.key) if added.secret is None else _key(added.key) | {"secret": added.secret.hex()}
+    replayed = {"Idempotent-Replayed": "true"} if added.replayed else None
+    return json_answer(answer, status=201, headers=replayed)
+
+
+async def revoke_key(access: AccessService, operator_id: UUID, key_id: str, *, actor: str) -> Answer:
+    """A key of an operator, revoked. Raises the errors of `AccessService.revoke_key`."""
+    return json_answer(_key(await access.revoke_key(operator_id, key_id, actor=actor)))
 
 
 def _actor(request: SignedRequest) -> str:

@@ -1,4 +1,5 @@
-"""What operators decide about who may sign for them, and from where: over their API as on the command line.
+"""What is decided for an operator about who may sign for it, and from where: over its API, by staff, or on the command
+line.
 
 Every change is recorded in the audit trail, in its transaction, under `actor`. It holds in every process within a
 second (`cache.AGE_MS`). Authentication itself is in `service.py`.
@@ -75,6 +76,10 @@ class AccessService:
     def __init__(self, pool: asyncpg.Pool, identity: IdentityService) -> None:
         self._pool = pool
         self._identity = identity
+
+    async def has_operator(self, operator_id: UUID) -> bool:
+        """Whether there is such an operator."""
+        return await store.operator_status(self._pool, operator_id) is not None
 
     async def keys(self, operator_id: UUID) -> list[Key]:
         """An operator's keys, oldest first, revoked ones included."""

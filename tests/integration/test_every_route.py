@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 from support.gateway import JSON, ORIGIN, Casino, Gateway
 from support.players import launch, play, problem
+from support.staff import member
 
 from gateway.app import create_app
 from gateway.lane.app import _CALLS as LANE_PATHS
@@ -51,6 +52,7 @@ def path_of(call: Call, **ids: object) -> str:
         "player": "nobody",
         "key_id": "nobody",
         "transaction_id": "nothing",
+        "operator": uuid.uuid4(),
     }
     return call.path.format(**(nobody | ids))
 
@@ -93,6 +95,7 @@ BODIES: dict[str, Any] = {
     "withdraw": {"transaction_id": "x", "amount_minor": 1, "currency": "EUR"},
     "launch": {"player": "p-2", "currency": "EUR", "room": "{room}"},
     "roll_back": {"transaction_id": "x"},
+    "staff_add_key": {"key_id": "mine", "algorithm": "hmac-sha256"},
 }
 MAKES_ITS_OWN = ("place_bets", "deposit", "add_key", "set_networks")
 """These name nothing that could be another's: they make what they name, or have a result for each."""
@@ -126,6 +129,35 @@ async def test_what_is_another_operators_is_not_there_on_any_route(gateway: Gate
     assert (await owner.get(f"/v1/bets/{ids['bet_id']}")).status_code == 200
 
 
+async def test_what_is_another_operators_is_not_there_for_staff_on_any_route(gateway: Gateway) -> None:
+    owner, stranger = await gateway.casino(), await gateway.casino()
+    ids = {"operator": str(owner.operator.id), "key_id": owner.key_id}
+    before = await keys_of(gateway)
+    calls = [call for call in CALLS if call.access == "staff" and "{operator}" in call.path]
+    assert len(calls) >= 3
+    for role in ("operator_admin", "auditor", "support"):
+        of_another = await member(gateway, role, stranger.operator.id)
+        for call in calls:
+            answer = await of_another.send(call.method, path_of(call, **ids), BODIES.get(call.name))
+            assert problem(answer) in [(404, "operator_not_found"), (403, "role_not_allowed")], (role, call.name)
+            unknown = await of_another.send(call.method, path_of(call), BODIES.get(call.name))
+            assert said_without_ids(unknown) == said_without_ids(answer), (role, call.name)
+            # The role has passed: it is the operator that is not there.
+            assert role != "operator_admin" or problem(answer)[0] == 404, call.name
+    assert await keys_of(gateway) == before
+
+
+def said_without_ids(answer: httpx.Response) -> str:
+    """What an answer says, whatever operator it was asked for."""
+    return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", answer.text)
+
+
+async def keys_of(gateway: Gateway) -> list[tuple[Any, ...]]:
+    """All keys of all operators."""
+    rows = await gateway.owner_pool.fetch("SELECT key_id, operator_id, revoked_ms FROM operator_keys ORDER BY key_id")
+    return [tuple(row) for row in rows]
+
+
 async def test_what_is_another_players_is_not_there(gateway: Gateway) -> None:
     owner = await gateway.casino()
     ids, _ = await things_of(gateway, owner)
@@ -157,8 +189,9 @@ async def things_of(gateway: Gateway, owner: Casino) -> tuple[dict[str, str], di
 
 
 async def test_a_path_says_all_of_its_methods(gateway: Gateway) -> None:
-    casino = await gateway.casino()
-    for path in {call.path for call in CALLS if call.access == "signed"}:
+    casino, owner = await gateway.casino(), await member(gateway, "owner")
+    asked = {"signed": casino.send, "staff": owner.send}
+    for path, access in {(call.path, call.access) for call in CALLS if call.access in asked}:
         methods = {call.method for call in CALLS if call.path == path}
-        answer = await casino.send("OPTIONS", path_of(next(call for call in CALLS if call.path == path)))
+        answer = await asked[access]("OPTIONS", path_of(next(call for call in CALLS if call.path == path)))
         assert set(answer.headers["allow"].split(", ")) == methods | {"OPTIONS"}, path

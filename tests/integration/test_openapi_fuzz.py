@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import asyncpg
@@ -12,7 +11,7 @@ from support.fuzzing import FuzzTarget, fuzz
 from support.gateway import Casino, Gateway, open_gateway
 from support.ports import free_port
 from support.serving import HOST, served
-from support.staff import login
+from support.staff import session_of
 
 from gateway.app import create_app, create_lane
 from gateway.placing import BATCH, BET
@@ -66,9 +65,10 @@ async def target_of(gateway: Gateway, origin: str) -> FuzzTarget:
     placed = (await casino.post("/v1/bets", bet | {"transaction_id": "t-1"})).json()
     round_id = placed["round"]["id"]
     await gateway.play_until(int(round_id), "settled")
-    credentials = await gateway.platform.staff.add("fuzzer", "owner", None, actor="test")
-    now_ms = time.time_ns() // 1_000_000
-    _, staff_token = await gateway.platform.staff.log_in(login("fuzzer", credentials, now_ms), "here", now_ms)
+    staff_token = await session_of(gateway.platform.staff, "fuzzer", "owner")
+    # Staff may revoke the keys of this one.
+    rotating = await gateway.casino()
+    await gateway.platform.identity.add_hmac_key(rotating.operator.id, "second", actor="test")
     assert isinstance(made.key, HmacSecret)
     known = {
         "room": [str(room.id), str(other_room.id)],
@@ -79,5 +79,7 @@ async def target_of(gateway: Gateway, origin: str) -> FuzzTarget:
         "currency": ["EUR"],
         "digest": [room.rules_hash.hex(), placed["paytable"]],
         "transaction_id": ["d-p-2", "t-1"],
+        "operator": [str(rotating.operator.id)],
+        "key_id": [rotating.key_id, "second"],
     }
     return FuzzTarget(origin, made.key_id, made.key.secret.hex(), staff_token, "p-1", known)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.gateway import Casino, Gateway
+from support.keys import NOT_KEYS
 from support.players import problem
 
 from gateway.app import create_app
@@ -100,19 +101,7 @@ async def test_there_are_two_active_keys_at_most(casino: Casino) -> None:
     assert set(await listed(casino)) == {casino.key_id, "second"}
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "body"),
-    [
-        (422, "invalid_request", {"key_id": "a:b", "algorithm": "hmac-sha256"}),
-        (422, "invalid_request", {"key_id": "", "algorithm": "hmac-sha256"}),
-        (422, "invalid_request", {"key_id": "a", "algorithm": "rsa"}),
-        (422, "invalid_request", {"key_id": "a", "algorithm": "ed25519"}),
-        (422, "invalid_request", {"key_id": "a", "algorithm": "ed25519", "public_key": "ab"}),
-        (422, "invalid_request", {"key_id": "a", "algorithm": "hmac-sha256", "public_key": "ab" * 32}),
-        (422, "missing_field", {"key_id": "a"}),
-        (422, "unknown_field", {"key_id": "a", "algorithm": "hmac-sha256", "secret": "00"}),
-    ],
-)
+@pytest.mark.parametrize(("status", "code", "body"), NOT_KEYS)
 async def test_what_is_no_key_is_refused_and_adds_none(
     casino: Casino, status: int, code: str, body: dict[str, Any]
 ) -> None:

@@ -54,7 +54,7 @@ def test_every_reference_of_the_document_leads_somewhere() -> None:
 
 def test_every_problem_belongs_to_a_call_but_those_of_calls_that_are_not_there() -> None:
     said = {code for call in CALLS for code in codes_of(call)}
-    assert set(KINDS) - said <= {"method_not_allowed", "role_not_allowed"}
+    assert set(KINDS) - said <= {"method_not_allowed"}
 
 
 def test_names_of_calls_are_unique_and_calls_are_too() -> None:
