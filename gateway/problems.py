@@ -20,7 +20,7 @@ from keno.identity.access import KeyNotFoundError, LastKeyError
 from keno.identity.admission import AdmissionError
 from keno.identity.lockout import LockedError, LockoutStoreError
 from keno.identity.networks import AddressNotAllowedError
-from keno.identity.operators import KeyExistsError, KeyLimitError
+from keno.identity.operators import KeyExistsError, KeyLimitError, PublicKeyError
 from keno.identity.service import AuthenticationError
 from keno.identity.sessions import SessionError, SessionStoreError
 from keno.identity.signature import SignatureError
@@ -125,6 +125,7 @@ KINDS: Final = MappingProxyType(
             409, "Transaction id used for something else", "Use a fresh transaction_id for each new transaction."
         ),
         "key_exists": Kind(409, "Key id taken", "Use a key_id that no key has or had."),
+        "public_key_invalid": Kind(422, "No public key", "Send the 32 bytes of an Ed25519 public key in hex."),
         "key_limit": Kind(409, "Two active keys", "Revoke one of the two first."),
         "last_key": Kind(409, "Last key", "Add another key first: without any the operator could sign nothing."),
         "own_address_left_out": Kind(409, "Your own address left out", "Set networks that you call from."),
@@ -226,6 +227,7 @@ ERROR_CODES: Final[Mapping[type[KenoError], tuple[str, str | None]]] = MappingPr
     {
         KeyNotFoundError: ("key_not_found", None),
         KeyExistsError: ("key_exists", "key_id"),
+        PublicKeyError: ("public_key_invalid", "public_key"),
         KeyLimitError: ("key_limit", None),
         LastKeyError: ("last_key", None),
         AddressNotAllowedError: ("address_not_allowed", None),

@@ -1,8 +1,9 @@
-"""The compiled core: keno1 hashes, the draw, Merkle trees over evidence, and the settlement kernel.
+"""The compiled core: keno1 hashes, the draw, Merkle trees over evidence, the settlement kernel, and Ed25519.
 
-For `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no clock, no randomness,
-no keys kept. Only two classes have state: a `SettlementStream`, that of its own bytes, and an `EpochKey`, which is the
-vault's, and draws it from the operating system. `docs/fairness.md` defines the bytes.
+All but Ed25519 is for `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no
+clock, no randomness, no keys kept. Three classes have state: a `SettlementStream`, that of its own bytes, an
+`Ed25519Signer`, its key, and an `EpochKey`, which is the vault's, and draws it from the operating system.
+`docs/fairness.md` defines the bytes.
 
 Arguments of type `Buffer` are contiguous bytes: `bytes` are read in place, any other buffer (`bytearray`, `array`, a
 numpy array) is copied once. A wrong length or range raises `CoreError`; a wrong type raises `TypeError`. Hashes, seeds
@@ -16,6 +17,8 @@ from typing_extensions import Buffer
 
 __all__ = [
     "CoreError",
+    "Ed25519Signer",
+    "Ed25519Verifier",
     "EpochKey",
     "MerkleTree",
     "Settled",
@@ -50,6 +53,32 @@ __all__ = [
 
 class CoreError(ValueError):
     """An argument does not have the length or range that its function states."""
+
+# Signatures of RFC 8032.
+
+@final
+class Ed25519Signer:
+    """A private key (32 bytes), in memory that is overwritten when the last reference goes."""
+
+    def __new__(cls, secret: Buffer) -> Ed25519Signer: ...
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+
+    def sign(self, message: Buffer) -> bytes:
+        """The signature, 64 bytes; of the same message always the same."""
+
+@final
+class Ed25519Verifier:
+    """A public key (32 bytes). One that is no point of the curve, or of small order, verifies nothing."""
+
+    def __new__(cls, public_key: Buffer) -> Ed25519Verifier: ...
+    @property
+    def is_sound(self) -> bool:
+        """Whether any signature can verify."""
+
+    def verify(self, signature: Buffer, message: Buffer) -> bool:
+        """Whether the key signed this. No signature (64 bytes) verifies beside another spelling of it."""
 
 # Seeds and commitments.
 

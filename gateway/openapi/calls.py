@@ -78,7 +78,7 @@ _BET_CODES: Final = (
     "overloaded",
 )  # fmt: skip
 _MOVE_CODES: Final = ("transaction_conflict", "currency_not_offered", "player_not_found")
-_ADD_KEY_CODES: Final = ("key_exists", "key_limit")
+_ADD_KEY_CODES: Final = ("public_key_invalid", "key_exists", "key_limit")
 _REVOKE_KEY_CODES: Final = ("key_not_found", "last_key")
 _OF_OPERATOR_CODES: Final = ("role_not_allowed", "operator_not_found")
 _ROUNDS_PAGE: Final = (

@@ -11,10 +11,9 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import Meta
 
+from keno._core import Ed25519Verifier
 from keno.fairness import store
 from keno.identity import store as identity_store
 from keno.phrases import said
@@ -79,10 +78,8 @@ class SeenLocks:
             raise RequestError("invalid_request", detail, "seen_ms")
         public_key = await self._public_key(operator_id, asked.key_id)
         signature = bytes.fromhex(asked.signature)
-        try:
-            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, seen_message(lock, asked.seen_ms))
-        except InvalidSignature:
-            raise RequestError("seen_invalid", "the key did not sign this lock and time", "signature") from None
+        if not Ed25519Verifier(public_key).verify(signature, seen_message(lock, asked.seen_ms)):
+            raise RequestError("seen_invalid", "the key did not sign this lock and time", "signature")
         seen = store.SeenLock(lock, public_key, asked.seen_ms, signature)
         fresh = await store.add_seen_lock(self._pool, round_id, operator_id, seen)
         if not fresh and await store.seen_lock(self._pool, round_id, operator_id) != seen:

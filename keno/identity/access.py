@@ -88,7 +88,7 @@ class AccessService:
     async def add_key(self, operator_id: UUID, request: KeyRequest, *, actor: str) -> AddedKey:
         """Add a key. The same public key under the same id again is the same key.
 
-        Raises KeyExistsError, KeyLimitError.
+        Raises PublicKeyError, KeyExistsError, KeyLimitError.
         """
         if request.public_key is None:
             secret = await self._identity.add_hmac_key(operator_id, request.key_id, actor=actor)

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from keno._core import Ed25519Verifier
 from keno.identity import store
 from keno.identity.operators import KnownKey, Operator, OperatorStatus, WalletMode
-from keno.identity.signature import Algorithm, Ed25519Verifier, HmacSecret, VerifyingKey
+from keno.identity.signature import Algorithm, HmacSecret, VerifyingKey
 from keno.infra import keywrap
 from keno.infra.cache import Cache
 from keno.risk.rates import Rate
@@ -97,7 +97,7 @@ class Keyring:
 
     def _verifying_key(self, copy: _Copy) -> VerifyingKey:
         if copy.algorithm == "ed25519":
-            return Ed25519Verifier(Ed25519PublicKey.from_public_bytes(copy.material))
+            return Ed25519Verifier(copy.material)
         return HmacSecret(keywrap.unwrap(self._platform_key, copy.material, _context(copy.id)))
 
 

@@ -44,6 +44,10 @@ class KeyExistsError(IdentityError):
     """A key has this id already; key ids are unique over all operators and are never used again."""
 
 
+class PublicKeyError(IdentityError):
+    """Nobody can sign with this public key, or everybody can."""
+
+
 class KeyLimitError(IdentityError):
     """The operator has KEYS_ACTIVE_MAX active keys: revoke one first."""
 

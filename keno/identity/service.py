@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
+from keno._core import Ed25519Verifier
 from keno.errors import KenoError
 from keno.identity import signature, store
 from keno.identity.admission import Admission, Admissions
@@ -25,6 +26,7 @@ from keno.identity.operators import (
     KnownKey,
     Operator,
     OperatorNotFoundError,
+    PublicKeyError,
     WalletMode,
     checked_currencies,
     checked_key_id,
@@ -160,10 +162,12 @@ class IdentityService:
     async def add_ed25519_key(self, operator_id: UUID, key_id: str, public_key: bytes, *, actor: str) -> Key:
         """Add an operator's raw 32-byte public key.
 
-        Raises IdentityError, KeyExistsError, KeyLimitError, OperatorNotFoundError.
+        Raises IdentityError, PublicKeyError, KeyExistsError, KeyLimitError, OperatorNotFoundError.
         """
         if len(public_key) != ED25519_PUBLIC_BYTES:
             raise IdentityError(f"an Ed25519 public key has {ED25519_PUBLIC_BYTES} bytes, not {len(public_key)}")
+        if not Ed25519Verifier(public_key).is_sound:
+            raise PublicKeyError(said("these 32 bytes are no public key of Ed25519"))
         return await self._add_key(operator_id, checked_key_id(key_id), "ed25519", public_key, actor)
 
     async def add_hmac_key(self, operator_id: UUID, key_id: str, *, actor: str) -> bytes:

@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from keno._core import Ed25519Verifier
 from keno.errors import KenoError
 from keno.phrases import said
 
@@ -85,12 +85,6 @@ class SignedHeaders(NamedTuple):
     content_digest: str
     """the Content-Digest field as received"""
     digest: bytes
-
-
-class Ed25519Verifier(NamedTuple):
-    """An operator's public key."""
-
-    key: Ed25519PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +274,4 @@ def _bytes(text: str, length: int, header: str) -> bytes:
 def _is_signature(key: VerifyingKey, signature: bytes, base: bytes) -> bool:
     if isinstance(key, HmacSecret):
         return hmac.compare_digest(hmac.digest(key.secret, base, "sha256"), signature)
-    try:
-        key.key.verify(signature, base)
-    except InvalidSignature:
-        return False
-    return True
+    return key.verify(signature, base)

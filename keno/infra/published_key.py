@@ -6,15 +6,15 @@ So no process has to ask another for it. Keys that rotate are those of keno/iden
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from keno._core import Ed25519Signer
 
 
 class PublishedKey:
     """Signs. `id` is the thumbprint of RFC 7638, `public` the 32 bytes of the public key."""
 
     def __init__(self, secret: bytes) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(secret)
-        self.public = self._key.public_key().public_bytes_raw()
+        self._key = Ed25519Signer(secret)
+        self.public = self._key.public
         self._x = _base64url(self.public)
         self.id = _base64url(sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{self._x}"}}'.encode()).digest())
 

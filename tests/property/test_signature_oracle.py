@@ -35,7 +35,7 @@ from keno.identity.signature import (
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SECRET = HmacSecret(bytes(range(100, 140)))
 KEYS: dict[Algorithm, tuple[SigningKey, VerifyingKey]] = {
-    "ed25519": (PRIVATE, Ed25519Verifier(PRIVATE.public_key())),
+    "ed25519": (PRIVATE, Ed25519Verifier(PRIVATE.public_key().public_bytes_raw())),
     "hmac-sha256": (SECRET, SECRET),
 }
 STOCK_ALGORITHMS = {"ed25519": ED25519, "hmac-sha256": HMAC_SHA256}
