@@ -1,6 +1,6 @@
-"""The compiled core: keno1 hashes, the draw, Merkle trees over evidence, the settlement kernel, and Ed25519.
+"""The compiled core: keno1 hashes, the draw, Merkle trees over evidence, the settlement kernel, and signatures.
 
-All but Ed25519 is for `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no
+All but signatures is for `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no
 clock, no randomness, no keys kept. Three classes have state: a `SettlementStream`, that of its own bytes, an
 `Ed25519Signer`, its key, and an `EpochKey`, which is the vault's, and draws it from the operating system.
 `docs/fairness.md` defines the bytes.
@@ -37,6 +37,7 @@ __all__ = [
     "draw_many",
     "epoch_hash",
     "hashes_root",
+    "hmac_sha256",
     "leaf_hashes",
     "leaves_path",
     "leaves_root",
@@ -54,7 +55,7 @@ __all__ = [
 class CoreError(ValueError):
     """An argument does not have the length or range that its function states."""
 
-# Signatures of RFC 8032.
+# Signatures: Ed25519 (RFC 8032) and HMAC.
 
 @final
 class Ed25519Signer:
@@ -79,6 +80,9 @@ class Ed25519Verifier:
 
     def verify(self, signature: Buffer, message: Buffer) -> bool:
         """Whether the key signed this. No signature (64 bytes) verifies beside another spelling of it."""
+
+def hmac_sha256(key: Buffer, message: Buffer) -> bytes:
+    """HMAC-SHA256 (RFC 2104)."""
 
 # Seeds and commitments.
 

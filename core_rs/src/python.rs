@@ -18,8 +18,8 @@ use crate::leaves::{self, Leaves};
 use crate::picks::NumberSet;
 use crate::{Hash, beacon as beacons, draw as draws, merkle, paytable, settle as kernel};
 
-mod ed25519;
 mod epoch_key;
+mod signatures;
 mod stream;
 mod trees;
 
@@ -138,8 +138,9 @@ mod _core {
 
     #[pymodule_export]
     use super::{
-        Settled, Terms, ed25519::Ed25519Signer, ed25519::Ed25519Verifier, epoch_key::EpochKey, exception::CoreError,
-        stream::SettlementStream, trees::MerkleTree, trees::receipt_batch,
+        Settled, Terms, epoch_key::EpochKey, exception::CoreError, signatures::Ed25519Signer,
+        signatures::Ed25519Verifier, signatures::hmac_sha256, stream::SettlementStream, trees::MerkleTree,
+        trees::receipt_batch,
     };
 
     #[pyfunction]

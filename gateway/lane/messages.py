@@ -7,10 +7,12 @@ from email.utils import formatdate
 from functools import cache, lru_cache
 from http import HTTPStatus
 from time import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.answers import Answer
 from keno.errors import KenoError
+
+_NO_CONTENT: Final = 204
 
 
 class Request:
@@ -53,13 +55,13 @@ class Application(Protocol):
 
 def message_of(request: Request, answer: Answer, *, last: bool) -> bytes:
     """The answer as it goes over the wire; with the `last` one the client is told that the connection ends."""
-    fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+    fields = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
     if answer.media_type:
-        fields += f"Content-Type: {answer.media_type}\r\n"
-    if answer.status != HTTPStatus.NO_CONTENT:
-        fields += f"Content-Length: {len(answer.body)}\r\n"
+        fields.append(f"Content-Type: {answer.media_type}\r\n")
+    if answer.status != _NO_CONTENT:
+        fields.append(f"Content-Length: {len(answer.body)}\r\n")
     ending = "Connection: close\r\n\r\n" if last else "\r\n"
-    head = f"{_status_line(answer.status)}{_date(int(time()))}{fields}{ending}".encode("latin-1")
+    head = f"{_status_line(answer.status)}{_date(int(time()))}{''.join(fields)}{ending}".encode("latin-1")
     return head if request.method == "HEAD" else head + answer.body
 
 

@@ -114,7 +114,7 @@ def decode(body: bytes) -> AskedBet:
         and _has_strings(body, _STRINGS_A_BET + (0 if bet.paytable is None else 2))
         and _TRANSACTION_ID.fullmatch(bet.transaction_id)
         and _PLAYER.fullmatch(bet.player)
-        and _are_shared(frozenset((bet.currency,)), frozenset((bet.round,)), frozenset((bet.paytable,)))
+        and _is_shared(bet.currency, bet.round, bet.paytable)
     ):
         return bet, mask
     return _strict(body)
@@ -212,6 +212,11 @@ def _name_one(bets: Sequence[BetRequest]) -> bool:
 def _are_lines(texts: Sequence[str], lines: re.Pattern[str]) -> bool:
     joined = "\n".join(texts) + "\n"
     return joined.count("\n") == len(texts) and lines.fullmatch(joined) is not None
+
+
+@lru_cache(_KNOWN_MAX)
+def _is_shared(currency: str, round_id: str | None, paytable: str | None) -> bool:
+    return _are_shared(frozenset((currency,)), frozenset((round_id,)), frozenset((paytable,)))
 
 
 @lru_cache(_KNOWN_MAX)

@@ -8,7 +8,6 @@ No answer can pass for a request: their signature bases begin with different com
 
 from __future__ import annotations
 
-import hmac
 from base64 import b64encode
 from hashlib import sha256
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from keno._core import hmac_sha256
 from keno.identity.operators import KnownKey
 from keno.identity.signature import HmacSecret
 from keno.infra.published_key import PublishedKey
@@ -41,7 +41,7 @@ class ResponseKey:
         key_id, algorithm = (requester.id, "hmac-sha256") if isinstance(shared, HmacSecret) else (self.id, "ed25519")
         params = f'{COMPONENTS};created={now_s};keyid="{key_id}";alg="{algorithm}"'
         base = response_base(status, content_digest, request_signature, params)
-        raw = hmac.digest(shared.secret, base, "sha256") if isinstance(shared, HmacSecret) else self._key.sign(base)
+        raw = hmac_sha256(shared.secret, base) if isinstance(shared, HmacSecret) else self._key.sign(base)
         return {
             "Content-Digest": content_digest,
             "Signature-Input": f"keno={params}",

@@ -21,12 +21,13 @@ from base64 import b64encode
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keno._core import Ed25519Verifier
+from keno._core import Ed25519Verifier, hmac_sha256
 from keno.errors import KenoError
 from keno.phrases import said
 
@@ -55,10 +56,15 @@ _PARAMETER = (
 )
 # A group keeps its capture over the repetitions: four repetitions that set all four groups are each parameter once.
 _INPUT: Final = re.compile(rf"({_LABEL})=({re.escape(COMPONENTS)}(?:{_PARAMETER}){{4}})")
-_SIGNATURE: Final = re.compile(rf"({_LABEL})=:([A-Za-z0-9+/]+={{0,2}}):")
-_DIGEST: Final = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
+# Base64 in its only canonical spelling: what the last digit has beyond the bytes is zero.
+_BYTES_32: Final = r"([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)"
+_BYTES_64: Final = r"([A-Za-z0-9+/]{85}[AQgw]==)"
+_SIGNATURES: Final[dict[Algorithm, re.Pattern[str]]] = {
+    "ed25519": re.compile(f"({_LABEL})=:{_BYTES_64}:"),
+    "hmac-sha256": re.compile(f"({_LABEL})=:{_BYTES_32}:"),
+}
+_DIGEST: Final = re.compile(f"sha-256=:{_BYTES_32}:")
 _TARGET: Final = re.compile(r"[!-~]+")
-_SIGNATURE_BYTES: Final[dict[Algorithm, int]] = {"ed25519": 64, "hmac-sha256": 32}
 
 
 class SignatureError(KenoError):
@@ -125,24 +131,29 @@ def parse_fields(values_of: Callable[[str], Sequence[str]]) -> SignedHeaders:
             said("Signature-Input must be label={components} and four parameters", components=COMPONENTS),
         )
     label, params, created, nonce, key_id, algorithm = found.groups()
-    if created is None or nonce is None or key_id is None or algorithm not in _SIGNATURE_BYTES:
+    if created is None or nonce is None or key_id is None or algorithm not in _SIGNATURES:
         raise SignatureError("signature_malformed", "created, nonce, keyid and alg must each appear exactly once")
-    signature = _SIGNATURE.fullmatch(signature_field)
+    signature = _SIGNATURES[algorithm].fullmatch(signature_field)
     if signature is None or signature[1] != label:
-        raise SignatureError("signature_malformed", "Signature must be one byte sequence, labelled as Signature-Input")
+        raise SignatureError(
+            "signature_malformed",
+            "Signature must be the label of Signature-Input and canonical base64 of its bytes",
+        )
     digest = _DIGEST.fullmatch(content_digest)
     if digest is None:
-        raise SignatureError("signature_malformed", "Content-Digest must be sha-256=:(base64 of 32 bytes): alone")
+        raise SignatureError(
+            "signature_malformed", "Content-Digest must be sha-256=:(canonical base64 of 32 bytes): alone"
+        )
     return SignedHeaders(
         key_id,
         algorithm,
         int(created),
         nonce,
         params,
-        _bytes(signature[2], _SIGNATURE_BYTES[algorithm], "Signature"),
+        a2b_base64(signature[2]),
         signature_field,
         content_digest,
-        _bytes(digest[1], 32, "Content-Digest"),
+        a2b_base64(digest[1]),
     )
 
 
@@ -203,7 +214,7 @@ def sign(
     if _INPUT.fullmatch(signature_input) is None or not _is_signable(method, target_uri):
         raise ValueError("the profile cannot express this method, target_uri, created_s, nonce or key_id")
     base = signature_base(method, target_uri, content_digest, params)
-    signature = hmac.digest(key.secret, base, "sha256") if isinstance(key, HmacSecret) else key.sign(base)
+    signature = hmac_sha256(key.secret, base) if isinstance(key, HmacSecret) else key.sign(base)
     return {
         "Content-Digest": content_digest,
         "Signature-Input": signature_input,
@@ -213,13 +224,10 @@ def sign(
 
 def signature_base(method: str, target_uri: str, content_digest: str, params: str) -> bytes:
     """The bytes that are signed (RFC 9421 section 2.5), from values that were checked."""
-    lines = (
-        f'"@method": {method}',
-        f'"@target-uri": {target_uri}',
-        f'"content-digest": {content_digest}',
-        f'"@signature-params": {params}',
-    )
-    return "\n".join(lines).encode("ascii")
+    return (
+        f'"@method": {method}\n"@target-uri": {target_uri}\n"content-digest": {content_digest}\n'
+        f'"@signature-params": {params}'
+    ).encode("ascii")
 
 
 def algorithm_of(key: VerifyingKey | SigningKey) -> Algorithm:
@@ -227,6 +235,7 @@ def algorithm_of(key: VerifyingKey | SigningKey) -> Algorithm:
     return "hmac-sha256" if isinstance(key, HmacSecret) else "ed25519"
 
 
+@lru_cache(4_096)
 def _is_signable(method: str, target_uri: str) -> bool:
     return method.isascii() and method.isalpha() and _TARGET.fullmatch(target_uri) is not None
 
@@ -257,21 +266,7 @@ _NAMES: Final = ("signature-input", "signature", "content-digest")
 _WANTED: Final = frozenset(name.encode() for name in _NAMES)
 
 
-def _bytes(text: str, length: int, header: str) -> bytes:
-    # The pattern fixed the alphabet; writing the bytes again finds spellings that differ only in their padding bits.
-    try:
-        value = a2b_base64(text)
-    except ValueError as error:
-        raise SignatureError("signature_malformed", said("{header} is not base64", header=header)) from error
-    if len(value) != length or b64encode(value).decode() != text:
-        raise SignatureError(
-            "signature_malformed",
-            said("{header} must be the canonical base64 of {length} bytes", header=header, length=length),
-        )
-    return value
-
-
 def _is_signature(key: VerifyingKey, signature: bytes, base: bytes) -> bool:
     if isinstance(key, HmacSecret):
-        return hmac.compare_digest(hmac.digest(key.secret, base, "sha256"), signature)
+        return hmac.compare_digest(hmac_sha256(key.secret, base), signature)
     return key.verify(signature, base)

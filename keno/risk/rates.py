@@ -74,11 +74,12 @@ def headers(*standings: tuple[str, Rate, Standing]) -> dict[str, str]:
 
     `standings` are each the kind of a bucket, its rate, and how it stands.
     """
-    fields = {
-        "RateLimit-Policy": ", ".join(_policy(kind, rate) for kind, rate, _ in standings),
-        "RateLimit": ", ".join(f'"{kind}";r={now.remaining};t={_seconds(now.full_us)}' for kind, _, now in standings),
-    }
-    wait_us = max(standing.wait_us for _, _, standing in standings)
+    policies, states, wait_us = [], [], 0
+    for kind, rate, standing in standings:
+        policies.append(_policy(kind, rate))
+        states.append(f'"{kind}";r={standing.remaining};t={_seconds(standing.full_us)}')
+        wait_us = max(wait_us, standing.wait_us)
+    fields = {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
     if wait_us:
         fields["Retry-After"] = str(_seconds(wait_us))
     return fields

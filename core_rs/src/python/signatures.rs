@@ -1,12 +1,14 @@
-//! Ed25519 (RFC 8032) as Python classes, for signatures that are made or checked with every request.
+//! What requests and answers are signed with: Ed25519 (RFC 8032) and HMAC-SHA256 (RFC 2104).
 //!
 //! The curve is `ed25519-dalek`'s. The GIL stays held: to give it away and wait for it costs more than 40 us.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use hmac::Mac;
 use pyo3::prelude::*;
 
 use super::{Digest, Octets, digest};
 use crate::error::{CoreError, fixed};
+use crate::keno1::keyed;
 
 /// Boxed, so that moving it copies a pointer; overwritten when Python lets it go.
 #[pyclass(frozen, module = "keno._core")]
@@ -49,4 +51,9 @@ impl Ed25519Verifier {
         let signature = Signature::from_bytes(fixed("signature", &signature)?);
         Ok(self.0.as_ref().is_some_and(|key| key.verify_strict(&message, &signature).is_ok()))
     }
+}
+
+#[pyfunction]
+pub(super) fn hmac_sha256<'py>(py: Python<'py>, key: Octets<'py>, message: Octets<'py>) -> Digest<'py> {
+    digest(py, &keyed(&key).chain_update(&*message).finalize().into_bytes())
 }
