@@ -1,6 +1,7 @@
 """Rows of `benchmarks.core` about settlement as a stream: COPY data in and out, beside memcpy and the column kernel."""
 
 import time
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from benchmarks import core_cases, report
 from benchmarks.report import Row, Side
 from keno import _core
+from keno.game.odds import PARTS, hit_probability
 
 BETS = 1_000_000
 CHUNK_BYTES = 65_536
@@ -75,6 +77,17 @@ class Stream:
         for part in self.columns:
             _core.settle(part.picks, part.stakes, part.terms_index, self.terms, part.numbers)
 
+    def expected_parts(self, these: np.ndarray) -> int:
+        """What the odds say that these bets are paid, in parts of a minor unit."""
+        picks = np.unpackbits(np.frombuffer(self.bets.picks, "u1").reshape(-1, 10), axis=1).sum(axis=1)
+        kinds = np.stack([picks.astype("i8"), np.frombuffer(self.bets.stakes, "<i8")], axis=1)[these]
+        parts = Fraction(0)
+        for (count, stake), bets in zip(*np.unique(kinds, axis=0, return_counts=True), strict=True):
+            wins = [int(stake) * multiplier // core_cases.SCALE for multiplier in core_cases.ROWS[count]]
+            paid = [min(win, core_cases.WIN_MAX_MINOR) for win in wins]
+            parts += int(bets) * sum(hit_probability(int(count), hits) * minor for hits, minor in enumerate(paid))
+        return int(parts * PARTS)
+
     def check(self) -> bool:
         """Whether payouts and totals are what the column kernel and numpy find."""
         stream, out = self.ours()
@@ -91,7 +104,8 @@ class Stream:
         for operator in sorted({bytes(operator) for operator in np.unique(operators.view("S16"))}):
             theirs = operators == np.void(operator.ljust(16, b"\0"))
             sums = (int(column[theirs].sum()) for column in (self.rows["stake_minor"], paid, cut))
-            totals.append((ROUND_ID, operator.ljust(16, b"\0"), 0, int(theirs.sum()), *sums))
+            parts = self.expected_parts(theirs)
+            totals.append((ROUND_ID, operator.ljust(16, b"\0"), 0, int(theirs.sum()), *sums, parts))
         return stream.totals() == totals and b"".join(out) == HEADER + payouts.tobytes() + TRAILER
 
 

@@ -326,10 +326,13 @@ class SettlementStream:
     def finish(self) -> bytes:
         """Returns the rest of the payouts with the trailer. The trailer of the bets must have been fed."""
 
-    def totals(self) -> list[tuple[int, bytes, int, int, int, int, int]]:
-        """After `finish`: (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor), sorted.
+    def totals(self) -> list[tuple[int, bytes, int, int, int, int, int, int]]:
+        """After `finish`: (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor,
+        expected_parts), sorted.
 
-        There is one for each round, operator and terms with bets. A sum beyond 2^63 - 1 has already raised.
+        There is one for each round, operator and terms with bets. `expected_parts` is what the odds say that the bets
+        are paid, in 1/115254447708400 of a minor unit: the sum of each possible payout of `settle`, by its probability.
+        A sum of money beyond 2^63 - 1, or of expected payouts beyond 128 bits, has already raised.
         """
 
     @property

@@ -13,6 +13,7 @@ mod kernel;
 mod lanes;
 pub mod leaves;
 pub mod merkle;
+pub mod odds;
 pub mod paytable;
 pub mod picks;
 pub mod receipts;

@@ -1,8 +1,10 @@
 //! A paytable in one currency: multipliers by picks and hits, and the maximum wins.
 //!
-//! Return-to-player and the published document are computed elsewhere; here a paytable is only what a payout needs.
+//! Return-to-player and the published document are computed elsewhere; here a paytable is only what a payout needs, and
+//! what the settlement notes of the payouts to be expected (`odds.rs`).
 
 use crate::error::CoreError;
+use crate::odds::Proportion;
 
 /// The most numbers a bet may pick.
 pub const PICKS_MAX: usize = 10;
@@ -14,6 +16,7 @@ pub struct Terms {
     scale: u64,
     win_max_minor: i64,
     round_win_max_minor: Option<i64>,
+    proportions: [Proportion; PICKS_MAX + 1],
 }
 
 impl Terms {
@@ -51,13 +54,19 @@ impl Terms {
             return Err(CoreError::Range { what: "round_win_max_minor", min: win_max_minor, max: POSITIVE_MAX });
         }
         let round_win_max_minor = round_win_max_minor.map(|value| value as i64);
-        Ok(Self { multipliers: table, scale, win_max_minor: win_max_minor as i64, round_win_max_minor })
+        let proportions = std::array::from_fn(|picks| Proportion::new(&multipliers[picks], scale, win_max_minor));
+        Ok(Self { multipliers: table, scale, win_max_minor: win_max_minor as i64, round_win_max_minor, proportions })
     }
 
     /// The multiplier in units of `1/scale`. Panics for more than ten picks or more hits than picks.
     pub fn multiplier(&self, picks: usize, hits: usize) -> u64 {
         assert!(hits <= picks, "a bet cannot hit more than it picked");
         self.multipliers[picks][hits]
+    }
+
+    /// What its bets are expected to be paid in proportion to the stake. Panics for more than ten picks.
+    pub(crate) fn proportion(&self, picks: usize) -> &Proportion {
+        &self.proportions[picks]
     }
 
     /// The divisor of every multiplier.

@@ -10,7 +10,8 @@ use crate::copy::{self, BetRow, Reader};
 use crate::draw::{self, Numbers};
 use crate::error::{BetFault, CoreError, StreamFault};
 use crate::kernel::{self, BLOCK, BlockOutcome, Lookup, Scratch};
-use crate::paytable::Terms;
+use crate::odds;
+use crate::paytable::{PICKS_MAX, Terms};
 use crate::picks::{MASK_BYTES, NumberSet};
 use crate::settle::{self, Bets, Outcome, Settled};
 use crate::totals::{Group, Total, Totals};
@@ -200,13 +201,21 @@ impl Sheet {
         if stake_minor <= 0 {
             return Err(fault(row, StreamFault::Bet(BetFault::Stake)));
         }
-        let place = self.totals.stake(Group { round_id, operator_id: row.operator_id(), terms }, stake_minor)?;
+        let picks = row.picks();
+        let expected_parts = match NumberSet::from_mask(&picks).count() as usize {
+            count @ 1..=PICKS_MAX => {
+                odds::expected_parts(count, stake_minor, &self.rounds[current].terms[usize::from(terms)])
+            }
+            _ => 0, // The block will find that the bet cannot be settled.
+        };
+        let group = Group { round_id, operator_id: row.operator_id(), terms };
+        let place = self.totals.stake(group, stake_minor, expected_parts)?;
 
         let at = self.count % BLOCK;
         self.bet_ids[at] = bet_id;
         self.account_ids[at] = row.account_id();
         self.places[at] = place;
-        self.picks[MASK_BYTES * at..][..MASK_BYTES].copy_from_slice(&row.picks());
+        self.picks[MASK_BYTES * at..][..MASK_BYTES].copy_from_slice(&picks);
         self.stakes[8 * at..][..8].copy_from_slice(&stake_minor.to_le_bytes());
         self.terms_index[at] = terms;
         self.count = at + 1;

@@ -1,6 +1,6 @@
 //! Sums of a stream of bets, a group for each round, operator and terms.
 //!
-//! All sums are checked: one that leaves 64 bits is an error, because no ledger could hold it.
+//! All sums are checked: one of money that leaves 64 bits is an error, because no ledger could hold it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -31,6 +31,8 @@ pub struct Total {
     pub paid_minor: i64,
     /// What maximum wins cut off, in minor units.
     pub cut_minor: i64,
+    /// What their payouts were expected to be before the draw, in 1/`odds::PARTS` of a minor unit.
+    pub expected_parts: u128,
 }
 
 /// Totals in the making. Grows with the number of groups, not of bets.
@@ -42,17 +44,22 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Counts a stake, and returns the place of its group, for `win`.
+    /// Counts a stake and what its payout is expected to be, and returns the place of its group, for `win`.
     #[inline]
-    pub fn stake(&mut self, group: Group, stake_minor: i64) -> Result<usize, CoreError> {
+    pub fn stake(&mut self, group: Group, stake_minor: i64, expected_parts: u128) -> Result<usize, CoreError> {
         let place = *self.places.entry(group).or_insert_with(|| {
-            let (bets_count, staked_minor, paid_minor, cut_minor) = (0, 0, 0, 0);
-            self.totals.push(Total { group, bets_count, staked_minor, paid_minor, cut_minor });
+            let (bets_count, staked_minor, paid_minor, cut_minor, expected_parts) = (0, 0, 0, 0, 0);
+            self.totals.push(Total { group, bets_count, staked_minor, paid_minor, cut_minor, expected_parts });
             self.totals.len() - 1
         });
         let total = &mut self.totals[place];
         total.bets_count += 1;
         total.staked_minor = sum("a round's total of stakes", total.staked_minor, stake_minor)?;
+        total.expected_parts = total.expected_parts.checked_add(expected_parts).ok_or(CoreError::Range {
+            what: "a round's total of expected payouts",
+            min: 0,
+            max: i64::MAX as u64,
+        })?;
         Ok(place)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keno_core::copy::CopyFault;
 use keno_core::error::{BetFault, CoreError, StreamFault};
+use keno_core::odds::expected_parts;
 use keno_core::paytable::Terms;
 use keno_core::picks::NumberSet;
 use keno_core::settle::{Settled, settle_one};
@@ -80,6 +81,8 @@ fn stream() -> SettlementStream {
     SettlementStream::new(rounds().into_iter().rev().map(round).collect()).unwrap()
 }
 
+/// Bets, stakes, payouts and cuts; and what was expected to be paid.
+type Sums = ([i64; 4], u128);
 type Outcome = Result<(Vec<u8>, Vec<Total>, u64), CoreError>;
 
 /// Feeds the bytes in pieces of the given lengths, over and over.
@@ -100,7 +103,7 @@ fn run(bytes: &[u8], lengths: &[usize]) -> Outcome {
 /// The same by the rule for one bet.
 fn expected(bets: &[Bet]) -> Outcome {
     let rounds: BTreeMap<_, _> = rounds().into_iter().map(|(id, numbers, terms)| (id, (numbers, terms))).collect();
-    let mut totals: BTreeMap<Group, [i64; 4]> = BTreeMap::new();
+    let mut totals: BTreeMap<Group, Sums> = BTreeMap::new();
     let mut paid: HashMap<(i64, i64), i64> = HashMap::new();
     let (mut out, mut winners_count) = (HEADER.to_vec(), 0);
     for bet in bets {
@@ -121,7 +124,8 @@ fn expected(bets: &[Bet]) -> Outcome {
             None => settled,
         };
         let group = Group { round_id: bet.round_id, operator_id: bet.operator_id, terms: bet.terms as u8 };
-        let sums = totals.entry(group).or_default();
+        let (sums, parts) = totals.entry(group).or_default();
+        *parts += expected_parts(bet.picks.count() as usize, bet.stake_minor, &terms[bet.terms as usize]);
         for (sum, value) in sums.iter_mut().zip([1, bet.stake_minor, settled.payout_minor, settled.cut_minor]) {
             *sum += value;
         }
@@ -134,12 +138,13 @@ fn expected(bets: &[Bet]) -> Outcome {
         }
     }
     out.extend(TRAILER);
-    let total = |(group, [bets_count, staked_minor, paid_minor, cut_minor]): (Group, [i64; 4])| Total {
+    let total = |(group, ([bets_count, staked_minor, paid_minor, cut_minor], expected_parts)): (Group, Sums)| Total {
         group,
         bets_count,
         staked_minor,
         paid_minor,
         cut_minor,
+        expected_parts,
     };
     Ok((out, totals.into_iter().map(total).collect(), winners_count))
 }

@@ -243,10 +243,11 @@ async def record_chunk(conn: Connection, first_bet_id: int, last_bet_id: int, to
     await conn.execute(
         """
         INSERT INTO settlement_chunks
-            (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor, first_bet_id, last_bet_id)
-        SELECT t.*, $8, $9
-        FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-            AS t
+            (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor, expected_parts,
+            first_bet_id, last_bet_id)
+        SELECT t.*, $9, $10
+        FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+            $8::numeric[]) AS t
         """,
         *_columns(totals),
         first_bet_id,
@@ -259,23 +260,26 @@ async def totals_of_chunks(conn: Connection, round_id: int) -> list[RoundTotals]
     rows = await conn.fetch(
         """
         SELECT round_id, operator_id, terms, sum(bets_count)::bigint, sum(staked_minor)::bigint,
-            sum(paid_minor)::bigint, sum(cut_minor)::bigint
+            sum(paid_minor)::bigint, sum(cut_minor)::bigint,
+            CASE WHEN count(*) = count(expected_parts) THEN sum(expected_parts) END
         FROM settlement_chunks WHERE round_id = $1 GROUP BY round_id, operator_id, terms
         """,
         round_id,
     )
-    return [RoundTotals(*row.values()) for row in rows]
+    return [RoundTotals(*sums, None if parts is None else int(parts)) for *sums, parts in rows]
 
 
 async def end_rounds(conn: Connection, round_ids: Sequence[int], totals: Sequence[RoundTotals]) -> None:
     """Stores the totals of rounds whose payouts are stored, their end and the events of it."""
     await conn.execute(
         """
-        INSERT INTO round_totals (round_id, operator_id, currency, bets_count, staked_minor, paid_minor, cut_minor)
+        INSERT INTO round_totals
+            (round_id, operator_id, currency, bets_count, staked_minor, paid_minor, cut_minor, expected_parts)
         SELECT t.round_id, t.operator_id, by.currency, sum(t.bets_count), sum(t.staked_minor), sum(t.paid_minor),
-            sum(t.cut_minor)
-        FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-            AS t (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor)
+            sum(t.cut_minor), CASE WHEN count(*) = count(t.expected_parts) THEN sum(t.expected_parts) END
+        FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+            $8::numeric[])
+            AS t (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor, expected_parts)
         JOIN rounds AS r ON r.id = t.round_id
         JOIN rules_terms AS by ON by.rules_hash = r.rules_hash AND by.terms = t.terms
         GROUP BY t.round_id, t.operator_id, by.currency

@@ -4,7 +4,8 @@ A row is the multipliers for one pick count p: p + 1 integers in units of 1/scal
 a row; `keno.game.paytable` does.
 
 Hits are hypergeometric: the draw chooses 20 of 80 numbers uniformly, so of p picks exactly h are drawn with probability
-C(20, h) x C(60, p - h) / C(80, p).
+C(20, h) x C(60, p - h) / C(80, p). For 1 to 10 picks all of these are whole numbers of 1/`PARTS`: an expected payout is a
+whole number of parts of a minor unit, and sums of such are exact (`core_rs/src/odds.rs` adds them up).
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-from math import comb
+from math import comb, lcm
 
-from keno.game.numbers import DRAWN, NUMBERS
+from keno.game.numbers import DRAWN, NUMBERS, PICKS_MAX
+
+PARTS = lcm(*(comb(NUMBERS, picks) for picks in range(1, PICKS_MAX + 1)))
+"""115,254,447,708,400; migration 0041 and the core state it too."""
 
 
 @cache

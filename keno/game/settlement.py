@@ -51,7 +51,11 @@ class RoundTerms:
 
 
 class RoundTotals(NamedTuple):
-    """What the bets of one operator by one of a round's terms add up to."""
+    """What the bets of one operator by one of a round's terms add up to.
+
+    `expected_parts` is what they were expected to be paid before the draw, in parts of a minor unit (see
+    `keno.game.odds.PARTS`); None where bets were settled before there was this sum.
+    """
 
     round_id: int
     operator_id: UUID
@@ -60,6 +64,7 @@ class RoundTotals(NamedTuple):
     staked_minor: int
     paid_minor: int
     cut_minor: int
+    expected_parts: int | None
 
 
 class RoundSettlement:

@@ -14,9 +14,11 @@ async def add_rounds_to_revenue(conn: Connection, round_ids: Sequence[int]) -> N
     await conn.execute(
         """
         INSERT INTO revenue_hourly AS sum
-            (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor)
+            (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor,
+            expected_parts)
         SELECT t.operator_id, r.room_id, t.currency, r.ended_ms - r.ended_ms % 3600000 AS hour_ms, count(*),
-            sum(t.bets_count)::bigint, sum(t.staked_minor)::bigint, sum(t.paid_minor)::bigint
+            sum(t.bets_count)::bigint, sum(t.staked_minor)::bigint, sum(t.paid_minor)::bigint,
+            CASE WHEN count(*) = count(t.expected_parts) THEN sum(t.expected_parts) END
         FROM unnest($1::bigint[]) AS ended (round_id)
         JOIN round_totals AS t USING (round_id)
         JOIN rounds AS r ON r.id = t.round_id
@@ -27,7 +29,8 @@ async def add_rounds_to_revenue(conn: Connection, round_ids: Sequence[int]) -> N
             rounds_count = sum.rounds_count + excluded.rounds_count,
             bets_count = sum.bets_count + excluded.bets_count,
             staked_minor = sum.staked_minor + excluded.staked_minor,
-            paid_minor = sum.paid_minor + excluded.paid_minor
+            paid_minor = sum.paid_minor + excluded.paid_minor,
+            expected_parts = sum.expected_parts + excluded.expected_parts -- null where either is
         """,
         round_ids,
     )
@@ -51,9 +54,10 @@ async def set_hours_of_revenue(conn: Connection, round_ids: Sequence[int]) -> se
         await conn.execute(
             """
             INSERT INTO revenue_hourly
-                (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor)
+                (operator_id, room_id, currency, hour_ms, rounds_count, bets_count, staked_minor, paid_minor,
+                expected_parts)
             SELECT t.operator_id, r.room_id, t.currency, hour.ms, count(*), sum(t.bets_count), sum(t.staked_minor),
-                sum(t.paid_minor)
+                sum(t.paid_minor), CASE WHEN count(*) = count(t.expected_parts) THEN sum(t.expected_parts) END
             FROM unnest($1::uuid[], $2::bigint[]) AS hour (room_id, ms)
             JOIN rounds AS r ON r.room_id = hour.room_id AND r.phase = 'settled'
                 AND r.ended_ms >= hour.ms AND r.ended_ms < hour.ms + 3600000
@@ -61,7 +65,8 @@ async def set_hours_of_revenue(conn: Connection, round_ids: Sequence[int]) -> se
             GROUP BY t.operator_id, r.room_id, t.currency, hour.ms
             ORDER BY t.operator_id, r.room_id, t.currency, hour.ms
             ON CONFLICT (operator_id, hour_ms, room_id, currency) DO UPDATE SET rounds_count = excluded.rounds_count,
-                bets_count = excluded.bets_count, staked_minor = excluded.staked_minor, paid_minor = excluded.paid_minor
+                bets_count = excluded.bets_count, staked_minor = excluded.staked_minor,
+                paid_minor = excluded.paid_minor, expected_parts = excluded.expected_parts
             """,
             [room_id for room_id, _ in hours],
             [hour_ms for _, hour_ms in hours],

@@ -85,7 +85,10 @@ async def test_the_totals_are_those_that_postgresql_adds_up(connection: asyncpg.
     totals = await connection.fetch(
         f"""
         SELECT round_id, uuid_send(operator_id), terms, count(*), sum(stake_minor)::bigint, sum(payout_minor)::bigint,
-            sum(cut_minor)::bigint
+            sum(cut_minor)::bigint, sum((
+                SELECT sum(hits_parts(bit_count(picks)::integer, h) * least(stake_minor * 5 * h / (1 + terms), 4000))
+                FROM generate_series(1, bit_count(picks)::integer) AS h
+            ))
         FROM ({WON_SQL}) AS won GROUP BY round_id, operator_id, terms ORDER BY round_id, operator_id, terms
         """,  # noqa: S608
         BETS,

@@ -15,6 +15,7 @@ from keno.bets import store
 from keno.bets.settler import Settler
 from keno.bets.store import BetRow
 from keno.fairness.epoch_keys import EpochKeys
+from keno.game.odds import PARTS
 from keno.game.settlement import RoundTotals
 from keno.infra.key_providers import LocalKeys
 from keno.infra.postgres import Connection, create_pool
@@ -105,9 +106,10 @@ async def test_the_totals_of_a_round_are_by_operator_and_currency(floor: Floor) 
     rows = await floor.owner_pool.fetch("SELECT * FROM round_totals")
     totals = {(row["operator_id"], row["currency"]): tuple(row.values())[3:] for row in rows}
     assert totals == {
-        (floor.operator_id, "EUR"): (80, 800_000, 20 * 20_000, 20 * 17_600),
-        (floor.operator_id, "USD"): (80, 16_000, 20 * 752, 0),
-        (other, "EUR"): (80, 8_000, 20 * 376, 0),
+        # Of 80 bets on a number each just 20 win: what is paid is what was expected.
+        (floor.operator_id, "EUR"): (80, 800_000, 20 * 20_000, 20 * 17_600, 20 * 20_000 * PARTS),
+        (floor.operator_id, "USD"): (80, 16_000, 20 * 752, 0, 20 * 752 * PARTS),
+        (other, "EUR"): (80, 8_000, 20 * 376, 0, 20 * 376 * PARTS),
     }
 
 
@@ -136,8 +138,10 @@ async def test_a_round_of_losers_is_settled_without_an_event_for_payouts(floor: 
     await floor.settle()
     assert await paid(floor) == {}
     assert await told(floor) == ["round.settled"]
-    total = await floor.owner_pool.fetchrow("SELECT bets_count, staked_minor, paid_minor, cut_minor FROM round_totals")
-    assert tuple(total or ()) == (60, 6_000, 0, 0)
+    total = await floor.owner_pool.fetchrow(
+        "SELECT bets_count, staked_minor, paid_minor, cut_minor, expected_parts FROM round_totals"
+    )
+    assert tuple(total or ()) == (60, 6_000, 0, 0, 15 * 376 * PARTS)
     assert await floor.broken() == {}
 
 

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
+from math import comb
 
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from support.copy_format import Bet, Payout, bets_copy, read_payouts
 
 from keno import _core
+from keno.game.odds import PARTS
 
 ROWS = [[], *([0 if 3 * h < p else 37 * h * h for h in range(p + 1)] for p in range(1, 11))]
 # (scale, win_max_minor) of a round's terms, and its draw.
@@ -51,7 +54,7 @@ def stream() -> _core.SettlementStream:
     )
 
 
-Totals = list[tuple[int, bytes, int, int, int, int, int]]
+Totals = list[tuple[int, bytes, int, int, int, int, int, int]]
 
 
 def run(data: bytes, lengths: list[int]) -> tuple[bytes, Totals]:
@@ -61,9 +64,19 @@ def run(data: bytes, lengths: list[int]) -> tuple[bytes, Totals]:
     return out, settling.totals()
 
 
+def expected_payout(row: list[int], stake_minor: int, scale: int, win_max_minor: int) -> Fraction:
+    """What a bet is paid on average, in minor units."""
+    picks, paid = len(row) - 1, [min(stake_minor * multiplier // scale, win_max_minor) for multiplier in row]
+    return sum(
+        (Fraction(comb(20, hits) * comb(60, picks - hits) * minor, comb(80, picks)) for hits, minor in enumerate(paid)),
+        Fraction(0),
+    )
+
+
 def expected(placed: list[Bet]) -> tuple[list[Payout], Totals]:
     payouts: list[Payout] = []
     sums: dict[tuple[int, bytes, int], Counter[str]] = {}
+    worth: dict[tuple[int, bytes, int], Fraction] = {}
     for bet in placed:
         terms, numbers = ROUNDS[bet.round_id]
         scale, win_max_minor = terms[bet.terms]
@@ -73,9 +86,14 @@ def expected(placed: list[Bet]) -> tuple[list[Payout], Totals]:
         payout = min(win, win_max_minor)
         group = sums.setdefault((bet.round_id, bet.operator_id, bet.terms), Counter())
         group.update(bets=1, staked=bet.stake_minor, paid=payout, cut=win - payout)
+        key, row = (bet.round_id, bet.operator_id, bet.terms), ROWS[mask.bit_count()]
+        worth[key] = worth.get(key, Fraction(0)) + expected_payout(row, bet.stake_minor, scale, win_max_minor)
         if payout:
             payouts.append(Payout(bet.bet_id, bet.round_id, bet.account_id, hits, payout, win - payout))
-    totals = [(*key, of["bets"], of["staked"], of["paid"], of["cut"]) for key, of in sums.items()]
+    totals = [
+        (*key, of["bets"], of["staked"], of["paid"], of["cut"], int(worth[key] * PARTS)) for key, of in sums.items()
+    ]
+    assert all(total[-1] == worth[total[:3]] * PARTS for total in totals)
     return payouts, sorted(totals)
 
 

@@ -253,6 +253,10 @@ UPDATE rounds SET lease_epoch = 7 WHERE id = (SELECT round FROM chosen);
 -- breaks: 10_the_house_gets_what_players_lose
 UPDATE round_totals SET staked_minor = staked_minor + 1 WHERE round_id = (SELECT round FROM chosen);
 
+-- damage: bets are said to have been expected to win what they were not
+-- breaks: 10_expected_payouts_follow_the_odds
+UPDATE round_totals SET expected_parts = expected_parts + 1 WHERE round_id = (SELECT round FROM chosen);
+
 -- damage: a total is missing
 -- breaks: 10_the_house_gets_what_players_lose
 DELETE FROM round_totals WHERE round_id = (SELECT round FROM chosen);

@@ -11,7 +11,9 @@ import pytest
 from support.copy_format import HEADER, TRAILER, Bet, Payout, bet_fields, bets_copy, read_payouts, tuple_bytes
 
 from keno.game.numbers import picks_mask
+from keno.game.odds import PARTS
 from keno.game.profiles import rtp_profile, shipped_paytable
+from keno.game.rtp import capped_rtp
 from keno.game.rules import CurrencyRules, RulesError, build
 from keno.game.settlement import RoundSettlement, RoundTerms, RoundTotals, SettlementError
 
@@ -105,12 +107,14 @@ def test_totals_add_up_each_round_by_operator_and_terms() -> None:
     settlement = run(bets, rounds=(9, 8, ROUND))
     settlement.finish()
     eur, jpy = 0, 1
+    ten = PARTS * capped_rtp(PAYTABLE, 10, 100, EUR.win_max_minor) * 100
     assert settlement.totals() == [
-        RoundTotals(ROUND, other, eur, 1, 200, 752, 0),
-        RoundTotals(ROUND, OPERATOR, eur, 2, 400, 376, 0),
-        RoundTotals(ROUND, OPERATOR, jpy, 1, 100, 376, 0),
-        RoundTotals(9, OPERATOR, eur, 1, 100, 5_000_000, 5_000_000),
+        RoundTotals(ROUND, other, eur, 1, 200, 752, 0, 188 * PARTS),
+        RoundTotals(ROUND, OPERATOR, eur, 2, 400, 376, 0, 376 * PARTS),
+        RoundTotals(ROUND, OPERATOR, jpy, 1, 100, 376, 0, 94 * PARTS),
+        RoundTotals(9, OPERATOR, eur, 1, 100, 5_000_000, 5_000_000, int(ten)),
     ]
+    assert ten == int(ten) < 100 * PARTS * PAYTABLE.rtp[10]
     assert settlement.winners_count == 4
 
 

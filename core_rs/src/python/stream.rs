@@ -9,8 +9,8 @@ use super::{Digest, Int, Octets, Terms};
 use crate::error::{CoreError, fixed};
 use crate::stream;
 
-/// Round, operator, terms; then count of bets, stakes, payouts, cuts.
-type Total<'py> = (i64, Bound<'py, PyBytes>, u8, i64, i64, i64, i64);
+/// Round, operator, terms; then count of bets, stakes, payouts, cuts, expected payouts.
+type Total<'py> = (i64, Bound<'py, PyBytes>, u8, i64, i64, i64, i64, u128);
 
 /// Id, the numbers of its draw, terms, and what accounts were paid before.
 type Round<'py> = (Int<u64>, Octets<'py>, Vec<PyRef<'py, Terms>>, Octets<'py>);
@@ -43,8 +43,9 @@ impl SettlementStream {
     fn totals<'py>(&self, py: Python<'py>) -> Result<Vec<Total<'py>>, CoreError> {
         let total = |total: &crate::totals::Total| {
             let operator_id = PyBytes::new(py, &total.group.operator_id.to_be_bytes());
-            let sums = (total.bets_count, total.staked_minor, total.paid_minor, total.cut_minor);
-            (total.group.round_id, operator_id, total.group.terms, sums.0, sums.1, sums.2, sums.3)
+            let (group, sums) =
+                (total.group, (total.bets_count, total.staked_minor, total.paid_minor, total.cut_minor));
+            (group.round_id, operator_id, group.terms, sums.0, sums.1, sums.2, sums.3, total.expected_parts)
         };
         Ok(self.0.totals()?.iter().map(total).collect())
     }
