@@ -104,6 +104,11 @@ KINDS: Final = MappingProxyType(
         "invalid_query": Kind(
             422, "Invalid query", "Give each query parameter of this call at most once, in its range."
         ),
+        "invalid_period": Kind(
+            422,
+            "Invalid period",
+            "Ask for at most 92 days, by the hour 31, from a day of the calendar to a later time.",
+        ),
         "invalid_picks": Kind(422, "Invalid picks", "Pick 1 to 10 different integers from 1 to 80."),
         "invalid_stake": Kind(
             422, "Invalid stake", "Stake an integer of minor units that the room's rules allow for the currency."

@@ -7,7 +7,7 @@ form is judged here: whether a request can be granted is decided where it takes 
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import blake3
 import msgspec
@@ -26,6 +26,12 @@ CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z0-9]{3,8}\Z")]
 DecimalId = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,18}\Z")]
 HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 AmountMinor = Annotated[int, Meta(ge=1, le=MINOR_MAX)]
+# A day, which stands for its beginning, or the beginning of an hour: RFC 3339, in UTC.
+ReportTime = Annotated[
+    str,
+    Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(T([01][0-9]|2[0-3]):00:00Z)?\Z"),
+]
+Grouping = Literal["day", "hour", "room", "currency"]
 
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()

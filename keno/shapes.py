@@ -14,7 +14,16 @@ from msgspec import Meta
 
 from keno.identity.staff import Role
 from keno.money import MINOR_MAX
-from keno.requests import AmountMinor, CurrencyCode, DecimalId, HashHex, PlayerReference, TransactionId
+from keno.requests import (
+    AmountMinor,
+    CurrencyCode,
+    DecimalId,
+    Grouping,
+    HashHex,
+    PlayerReference,
+    ReportTime,
+    TransactionId,
+)
 
 Ms = Annotated[int, Meta(ge=0, description="UTC in milliseconds")]
 Count = Annotated[int, Meta(ge=0)]
@@ -302,6 +311,40 @@ class Statement(Shape):
     player: PlayerReference
     entries: list[StatementEntry]
     next_before: str | None
+
+
+Ratio = Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]{6}\Z")]
+
+
+class RevenueRow(Shape, kw_only=True):
+    """What was settled in a group, in one currency: `period` is its day or hour, spelled as `from` and `to` are.
+
+    `ggr_minor` is the turnover less the payout, `rtp` the payout by the turnover. `rtp_expected` is what the paytables
+    return of these stakes on average, maximum wins of a bet included; null where that was not noted of all rounds.
+    """
+
+    period: ReportTime | msgspec.UnsetType = msgspec.UNSET
+    room: UUID | msgspec.UnsetType = msgspec.UNSET
+    currency: CurrencyCode
+    rounds: Annotated[int, Meta(ge=1)]
+    bets: Annotated[int, Meta(ge=1)]
+    turnover_minor: Annotated[int, Meta(ge=1)]
+    payout_minor: Annotated[int, Meta(ge=0)]
+    ggr_minor: int
+    rtp: Ratio
+    rtp_expected: Ratio | None
+
+
+class RevenueReport(Shape):
+    """The operator's own rounds that were settled from `from_ms` on and before `to_ms`: a row for each group and
+    currency with bets. What was settled and counted at `as_of_ms` is in it.
+    """
+
+    from_ms: int
+    to_ms: int
+    group_by: Grouping
+    as_of_ms: Ms
+    rows: list[RevenueRow]
 
 
 class SessionState(Shape):

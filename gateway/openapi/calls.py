@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from msgspec import Meta
 
 from gateway.answers import JSON, JSON_LINES
+from gateway.rest.reports import CSV, GROUPING
 from gateway.rest.rooms import PAGE_ROUNDS, PAGE_ROUNDS_MAX
 from gateway.rest.statement import PAGE_ENTRIES, PAGE_ENTRIES_MAX
 from keno import shapes
@@ -21,7 +22,7 @@ from keno.fairness.verdicts import EvidenceRequest
 from keno.identity.access import KeyRequest, NetworksRequest
 from keno.identity.launch import ExchangeRequest, LaunchRequest, RefreshRequest
 from keno.identity.staff import LoginRequest
-from keno.requests import ID_MAX, CurrencyCode, PlayerReference
+from keno.requests import ID_MAX, CurrencyCode, Grouping, PlayerReference, ReportTime
 from keno.wallet.request import MovementRequest, RollbackRequest
 
 Access = Literal["signed", "player", "staff", "pages", "open"]
@@ -50,12 +51,14 @@ class Query(NamedTuple):
     form: Any
     does: str
     required: bool = False
-    default: int | None = None
+    default: int | str | None = None
     format: str | None = None
 
 
 class Call(NamedTuple):
-    """A call. `codes` are those that neither its access nor its body brings with it."""
+    """A call. `codes` are those that neither its access nor its body brings with it; `or_media_type` is of the same
+    answer as text, where Accept prefers that.
+    """
 
     method: str
     path: str
@@ -70,6 +73,7 @@ class Call(NamedTuple):
     codes: tuple[str, ...] = ()
     replayed: bool = False
     media_type: str = JSON
+    or_media_type: str | None = None
 
 
 _BET_CODES: Final = (
@@ -130,6 +134,11 @@ _OPERATOR: Final = (
          shapes.Statement, codes=("player_not_found",), query=(
              Query("player", PlayerReference, "The player.", required=True),
              Query("currency", CurrencyCode, "Only what moved this currency."), *_ENTRIES_PAGE)),
+    Call("GET", "/v1/reports/revenue", "revenue", "Reports", "Turnover, payout, revenue and return of settled rounds",
+         "signed", shapes.RevenueReport, codes=("invalid_period",), or_media_type=CSV, query=(
+             Query("from", ReportTime, "The first day, or hour, in UTC.", required=True),
+             Query("to", ReportTime, "The day, or hour, at whose beginning the report ends, in UTC.", required=True),
+             Query("group_by", Grouping, "Of what there is a row for each currency.", default=GROUPING))),
     Call("POST", "/v1/sessions", "launch", "Sessions", "Launch a player", "signed", shapes.Launched, 201, LaunchRequest,
          codes=("room_not_found", "room_closed", "player_blocked", "currency_not_offered")),
     Call("DELETE", "/v1/sessions/{session_id}", "end_session", "Sessions", "End a session or launch", "signed",

@@ -137,6 +137,8 @@ def _success(call: Call) -> dict[str, Any]:
         "description": "Done." if call.method != "GET" else "Here it is.",
         "content": {call.media_type: {"schema": plain_schema(call.answer)}},
     }
+    if call.or_media_type is not None:
+        answer["content"][call.or_media_type] = {"schema": {"type": "string"}}
     return answer | _headers(names)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import starmap
 from typing import NamedTuple
 from uuid import UUID
@@ -266,7 +267,9 @@ async def totals_of_chunks(conn: Connection, round_id: int) -> list[RoundTotals]
         """,
         round_id,
     )
-    return [RoundTotals(*sums, None if parts is None else int(parts)) for *sums, parts in rows]
+    totals = [RoundTotals(*row.values()) for row in rows]
+    # asyncpg reads a numeric as a Decimal.
+    return [each._replace(expected_parts=_integer(each.expected_parts)) for each in totals]
 
 
 async def end_rounds(conn: Connection, round_ids: Sequence[int], totals: Sequence[RoundTotals]) -> None:
@@ -308,6 +311,10 @@ async def end_rounds(conn: Connection, round_ids: Sequence[int], totals: Sequenc
         """,
         list(round_ids),
     )
+
+
+def _integer(numeric: Decimal | int | None) -> int | None:
+    return None if numeric is None else int(numeric)
 
 
 def _columns(totals: Sequence[RoundTotals]) -> list[list[object]]:

@@ -54,6 +54,15 @@ def read(form: type[_T], answer: httpx.Response) -> _T:
         raise UnknownAnswer(f"{status}, which is no {form}: {error}") from error
 
 
+def text(answer: httpx.Response, media_type: str) -> str:
+    """An answer as text of this type. Raises Refused, and Unanswered where it is of something on the way."""
+    if answer.status_code >= 300:
+        read(ProblemDetails, answer)
+    if answer.headers.get("content-type", "").partition(";")[0] != media_type:
+        raise Unanswered(f"{answer.status_code}, which is no {media_type}")
+    return answer.text
+
+
 def _asked_pause_s(answer: httpx.Response, attempt: int) -> float:
     asked = answer.headers.get("retry-after", "")
     return float(asked) if asked.isdecimal() else pause_s(attempt)

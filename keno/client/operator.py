@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -21,6 +22,7 @@ from keno.client.player import Player
 from keno.client.requests import BetRequest
 from keno.client.signed_answers import AnswerChecker
 from keno.identity.signature import SigningKey, sign
+from keno.requests import Grouping
 
 _T = TypeVar("_T")
 
@@ -162,6 +164,20 @@ class Client:
             for each in page.entries:
                 yield each
 
+    # ---- reports ----
+
+    async def revenue(self, begin: date, end: date, *, group_by: Grouping = "day") -> shapes.RevenueReport:
+        """What was settled from `begin` on and before `end`, as a row for each group and currency: days of UTC, or
+        datetimes of whole hours that know their zone.
+        """
+        return await self.call(shapes.RevenueReport, "GET", _revenue(begin, end, group_by))
+
+    async def revenue_csv(self, begin: date, end: date, *, group_by: Grouping = "day") -> str:
+        """The same as CSV, with a header line."""
+        accept = {"Accept": "text/csv"}
+        answer = await self._answer("GET", _revenue(begin, end, group_by), b"", self._attempts, accept)
+        return attempts.text(answer, "text/csv")
+
     # ---- sessions ----
 
     async def launch(self, player: str, currency: str, **more: Any) -> shapes.Launched:
@@ -237,17 +253,23 @@ class Client:
         self, form: type[_T], method: str, target: str, body: Mapping[str, Any] | None, attempts_max: int
     ) -> _T:
         content = b"" if body is None else msgspec.json.encode(body)
+        return attempts.read(form, await self._answer(method, target, content, attempts_max, {}))
+
+    async def _answer(
+        self, method: str, target: str, content: bytes, attempts_max: int, more: dict[str, str]
+    ) -> httpx.Response:
+        """An answer whose signature is right; `more` are headers that are not signed."""
         signature = ""
 
         async def send() -> httpx.Response:
             nonlocal signature
             headers = self._signed(method, target, content)
             signature = headers["Signature"]
-            return await self._http.request(method, self._origin + target, content=content, headers=headers)
+            return await self._http.request(method, self._origin + target, content=content, headers=headers | more)
 
         answer = await attempts.answered(send, attempts_max, f"{method} {target}")
         await self._checker.check(answer, signature)
-        return attempts.read(form, answer)
+        return answer
 
     async def _pages(self, form: type[_P], path: str, query: Mapping[str, str | int]) -> AsyncIterator[_P]:
         asked = dict(query)
@@ -275,6 +297,19 @@ class Client:
             nonce=secrets.token_urlsafe(16),
         )
         return signed | ({"Content-Type": "application/json"} if content else {})
+
+
+def _revenue(begin: date, end: date, group_by: Grouping) -> str:
+    query = {"from": _report_time(begin), "to": _report_time(end), "group_by": group_by}
+    return f"/v1/reports/revenue?{urlencode(query)}"
+
+
+def _report_time(at: date) -> str:
+    if not isinstance(at, datetime):
+        return at.isoformat()
+    if at.tzinfo is None:
+        raise ValueError(f"{at} does not know its zone")
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _part(text: str) -> str:

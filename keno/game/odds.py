@@ -4,8 +4,8 @@ A row is the multipliers for one pick count p: p + 1 integers in units of 1/scal
 a row; `keno.game.paytable` does.
 
 Hits are hypergeometric: the draw chooses 20 of 80 numbers uniformly, so of p picks exactly h are drawn with probability
-C(20, h) x C(60, p - h) / C(80, p). For 1 to 10 picks all of these are whole numbers of 1/`PARTS`: an expected payout is a
-whole number of parts of a minor unit, and sums of such are exact (`core_rs/src/odds.rs` adds them up).
+C(20, h) x C(60, p - h) / C(80, p). For 1 to 10 picks all of these are whole numbers of 1/`PARTS`: an expected
+payout is a whole number of parts of a minor unit, and sums of such are exact (`core_rs/src/odds.rs` adds them up).
 """
 
 from __future__ import annotations

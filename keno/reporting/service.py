@@ -1,4 +1,6 @@
-"""Keeps the operators' figures: turnover and payout by hour, from the events of settled rounds."""
+"""Keeps the operators' figures, turnover and payout by hour, from the events of settled rounds, and reports them."""
+
+from uuid import UUID
 
 import asyncpg
 
@@ -7,12 +9,13 @@ from keno.infra.bus import Event
 from keno.infra.store import new_events
 from keno.notify.events import RoundSettled
 from keno.reporting import store
+from keno.reporting.revenue import Period, Revenue
 
 CONSUMER = "reporting"
 
 
 class ReportingService:
-    """Records settled rounds."""
+    """Records settled rounds, and says what they add up to."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -26,3 +29,10 @@ class ReportingService:
             known = await store.set_hours_of_revenue(conn, round_ids)
             await store.add_rounds_to_revenue(conn, [each for each in round_ids if each not in known])
         failpoints.reach("reporting.committed")
+
+    async def revenue(self, operator_id: UUID, period: Period) -> Revenue:
+        """An operator's own figures of a period."""
+        async with self._pool.acquire() as conn:
+            # Before the figures are read: what had been recorded then is in them.
+            as_of_ms = await store.now_ms(conn)
+            return Revenue(period, as_of_ms, await store.revenue(conn, operator_id, period))

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from keno.infra.postgres import Connection, Executor
+from keno.reporting.revenue import DAY_MS, Figures, Period
 
 
 async def add_rounds_to_revenue(conn: Connection, round_ids: Sequence[int]) -> None:
@@ -72,6 +74,38 @@ async def set_hours_of_revenue(conn: Connection, round_ids: Sequence[int]) -> se
             [hour_ms for _, hour_ms in hours],
         )
     return {row["id"] for row in old}
+
+
+_GROUPS = {
+    "day": f"hour_ms - hour_ms % {DAY_MS}",
+    "hour": "hour_ms",
+    "room": 'room_id::text COLLATE "C"',
+    "currency": "NULL::text",
+}
+
+
+async def revenue(conn: Executor, operator_id: UUID, period: Period) -> list[Figures]:
+    """An operator's figures of a period by group and currency, in that order: a range of the key of their hours."""
+    rows = await conn.fetch(
+        f"""
+        SELECT {_GROUPS[period.group_by]} AS "group", currency, sum(rounds_count), sum(bets_count), sum(staked_minor),
+            sum(paid_minor), CASE WHEN count(*) = count(expected_parts) THEN sum(expected_parts) END
+        FROM revenue_hourly WHERE operator_id = $1 AND hour_ms >= $2 AND hour_ms < $3
+        GROUP BY 1, currency ORDER BY 1, currency COLLATE "C"
+        """,  # noqa: S608 - our own expressions
+        operator_id,
+        period.from_ms,
+        period.to_ms,
+    )
+    return [
+        Figures(group, currency, int(rounds), int(bets), int(staked), int(paid), None if parts is None else int(parts))
+        for group, currency, rounds, bets, staked, paid, parts in rows
+    ]
+
+
+async def now_ms(conn: Executor) -> int:
+    """The database's time."""
+    return int(await conn.fetchval("SELECT now_ms()"))
 
 
 async def log_action(conn: Executor, actor: str, action: str, subject: str, detail: dict[str, Any]) -> None:
