@@ -31,40 +31,45 @@ def routes(reporting: ReportingService) -> list[HTTPRouteHandler]:
 
     @get("/reports/revenue")
     async def revenue(request: SignedRequest) -> Response[bytes]:
-        query = query_texts(request, ("from", "to", "group_by"))
-        for name in ("from", "to"):
-            if name not in query:
-                raise ProblemError("invalid_query", said("{name} is required", name=name), name)
-            if not is_a(ReportTime, query[name]):
-                raise ProblemError(
-                    "invalid_query",
-                    said("{name} is a day or a whole hour of UTC, as 2026-01-31 or 2026-01-31T13:00:00Z", name=name),
-                    name,
-                )
-        group_by = query.get("group_by", GROUPING)
-        if group_by not in _GROUP_NAMES:
-            raise ProblemError(
-                "invalid_query",
-                said("group_by is one of {groupings}", groupings=", ".join(get_args(Grouping))),
-                "group_by",
-            )
-        period = Period.read(query["from"], query["to"], group_by)
+        period = period_of(query_texts(request, ("from", "to", "group_by")))
         report = await reporting.revenue(request.user.id, period)
         if prefers_csv(request.headers.getall("accept", [])):
-            answer = bytes_answer(csv_of(report), f"{CSV}; charset=utf-8; header=present", cache_control="no-store")
+            answer = bytes_answer(csv_of(report), f"{CSV}; header=present", cache_control="no-store")
         else:
-            answer = json_answer(
-                {
-                    "from_ms": period.from_ms,
-                    "to_ms": period.to_ms,
-                    "group_by": period.group_by,
-                    "as_of_ms": report.as_of_ms,
-                    "rows": [row_members(period.group_by, each) for each in report.figures],
-                }
-            )
+            answer = json_answer(report_members(report))
         return signed_response(request, answer)
 
     return [revenue]
+
+
+def period_of(query: dict[str, str]) -> Period:
+    """The period that a query asks for. Raises ProblemError `invalid_query` and RequestError `invalid_period`."""
+    for name in ("from", "to"):
+        if name not in query:
+            raise ProblemError("invalid_query", said("{name} is required", name=name), name)
+        if not is_a(ReportTime, query[name]):
+            raise ProblemError(
+                "invalid_query",
+                said("{name} is a day or a whole hour of UTC, as 2026-01-31 or 2026-01-31T13:00:00Z", name=name),
+                name,
+            )
+    group_by = query.get("group_by", GROUPING)
+    if group_by not in _GROUP_NAMES:
+        groupings = ", ".join(get_args(Grouping))
+        raise ProblemError("invalid_query", said("group_by is one of {groupings}", groupings=groupings), "group_by")
+    return Period.read(query["from"], query["to"], group_by)
+
+
+def report_members(report: Revenue) -> dict[str, Any]:
+    """The report as JSON."""
+    period = report.period
+    return {
+        "from_ms": period.from_ms,
+        "to_ms": period.to_ms,
+        "group_by": period.group_by,
+        "as_of_ms": report.as_of_ms,
+        "rows": [row_members(period.group_by, each) for each in report.figures],
+    }
 
 
 def row_members(group_by: Grouping, figures: Figures) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from datetime import date
 from typing import Any
 
 import httpx
@@ -97,6 +98,7 @@ async def test_every_call_of_operators_goes_through_and_its_answer_is_checked(ga
         assert [each.balance_minor for each in await client.balances("p 1")] == [4_800]
         entries = [each.kind async for each in client.statement("p 1", currency="EUR", limit=1)]
         assert sorted(entries) == ["bet", "bet", "deposit", "rollback", "withdrawal"]
+        assert (await client.revenue(date(2026, 11, 1), date(2026, 11, 2))).rows == []
         launched = await client.launch("p 1", "EUR", locale="pt-BR")
         assert launched.locale == "pt-BR"
         assert (await client.end_session(launched.session_id)).ended

@@ -81,5 +81,7 @@ async def target_of(gateway: Gateway, origin: str) -> FuzzTarget:
         "transaction_id": ["d-p-2", "t-1"],
         "operator": [str(rotating.operator.id)],
         "key_id": [rotating.key_id, "second"],
+        "from": ["2026-11-01", "2026-10-31T01:00:00Z"],
+        "to": ["2026-11-02", "2026-11-02T13:00:00Z"],
     }
     return FuzzTarget(origin, made.key_id, made.key.secret.hex(), staff_token, "p-1", known)

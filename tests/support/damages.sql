@@ -56,12 +56,12 @@ INSERT INTO payouts (bet_id, round_id, account_id, hits, payout_minor, cut_minor
 UPDATE payouts SET payout_minor = payout_minor + 1 WHERE bet_id = (SELECT won FROM chosen);
 
 -- damage: a player was paid more in a round than its rules allow
--- breaks: 03_a_kept_exposure_is_that_of_its_bets 04_wins_of_a_round_have_a_maximum
+-- breaks: 03_a_kept_exposure_is_that_of_its_bets 04_wins_of_a_round_have_a_maximum 10_expected_payouts_follow_the_odds
 UPDATE rules_currencies SET stake_min_minor = 1, stake_max_minor = 1, win_max_minor = 1, round_win_max_minor = 1
 WHERE rules_hash = (SELECT r.rules_hash FROM rounds AS r WHERE r.id = (SELECT round FROM chosen));
 
 -- damage: a bet was charged less than it was accepted for
--- breaks: 02_balances_are_sums 04_the_verifier_agrees 10_the_house_gets_what_players_lose
+-- breaks: 02_balances_are_sums 04_the_verifier_agrees 10_expected_payouts_follow_the_odds 10_the_house_gets_what_players_lose
 UPDATE bets SET stake_minor = stake_minor - 1 WHERE id = (SELECT lost FROM chosen);
 
 -- damage: a bet of a settled round was refunded
@@ -104,7 +104,9 @@ UPDATE accounts SET balance_minor = balance_minor + 100 WHERE id = (SELECT accou
 
 -- damage: the picks of a bet were changed after the draw
 -- breaks: 04_the_verifier_agrees
-UPDATE bets SET picks = (SELECT b.picks FROM bets AS b WHERE b.id = (SELECT won FROM chosen)) WHERE id = (SELECT lost FROM chosen);
+UPDATE bets SET picks = won.picks FROM bets AS won CROSS JOIN chosen
+WHERE won.id = chosen.won AND bets.id = (SELECT min(b.id) FROM bets AS b WHERE (b.round_id, b.account_id) = (chosen.round, chosen.account)
+    AND bit_count(b.picks) = bit_count(won.picks) AND NOT EXISTS (SELECT FROM payouts AS p WHERE p.bet_id = b.id));
 
 -- damage: a number was exchanged in a draw
 -- breaks: 04_the_verifier_agrees 15_the_log_says_what_is_stored
@@ -192,7 +194,7 @@ DROP INDEX bets_0_by_caller;
 UPDATE bets SET transaction_id = 'again' WHERE id IN (SELECT won FROM chosen UNION SELECT lost FROM chosen);
 
 -- damage: a bet was slipped into a locked round
--- breaks: 07_no_bet_after_the_lock 10_the_house_gets_what_players_lose
+-- breaks: 07_no_bet_after_the_lock 10_expected_payouts_follow_the_odds 10_the_house_gets_what_players_lose
 UPDATE bets SET round_id = chosen.round, accepted_ms = r.opened_ms FROM chosen JOIN rounds AS r ON r.id = chosen.round
 WHERE bets.id = chosen.open;
 
@@ -353,7 +355,7 @@ DELETE FROM outbox_batches WHERE routing_key = 'wallet.refunded';
 UPDATE rounds SET void_reason = void_reason + 1 WHERE id = (SELECT void_round FROM chosen);
 
 -- damage: a bet is in another operator's name
--- breaks: 01_postings_stay_in_one_book 03_a_kept_exposure_is_that_of_its_bets 12_tenants_are_apart
+-- breaks: 01_postings_stay_in_one_book 03_a_kept_exposure_is_that_of_its_bets 10_expected_payouts_follow_the_odds 12_tenants_are_apart
 UPDATE bets SET operator_id = (SELECT o.id FROM operators AS o WHERE o.id <> bets.operator_id) WHERE id = (SELECT lost FROM chosen);
 
 -- damage: a private room took a stranger's bet
