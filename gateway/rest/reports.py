@@ -16,7 +16,7 @@ from gateway.http import is_a, query_texts
 from gateway.problems import ProblemError
 from keno.phrases import said
 from keno.reporting.revenue import Figures, Period, Revenue, period_text, ratio_text
-from keno.reporting.service import ReportingService
+from keno.reporting.service import ReportingService, ReportsBusyError
 from keno.requests import Grouping, ReportTime
 
 CSV: Final = "text/csv"
@@ -32,7 +32,10 @@ def routes(reporting: ReportingService) -> list[HTTPRouteHandler]:
     @get("/reports/revenue")
     async def revenue(request: SignedRequest) -> Response[bytes]:
         period = period_of(query_texts(request, ("from", "to", "group_by")))
-        report = await reporting.revenue(request.user.id, period)
+        try:
+            report = await reporting.revenue(request.user.id, period)
+        except ReportsBusyError as error:
+            raise ProblemError("overloaded", "other reports of yours are under way") from error
         if prefers_csv(request.headers.getall("accept", [])):
             answer = bytes_answer(csv_of(report), f"{CSV}; header=present", cache_control="no-store")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from support.money import DEFAULT_PAYTABLE, OTHER_PAYTABLE, Floor, floor_rules, 
 from keno.bets.settler import Settler
 from keno.game.odds import PARTS
 from keno.game.paytable import Paytable
-from keno.reporting.revenue import DAY_MS, HOUR_MS, Figures, Period
-from keno.reporting.service import ReportingService
+from keno.reporting.revenue import DAY_MS, HOUR_MS, Figures, Period, Revenue
+from keno.reporting.service import ReportingService, ReportsBusyError
 from keno.requests import Grouping
 
 PAYTABLES = {paytable.hash: paytable for paytable in (DEFAULT_PAYTABLE, OTHER_PAYTABLE)}
@@ -221,6 +222,15 @@ async def test_what_was_settled_before_there_was_a_sum_has_no_expected_return(fl
         exact = [each for each in sums(bets, floor.operator_id, period) if (each.group, each.currency) not in of_old]
         assert [each for each in figures if each.rtp_expected is not None] == exact
     assert "10_expected_payouts_follow_the_odds" not in await floor.broken()
+
+
+async def test_an_operator_that_asks_for_many_reports_at_once_is_let_have_two(floor: Floor) -> None:
+    other, reporting = await floor.add_operator("EUR"), ReportingService(floor.pool)
+    period = Period(FROM_MS, FROM_MS + DAY_MS, "day")
+    asked = [reporting.revenue(operator_id, period) for operator_id in (*[floor.operator_id] * 5, *[other] * 2)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Revenue] * 2 + [ReportsBusyError] * 3 + [Revenue] * 2
+    assert (await reporting.revenue(floor.operator_id, period)).figures == []
 
 
 async def test_a_round_in_chunks_has_the_expectation_of_its_bets_or_none(floor: Floor) -> None:
