@@ -20,15 +20,15 @@ CREATE FUNCTION hits_parts(picks integer, hits integer) RETURNS numeric
         * div(factorial(20), factorial(20 - hits) * factorial(hits))
         * div(factorial(60), factorial(60 - picks + hits) * factorial(picks - hits));
 
--- For the audit, from the published documents: what each number of hits pays by a round's terms, and how likely it is.
-CREATE VIEW terms_odds AS
-    SELECT t.rules_hash, t.terms, row.picks::integer AS picks, entry.hits - 1 AS hits, entry.multiplier::numeric AS multiplier,
-        (p.document ->> 'scale')::numeric AS scale, c.win_max_minor, hits_parts(row.picks::integer, entry.hits::integer - 1) AS parts
+-- For the audit, from the published documents: what each number of hits pays by a round's terms.
+CREATE VIEW payouts_by_hits AS
+    SELECT t.rules_hash, t.terms, row.picks::integer AS picks, (entry.hits - 1)::integer AS hits, entry.multiplier::numeric AS multiplier,
+        (p.document ->> 'scale')::numeric AS scale, c.win_max_minor
     FROM rules_terms AS t
     JOIN rules_currencies AS c ON c.rules_hash = t.rules_hash AND c.currency = t.currency
     JOIN (SELECT hash, convert_from(document, 'UTF8')::jsonb AS document FROM paytables) AS p ON p.hash = t.paytable_hash
     CROSS JOIN LATERAL jsonb_each(p.document -> 'multipliers') AS row (picks, multipliers)
     CROSS JOIN LATERAL jsonb_array_elements_text(row.multipliers) WITH ORDINALITY AS entry (multiplier, hits);
-GRANT SELECT ON terms_odds TO keno_app;
+GRANT SELECT ON payouts_by_hits TO keno_app;
 
 -- migrate: rollback
