@@ -2,10 +2,11 @@
 -- depends: 0040_cheaper_acceptance
 
 -- migrate: apply
--- Null where bets were settled before there was this sum: nothing was noted then, and nothing is made up now.
-ALTER TABLE settlement_chunks ADD expected_parts numeric CHECK (expected_parts >= 0);
-ALTER TABLE round_totals ADD expected_parts numeric CHECK (expected_parts >= 0);
-ALTER TABLE revenue_hourly ADD expected_parts numeric CHECK (expected_parts >= 0);
+-- Null where bets were settled before there was this sum: nothing was noted then, and nothing is made up now. No check, which would have to
+-- read the tables to their end while nobody settles.
+ALTER TABLE settlement_chunks ADD expected_parts numeric;
+ALTER TABLE round_totals ADD expected_parts numeric;
+ALTER TABLE revenue_hourly ADD expected_parts numeric;
 COMMENT ON COLUMN round_totals.expected_parts IS
     'what the odds say that the bets are paid, maximum wins of a bet included, in parts of a minor unit: see odds_parts(); null is not known';
 COMMENT ON COLUMN revenue_hourly.expected_parts IS 'the sum of those of its rounds; null where that of any round is not known';
