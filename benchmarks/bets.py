@@ -89,7 +89,7 @@ async def _rows(found: Servers, size: Size) -> AsyncIterator[list[Row]]:
         compared, costs[players] = await acceptance_rows(found, players, size)
         yield compared
     yield [flat_row("players", costs), flat_row("bets in a round", await costs_by_round(found, size))]
-    yield await bets_receipts.rows(found, size.bets, size.runs)
+    yield await bets_receipts.rows(found, size.bets, 2 * size.runs + 1)
     over_http, objections = await bets_http.rows(found, size.requests, size.runs)
     yield over_http
     check(objections)

@@ -92,7 +92,7 @@ class _Receipt(msgspec.Struct, gc=False):
     leaf: str
     leaf_hash: str
     key_id: str
-    signature: str
+    signature: msgspec.Raw
     batch: Batch | None
 
 

@@ -224,8 +224,9 @@ class MerkleTree:
     def index_of(self, leaf_hash: Buffer) -> int | None:
         """Which leaf has this hash, the first where several have; None where none has."""
 
-def receipt_batch(places: Buffer, leaf_hashes: Buffer) -> tuple[bytes, list[str]]:
-    """What is signed for the bets of a batch, and the path of each in the batch's tree, as hex, from the leaf upwards.
+def receipt_batch(places: Buffer, leaf_hashes: Buffer) -> tuple[bytes, list[bytes]]:
+    """What is signed for the bets of a batch, and the path of each in the batch's tree, from the leaf upwards, as a
+    JSON string of hex.
 
     `places` has 32 bytes a bet: room (16), round (8), accepted_ms (8); `leaf_hashes` the hash of its leaf. In the tree
     of the batch the leaf of a bet is its statement, `"keno1:receipt" room u64 round leaf_hash u64 accepted_ms`. The

@@ -179,7 +179,7 @@ class BetService:
             while self._kept:
                 await self._pool.release(self._kept.pop())
         failpoints.reach("bets.committed")
-        if sum(row.outcome is Outcome.DUPLICATE for row in rows) > _SIGNED_HERE_MAX:
+        if [row.outcome for row in rows].count(Outcome.DUPLICATE) > _SIGNED_HERE_MAX:
             return await asyncio.to_thread(self._answers, bets, rows)
         return self._answers(bets, rows)
 
@@ -196,16 +196,18 @@ class BetService:
 
     def _proofs(self, rows: Sequence[store.PlacedRow], hashes: Sequence[bytes]) -> list[Proof]:
         """New bets are proved together; a duplicate by itself, so that it is told the same whenever it comes."""
+        if not rows:
+            return []
         stands = [row.stand for row in rows if row.stand is not None]
         place_of = {stand: _place_of(stand) for stand in set(stands)}
         places = [place_of[stand] for stand in stands]
-        accepted = Outcome.ACCEPTED
-        fresh = [row.outcome is accepted for row in rows]
-        if all(fresh):
-            return self._receipt_key.prove(b"".join(places), b"".join(hashes)) if fresh else []
-        prove = self._receipt_key.prove
+        prove, outcomes = self._receipt_key.prove, [row.outcome for row in rows]
+        fresh_count = outcomes.count(Outcome.ACCEPTED)
+        if fresh_count == len(rows):
+            return prove(b"".join(places), b"".join(hashes))
+        fresh = [outcome is Outcome.ACCEPTED for outcome in outcomes]
         together = b"".join(compress(places, fresh)), b"".join(compress(hashes, fresh))
-        proved = iter(prove(*together) if any(fresh) else [])
+        proved = iter(prove(*together) if fresh_count else [])
         each = zip(fresh, places, hashes, strict=True)
         return [next(proved) if new else prove(where, leaf_hash)[0] for new, where, leaf_hash in each]
 

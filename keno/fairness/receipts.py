@@ -26,17 +26,17 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
     count: int
     index: int
-    path: str
+    path: msgspec.Raw
 
 
 class Proof(msgspec.Struct, frozen=True, gc=False):
     """The signature, in hex, of a key on a bet's statement or, where there is a batch, on the tree of that.
 
-    It is as it will be shown: there is one of these for every bet.
+    There is one of these for every bet, so its long texts are JSON already: quoted, and not looked through again.
     """
 
     key_id: str
-    signature: str
+    signature: msgspec.Raw
     batch: Batch | None
 
 
@@ -51,7 +51,7 @@ class ReceiptKey(PublishedKey):
         same bets. Of each there is its place, and the hash of its leaf.
         """
         message, paths = _core.receipt_batch(places, leaf_hashes)
-        key_id, signature, count = self.id, self.sign(message).hex(), len(paths)
+        key_id, signature, count = self.id, msgspec.Raw(f'"{self.sign(message).hex()}"'), len(paths)
         if count == 1:
             return [Proof(key_id, signature, None)]
-        return [Proof(key_id, signature, Batch(count, index, path)) for index, path in enumerate(paths)]
+        return [Proof(key_id, signature, Batch(count, index, msgspec.Raw(path))) for index, path in enumerate(paths)]

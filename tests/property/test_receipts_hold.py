@@ -8,11 +8,17 @@ from uuid import UUID
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Raw, json
 from support.bundles import path, sha, tree, uint
 
 from keno.fairness.receipts import Batch, Proof, ReceiptKey, place
 
 KEY = ReceiptKey(bytes(range(32)))
+
+
+def text(shown: Raw) -> bytes:
+    """The bytes of which JSON shows the hex."""
+    return bytes.fromhex(json.decode(shown))
 
 
 def signed(proof: Proof, statement: bytes) -> bytes:
@@ -28,7 +34,8 @@ def signed(proof: Proof, statement: bytes) -> bytes:
         steps.append(left)
         start, end = (start, start + half) if left else (start + half, end)
     root = sha(b"\0", statement)
-    siblings = [bytes.fromhex(batch.path[at : at + 64]) for at in range(0, len(batch.path), 64)]
+    shown = text(batch.path)
+    siblings = [shown[at : at + 32] for at in range(0, len(shown), 32)]
     for left, sibling in zip(reversed(steps), siblings, strict=True):
         root = sha(b"\1", root, sibling) if left else sha(b"\1", sibling, root)
     return b"keno1:batch" + uint(batch.count, 4) + root
@@ -36,7 +43,7 @@ def signed(proof: Proof, statement: bytes) -> bytes:
 
 def holds(proof: Proof, statement: bytes) -> bool:
     try:
-        Ed25519PublicKey.from_public_bytes(KEY.public).verify(bytes.fromhex(proof.signature), signed(proof, statement))
+        Ed25519PublicKey.from_public_bytes(KEY.public).verify(text(proof.signature), signed(proof, statement))
     except InvalidSignature:
         return False
     return True
@@ -56,10 +63,10 @@ def test_every_bet_of_a_batch_is_proved_and_no_other_statement_is(seed: int) -> 
         for room, number, ms, leaf_hash in bets
     ]
     hashes = [sha(b"\0", statement) for statement in said]
-    assert len({proof.signature for proof in proofs}) == 1
+    assert len({text(proof.signature) for proof in proofs}) == 1
     for index, (proof, statement) in enumerate(zip(proofs, said, strict=True)):
         assert holds(proof, statement)
-        batch = None if size == 1 else Batch(size, index, b"".join(path(hashes, index)).hex())
+        batch = None if size == 1 else Batch(size, index, Raw(f'"{b"".join(path(hashes, index)).hex()}"'))
         assert proof.batch == batch
     assert signed(proofs[0], said[0]) == (said[0] if size == 1 else b"keno1:batch" + uint(size, 4) + tree(hashes))
     for at in range(len(said[0])):

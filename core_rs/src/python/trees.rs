@@ -1,7 +1,7 @@
 //! Trees that are kept for many paths: those of a round's bets, and of the receipts of a batch.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyBytes;
 
 use super::{Int, Octets, digests};
 use crate::Hash;
@@ -49,7 +49,7 @@ pub(super) fn receipt_batch<'py>(
     py: Python<'py>,
     places: Octets<'py>,
     leaf_hashes: Octets<'py>,
-) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyString>>)> {
+) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyBytes>>)> {
     let (places, leaf_hashes) = (&*places, &*leaf_hashes);
     let (batch, digits) = py.detach(|| {
         let batch = Batch::new(places, leaf_hashes)?;
@@ -57,10 +57,12 @@ pub(super) fn receipt_batch<'py>(
         Ok::<_, CoreError>((batch, digits))
     })?;
     let mut text = Vec::new();
-    let path_of = |index| -> PyResult<Bound<'py, PyString>> {
+    let path_of = |index| -> PyResult<Bound<'py, PyBytes>> {
         text.clear();
+        text.push(b'"');
         digits.path(index)?.for_each(|hash| text.extend_from_slice(hash));
-        Ok(PyString::new(py, std::str::from_utf8(&text).expect("digits are ASCII")))
+        text.push(b'"');
+        Ok(PyBytes::new(py, &text))
     };
     let paths = (0..digits.size()).map(path_of).collect::<PyResult<_>>()?;
     Ok((PyBytes::new(py, &batch.message), paths))
