@@ -49,13 +49,14 @@ __all__ = [
     "receipt_batch",
     "result_hash",
     "settle",
+    "sha256",
     "void_hash",
 ]
 
 class CoreError(ValueError):
     """An argument does not have the length or range that its function states."""
 
-# Signatures: Ed25519 (RFC 8032) and HMAC.
+# Signatures: Ed25519 (RFC 8032), HMAC, and the digest of a body.
 
 @final
 class Ed25519Signer:
@@ -80,6 +81,9 @@ class Ed25519Verifier:
 
     def verify(self, signature: Buffer, message: Buffer) -> bool:
         """Whether the key signed this. No signature (64 bytes) verifies beside another spelling of it."""
+
+def sha256(message: Buffer) -> bytes:
+    """SHA-256 (FIPS 180-4)."""
 
 def hmac_sha256(key: Buffer, message: Buffer) -> bytes:
     """HMAC-SHA256 (RFC 2104)."""

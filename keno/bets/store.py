@@ -32,9 +32,9 @@ class BetRow(NamedTuple):
     paytable: bytes | None
 
     @property
-    def key(self) -> tuple[UUID, str]:
+    def key(self) -> tuple[int, str]:
         """What makes it the same as another."""
-        return self.operator_id, self.transaction_id
+        return self.operator_id.int, self.transaction_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,14 +88,15 @@ class Admissions:
 
     async def _exchange(self, asked: Sequence[_Asked]) -> list[Admission]:
         # One bucket has one rate in an exchange: where a change of it just comes in, the newer one.
-        buckets: dict[UUID, Rate] = {each.operator_id: each.rate for each in asked}
-        places = {operator_id: place for place, operator_id in enumerate(buckets, 1)}
-        keys = [each.nonce for each in asked] + [f"{self._prefix}bets:{operator_id}" for operator_id in buckets]
+        # By integers: a UUID hashes itself in Python.
+        buckets = {each.operator_id.int: each for each in asked}
+        places = {operator: place for place, operator in enumerate(buckets, 1)}
+        keys = [each.nonce for each in asked] + [f"{self._prefix}bets:{each.operator_id}" for each in buckets.values()]
         arguments: list[int | float] = [len(asked)]
         for each in asked:
-            arguments += (each.ttl_ms, places[each.operator_id], each.cost)
-        for rate in buckets.values():
-            arguments += (rate.interval_us, rate.window_us)
+            arguments += (each.ttl_ms, places[each.operator_id.int], each.cost)
+        for each in buckets.values():
+            arguments += (each.rate.interval_us, each.rate.window_us)
         try:
             answers = await self._script.call(keys, arguments)
         except (RedisError, OSError, TimeoutError) as error:

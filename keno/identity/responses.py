@@ -9,13 +9,12 @@ No answer can pass for a request: their signature bases begin with different com
 from __future__ import annotations
 
 from base64 import b64encode
-from hashlib import sha256
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from keno._core import hmac_sha256
+from keno._core import hmac_sha256, sha256
 from keno.identity.operators import KnownKey
 from keno.identity.signature import HmacSecret
 from keno.infra.published_key import PublishedKey
@@ -36,7 +35,7 @@ class ResponseKey:
 
         `request_signature` is the request's Signature field as it was received.
         """
-        content_digest = f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"
+        content_digest = f"sha-256=:{b64encode(sha256(body)).decode()}:"
         shared = requester.verifying_key
         key_id, algorithm = (requester.id, "hmac-sha256") if isinstance(shared, HmacSecret) else (self.id, "ed25519")
         params = f'{COMPONENTS};created={now_s};keyid="{key_id}";alg="{algorithm}"'

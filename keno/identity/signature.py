@@ -22,12 +22,11 @@ from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keno._core import Ed25519Verifier, hmac_sha256
+from keno._core import Ed25519Verifier, hmac_sha256, sha256
 from keno.errors import KenoError
 from keno.phrases import said
 
@@ -184,7 +183,7 @@ def verify(signed: SignedHeaders, key: VerifyingKey, *, method: str, target_uri:
                 most_ms=WINDOW_MS,
             ),
         )
-    if not hmac.compare_digest(sha256(body).digest(), signed.digest):
+    if not hmac.compare_digest(sha256(body), signed.digest):
         raise SignatureError("digest_mismatch", "Content-Digest is not the SHA-256 of the body received")
     if not _is_signable(method, target_uri):
         raise SignatureError("signature_invalid", "only a method of letters and a printable ASCII target can be signed")
@@ -208,7 +207,7 @@ def sign(
     `nonce` must not repeat under this key within two windows: 16 random bytes as text do. Raises ValueError for values
     that the profile cannot express.
     """
-    content_digest = f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"
+    content_digest = f"sha-256=:{b64encode(sha256(body)).decode()}:"
     params = f'{COMPONENTS};created={created_s};nonce="{nonce}";keyid="{key_id}";alg="{algorithm_of(key)}"'
     signature_input = f"sig={params}"
     if _INPUT.fullmatch(signature_input) is None or not _is_signable(method, target_uri):

@@ -1,4 +1,4 @@
-//! What requests and answers are signed with: Ed25519 (RFC 8032) and HMAC-SHA256 (RFC 2104).
+//! What requests and answers are signed with: Ed25519 (RFC 8032), HMAC-SHA256 (RFC 2104), and the digest of a body.
 //!
 //! The curve is `ed25519-dalek`'s. The GIL stays held: to give it away and wait for it costs more than 40 us.
 
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use super::{Digest, Octets, digest};
 use crate::error::{CoreError, fixed};
-use crate::keno1::keyed;
+use crate::keno1::{self, keyed};
 
 /// Boxed, so that moving it copies a pointer; overwritten when Python lets it go.
 #[pyclass(frozen, module = "keno._core")]
@@ -51,6 +51,11 @@ impl Ed25519Verifier {
         let signature = Signature::from_bytes(fixed("signature", &signature)?);
         Ok(self.0.as_ref().is_some_and(|key| key.verify_strict(&message, &signature).is_ok()))
     }
+}
+
+#[pyfunction]
+pub(super) fn sha256<'py>(py: Python<'py>, message: Octets<'py>) -> Digest<'py> {
+    digest(py, &keno1::sha256(&[&message]))
 }
 
 #[pyfunction]
