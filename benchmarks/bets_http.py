@@ -132,7 +132,7 @@ class Runs:
     stubbed_side: Side
     batches_a_run: int
     singles: dict[int, list[Run]] = field(default_factory=lambda: {each: [] for each in CONNECTIONS})
-    stubbed: list[Run] = field(default_factory=list)
+    stubbed: dict[int, list[Run]] = field(default_factory=lambda: {each: [] for each in CONNECTIONS})
     batches: list[Run] = field(default_factory=list)
     paced: list[Run] = field(default_factory=list)
 
@@ -145,11 +145,12 @@ class Runs:
         self.batches.append(await side.measure(side.batches(batches), batches * BATCH, 4))
         self.paced.append(await side.measure(side.singles(requests), requests, few, half_rate))
         without = self.stubbed_side
-        self.stubbed.append(await without.measure(without.singles(requests), requests, few))
+        for connections, runs in self.stubbed.items():
+            runs.append(await without.measure(without.singles(requests), requests, connections))
 
     async def forget(self) -> None:
         """Leaves out what was run so far, which filled caches and made plans."""
-        for runs in (*self.singles.values(), self.stubbed, self.batches, self.paced):
+        for runs in (*self.singles.values(), *self.stubbed.values(), self.batches, self.paced):
             runs.clear()
         await self.side.books.database.owner.execute("VACUUM ANALYZE")
 
@@ -186,7 +187,10 @@ def _table(ours: Runs, peer: Runs) -> list[Row]:
     p99_ms = median(run.p99_ms() for run in ours.paced)
     return [
         *table,
-        _compared("a bet a request, no database", ours.stubbed, peer.stubbed, _service_us, 12),
+        *(
+            _compared(f"a bet a request, {each} conn, no database", runs, peer.stubbed[each], _service_us, 12)
+            for each, runs in ours.stubbed.items()
+        ),
         _compared("1,000 bets a request, service", ours.batches, peer.batches, _service_us, 15),
         _compared("1,000 bets a request, service + database", ours.batches, peer.batches, Run.both_us, None),
         _compared(p50, ours.paced, peer.paced, Run.p50_ms, None, "ms"),

@@ -41,6 +41,10 @@ class _Reading(Enum):
     BODY = auto()
 
 
+# A member looked up in its class costs ten times a name of the module, and a request asks for twenty.
+_NOTHING, _HEAD, _BODY = _Reading
+
+
 class Connection(asyncio.Protocol):
     """A connection. `connections` are those of the server, to which it belongs until it is lost."""
 
@@ -54,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._peer = ""
         self._body_apart = False
         """The parser of the head does not read the body."""
-        self._reading = _Reading.NOTHING
+        self._reading = _NOTHING
         self._since_s = self._loop.time()
         """Since when it reads this, or waits for the first request."""
         self._request: Request
@@ -100,7 +104,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; what it has asked for is answered yet."""
-        if self._reading is not _Reading.NOTHING:
+        if self._reading is not _NOTHING:
             self._refuse(ProblemError("bad_request", "the connection ended before the body"))
         self._deaf = self._leaving = self._client_ended = True
         return self._busy
@@ -110,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._connections.discard(self)
         self._deaf = True
         self._held = b""
-        if self._reading is not _Reading.NOTHING:
+        if self._reading is not _NOTHING:
             self._release(self._request)
         while self._complete:
             self._release(self._complete.popleft())
@@ -131,7 +135,7 @@ class Connection(asyncio.Protocol):
         """A request begins."""
         if self._deaf:
             raise HttpParserError("behind the last request")
-        self._begin(_Reading.HEAD)
+        self._begin(_HEAD)
         self._request = Request(self._peer)
         self._url = b""
         self._room_bytes = HEAD_BYTES_MAX
@@ -146,7 +150,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field. Those behind a body are nobody's: what is signed stands in the head."""
-        if self._reading is _Reading.HEAD:
+        if self._reading is _HEAD:
             self._room_bytes -= len(name) + len(value)
             self._fields += 1
             if self._room_bytes < 0 or self._fields > FIELDS_MAX:
@@ -165,7 +169,7 @@ class Connection(asyncio.Protocol):
             raise ProblemError("bad_request", said("not HTTP/1.1: {reason}", reason=f"HTTP/{version}"))
         if not request.target.startswith("/"):
             raise ProblemError("bad_request", "the target of a request is a path")
-        self._begin(_Reading.BODY)
+        self._begin(_BODY)
         self._empty_bytes = 0
         lengths = request.values("content-length")
         announced = int(lengths[0]) if lengths else None if request.values("transfer-encoding") else 0
@@ -200,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._heard()
 
     def _heard(self) -> None:
-        self._begin(_Reading.NOTHING)
+        self._begin(_NOTHING)
         request = self._request
         request.body = bytes(self._body)
         self._body.clear()
@@ -217,17 +221,17 @@ class Connection(asyncio.Protocol):
             since_s = self._left_since_s if self._unread_since_s is None else self._unread_since_s
             if since_s is not None and now_s - since_s >= UNREAD_S:
                 self._transport.abort()
-        elif self._reading is _Reading.BODY and not self._paused:
+        elif self._reading is _BODY and not self._paused:
             if waited_s >= guard.BODY_READ_S:
                 detail = said("the body was not complete after {seconds:g} s", seconds=guard.BODY_READ_S)
                 self._refuse(ProblemError("body_too_slow", detail))
-        elif not self._busy and waited_s >= (IDLE_S if self._served and self._reading is _Reading.NOTHING else HEAD_S):
+        elif not self._busy and waited_s >= (IDLE_S if self._served and self._reading is _NOTHING else HEAD_S):
             self._close()
 
     def leave(self) -> None:
         """Close it once what has begun is answered."""
         self._leaving = True
-        if self._reading is _Reading.NOTHING and not self._busy and self._left_since_s is None:
+        if self._reading is _NOTHING and not self._busy and self._left_since_s is None:
             self._close()
 
     def abort(self) -> None:
@@ -263,9 +267,9 @@ class Connection(asyncio.Protocol):
                 self._refuse(_refused_by(error))
         if rest and self._parser is not parser:
             self._parse(rest)
-        if self._reading is not _Reading.NOTHING and self._empty_bytes > HEAD_BYTES_MAX:
+        if self._reading is not _NOTHING and self._empty_bytes > HEAD_BYTES_MAX:
             # The parser keeps a field until it is complete, however long.
-            self._refuse(_head_too_large() if self._reading is _Reading.HEAD else _body_too_large())
+            self._refuse(_head_too_large() if self._reading is _HEAD else _body_too_large())
 
     def _parser_of_body(self, announced: int | None) -> HttpRequestParser:
         """Reads what httptools does not: the body of a request to upgrade, which Java's client sends with the first."""
@@ -276,8 +280,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, error: KenoError) -> None:
         """The request that is being read is answered in its turn, as the last one of the connection."""
-        request = self._request if self._reading is not _Reading.NOTHING else Request(self._peer)
-        self._reading = _Reading.NOTHING
+        request = self._request if self._reading is not _NOTHING else Request(self._peer)
+        self._reading = _NOTHING
         self._deaf = True
         self._body.clear()
         request.keep_alive = False
@@ -319,7 +323,7 @@ class Connection(asyncio.Protocol):
     def _finish(self, request: Request, answer: Answer) -> None:
         self._release(request)
         self._served = True
-        idle = self._reading is _Reading.NOTHING
+        idle = self._reading is _NOTHING
         if idle:
             self._since_s = self._loop.time()
         if self._transport.is_closing():

@@ -88,12 +88,13 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     # Of each offer, then of each duplicate.
     stands = list(starmap(Stand, zip(*common, strict=True)))
     duplicates = iter(stands[len(offers) :])
+    accepted, duplicate = Outcome.ACCEPTED, Outcome.DUPLICATE
     rows = []
     for number, bet_id, place in zip(outcomes, bet_ids, places, strict=True):
         outcome = _OUTCOMES[number]
-        if outcome is Outcome.ACCEPTED:
+        if outcome is accepted:
             rows.append(PlacedRow(outcome, bet_id, stands[place]))
-        elif outcome is Outcome.DUPLICATE:
+        elif outcome is duplicate:
             rows.append(PlacedRow(outcome, bet_id, next(duplicates)))
         else:
             rows.append(PlacedRow(outcome))

@@ -19,7 +19,7 @@ import hmac
 import re
 from base64 import b64encode
 from binascii import a2b_base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
@@ -240,25 +240,27 @@ def _is_signable(method: str, target_uri: str) -> bool:
 
 
 def _fields(values_of: Callable[[str], Sequence[str]]) -> tuple[str, str, str]:
-    missing = []
-    fields = []
-    for name in _NAMES:
-        values = values_of(name)
-        if not values:
-            missing.append(name)
-            continue
+    inputs, signatures, digests = map(values_of, _NAMES)
+    if len(inputs) == len(signatures) == len(digests) == 1:
+        fields = inputs[0], signatures[0], digests[0]
+        if max(map(len, fields)) <= HEADER_BYTES_MAX and all(map(str.isascii, fields)):
+            return fields
+    raise _unusual(dict(zip(_NAMES, (inputs, signatures, digests), strict=True)))
+
+
+def _unusual(fields: Mapping[str, Sequence[str]]) -> SignatureError:
+    """What is wrong with the three fields, of which one is."""
+    for name, values in fields.items():
         if len(values) > 1:
-            raise SignatureError("signature_malformed", said("{name} appears more than once", name=name))
-        if len(values[0]) > HEADER_BYTES_MAX:
-            raise SignatureError(
+            return SignatureError("signature_malformed", said("{name} appears more than once", name=name))
+        if values and len(values[0]) > HEADER_BYTES_MAX:
+            return SignatureError(
                 "signature_malformed", said("{name} is longer than {most} bytes", name=name, most=HEADER_BYTES_MAX)
             )
-        if not values[0].isascii():
-            raise SignatureError("signature_malformed", said("{name} must be ASCII", name=name))
-        fields.append(values[0])
-    if missing:
-        raise SignatureError("signature_missing", said("missing: {missing}", missing=", ".join(missing)))
-    return fields[0], fields[1], fields[2]
+        if values and not values[0].isascii():
+            return SignatureError("signature_malformed", said("{name} must be ASCII", name=name))
+    missing = [name for name, values in fields.items() if not values]
+    return SignatureError("signature_missing", said("missing: {missing}", missing=", ".join(missing)))
 
 
 _NAMES: Final = ("signature-input", "signature", "content-digest")
