@@ -88,17 +88,19 @@ async def rooms_short_of_epochs(conn: Executor, rounds_ahead: int) -> list[Short
     """
     rows = await conn.fetch(
         """
+        -- Once and not for each room: the clock, and which rooms change to profile E.
+        WITH clock AS MATERIALIZED (SELECT now_ms() AS at_ms)
         SELECT room.id, greatest(slot.number, coverage.until) AS first_round
-        FROM rooms AS room
+        FROM clock CROSS JOIN rooms AS room
         CROSS JOIN LATERAL (
-            SELECT CASE WHEN room.profile = 'E' OR EXISTS (
-                SELECT FROM room_changes AS c JOIN rules_beacons AS b ON b.rules_hash = c.rules_hash
-                WHERE c.room_id = room.id AND c.waiting AND b.profile = 'E'
+            SELECT CASE WHEN room.profile = 'E' OR room.id IN (
+                SELECT c.room_id FROM room_changes AS c JOIN rules_beacons AS b ON b.rules_hash = c.rules_hash
+                WHERE c.waiting AND b.profile = 'E'
             ) THEN $2::bigint ELSE 0 END AS lead_ms
         ) AS beacon
         CROSS JOIN LATERAL (
             SELECT greatest(
-                (now_ms() + beacon.lead_ms + room.lock_lead_ms - room.slot_epoch_ms) / room.period_ms + 1, 1
+                (clock.at_ms + beacon.lead_ms + room.lock_lead_ms - room.slot_epoch_ms) / room.period_ms + 1, 1
             ) AS number
         ) AS slot
         CROSS JOIN LATERAL (

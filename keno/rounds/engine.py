@@ -5,9 +5,13 @@ locked. Nothing that matters is remembered between ticks: a successor reads from
 lock, locked and not sealed, sealed and not drawn, and goes on from there. It draws no randomness: seeds come from the
 vault, committed to before the round opened. Who leads, and until when, is the scheduler's business.
 
+A room's slot comes on sale when its round before is locked: rounds are opened in the rooms of those just locked, and
+all rooms are looked at where none was, and once in a while.
+
 The bets of a large round are read beside the ticks, on another connection (`keno.rounds.lock_trees`).
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -54,6 +58,7 @@ class Engine:
         """Rounds of more than `large_bets` bets are large."""
         self._beacons = RoundBeacons() if beacons is None else beacons
         self._trees = LockTrees(pool, privacy_key, large_bets)
+        self._look_at_s: dict[int, float] = {}
 
     async def tick(self, conn: Connection, shard: int, lease_epoch: int) -> float:
         """Moves what is due; returns the seconds until something will be due again.
@@ -94,19 +99,29 @@ class Engine:
         locked = await store.lock_due_rounds(conn, shard, lease_epoch, _ROUNDS_MAX)
         if locked is None:
             raise LeaseLostError
-        if locked:
+        if locked.late_ms:
             failpoints.reach("rounds.locked")
-        for late_ms in locked:
+        for late_ms in locked.late_ms:
             metrics.LOCK_LATE.observe(late_ms / 1000)
-        metrics.ROUNDS.labels("locked").inc(len(locked))
-        opened = await store.open_due_rounds(conn, shard, lease_epoch)
+        metrics.ROUNDS.labels("locked").inc(len(locked.late_ms))
+        opened = await store.open_due_rounds(conn, shard, lease_epoch, self._rooms_to_open(shard, locked.room_ids))
         if opened is None:
             raise LeaseLostError
+        if opened.skipped_count:
+            self._look_at_s.pop(shard, None)
         for late_ms in opened.late_ms:
             metrics.OPEN_LATE.observe(late_ms / 1000)
         metrics.ROUNDS.labels("opened").inc(len(opened.late_ms))
         metrics.ROUNDS.labels("skipped").inc(opened.skipped_count)
-        return len(locked), opened.skipped_count
+        return len(locked.late_ms), opened.skipped_count
+
+    def _rooms_to_open(self, shard: int, locked: Sequence[UUID]) -> Sequence[UUID] | None:
+        """The rooms to look for slots in, `locked` being those of the rounds just locked; None: all."""
+        now_s = time.monotonic()
+        if locked and now_s < self._look_at_s.get(shard, now_s):
+            return locked
+        self._look_at_s[shard] = now_s + _REST_MAX_S
+        return None
 
     async def _seal(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         unsealed = await store.unsealed_rounds(conn, shard, _ROUNDS_MAX)

@@ -125,21 +125,38 @@ class Opened:
     skipped_count: int
 
 
-async def open_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> Opened | None:
-    """Opens the slots on sale; records missed slots as skipped, after a long absence some of them at a time."""
-    row = await conn.fetchrow("SELECT late_ms, skipped_count FROM open_due_rounds($1, $2)", shard, lease_epoch)
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What `lock_due_rounds` did. `late_ms` and `room_ids` have an element for each round that it locked: how long
+    after its time, and its room.
+    """
+
+    late_ms: list[int]
+    room_ids: list[UUID]
+
+
+async def open_due_rounds(
+    conn: Executor, shard: int, lease_epoch: int, room_ids: Sequence[UUID] | None = None
+) -> Opened | None:
+    """Opens the slots on sale in all rooms, or in those given; records missed slots as skipped, after a long absence
+    some of them at a time.
+    """
+    row = await conn.fetchrow(
+        "SELECT late_ms, skipped_count FROM open_due_rounds($1, $2, $3)", shard, lease_epoch, room_ids
+    )
     assert row is not None, "it returns one row"  # noqa: S101
     return None if row["late_ms"] is None else Opened(*row.values())
 
 
-async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_max: int = 1_000) -> list[int] | None:
+async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_max: int = 1_000) -> Locked | None:
     """Locks the rounds whose sales are over, at most `rounds_max` and those that are due longest first, and seals those
-    without bets. Returns for each how long after its time it was locked, in milliseconds.
+    without bets.
     """
-    late_ms: list[int] | None = await conn.fetchval(
-        "SELECT lock_due_rounds($1, $2, $3)", shard, lease_epoch, rounds_max
+    row = await conn.fetchrow(
+        "SELECT late_ms, room_ids FROM lock_due_rounds($1, $2, $3)", shard, lease_epoch, rounds_max
     )
-    return late_ms
+    assert row is not None, "it returns one row"  # noqa: S101
+    return None if row["late_ms"] is None else Locked(*row.values())
 
 
 async def next_due(conn: Executor, shard: int) -> tuple[int | None, int | None]:

@@ -103,7 +103,7 @@ async def test_after_the_lock_of_a_round_has_committed_no_bet_of_it_commits(floo
             lock_due_ms = (await floor.hall.row(room, 1))["lock_due_ms"]
             async with locking.acquire() as conn:
                 await conn.execute("SELECT set_config('test.now_ms', $1, false)", str(lock_due_ms))
-                assert await conn.fetchval("SELECT cardinality(lock_due_rounds(0, 1))") == 1
+                assert await conn.fetchval("SELECT cardinality(late_ms) FROM lock_due_rounds(0, 1)") == 1
             at_lock[round_id] = await counted(round_id)
     over.set()
     await asyncio.gather(*bettors)

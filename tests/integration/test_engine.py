@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from urllib.request import Request, urlopen
 
 import pytest
@@ -151,6 +152,28 @@ async def test_the_engine_rests_until_something_is_due_and_not_past_a_quarter_of
     assert await tick(hall, engine) == pytest.approx(0.005)
     await hall.at_draw(room, 1)
     assert await tick(hall, engine) == pytest.approx(0.02), "its seed has not come"
+
+
+async def test_while_rounds_are_locked_all_the_time_a_new_room_waits_a_quarter_of_a_second_at_most(
+    hall: Hall, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_s = 1_000.0
+    monkeypatch.setattr("keno.rounds.engine.time", SimpleNamespace(monotonic=lambda: at_s))
+    room = await hall.add_room("old")
+    await hall.vault.step()
+    await tick(hall, engine)
+    new = await hall.add_room("new")
+    await hall.vault.step()
+    await hall.at_lock(room, 1)
+    at_s += 0.2
+    await tick(hall, engine)
+    assert await hall.phases(room) == ["locked", "open"], "its next round opens with the lock"
+    assert await hall.phases(new) == []
+    await hall.at_lock(room, 2)
+    at_s += 0.05
+    await tick(hall, engine)
+    assert (await hall.phases(room))[-1] == "open"
+    assert (await hall.phases(new))[-1] == "open"
 
 
 # ---- the outage of many rooms ----

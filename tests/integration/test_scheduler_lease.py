@@ -73,8 +73,8 @@ async def due_for_everything(hall: Hall, room: room_store.Room) -> dict[str, Cal
         return None if done is None else len(done.late_ms)
 
     async def locked(epoch: int) -> int | None:
-        late_ms = await store.lock_due_rounds(pool, 0, epoch)
-        return None if late_ms is None else len(late_ms)
+        done = await store.lock_due_rounds(pool, 0, epoch)
+        return None if done is None else len(done.late_ms)
 
     return {
         "open": opened,
@@ -173,7 +173,7 @@ async def test_a_lock_waits_for_the_bet_in_flight_and_counts_it(hall: Hall) -> N
         locking = asyncio.create_task(store.lock_due_rounds(hall.app_pool, 0, 1))
         await wait_until_blocked(hall, "lock_due_rounds")
         await transaction.commit()
-    assert await locking == [0]
+    assert await locking == store.Locked(late_ms=[0], room_ids=[room.id])
     await hall.tick()
     assert (await hall.row(room, 1))["bets_count"] == 1
 

@@ -117,7 +117,9 @@ async def test_sealed_rounds_are_voided_and_no_others(floor: Floor) -> None:
     for room in (floor.room, *rooms):
         await hall.bet(floor.operator_id, room, [1])  # a round without any is sealed as it is locked
     await hall.at_lock(rooms[0], 1)
-    assert len(await store.lock_due_rounds(hall.app_pool, 0, lease) or []) == 3
+    locked = await store.lock_due_rounds(hall.app_pool, 0, lease)
+    assert locked is not None
+    assert len(locked.late_ms) == 3
     unsealed = [(await floor.round_id(room), bytes(32), 1) for room in (floor.room, *rooms)]
     before = await hall.written()
     assert await store.void_rounds(hall.app_pool, 0, lease, unsealed) == 0
