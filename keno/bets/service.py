@@ -73,7 +73,7 @@ class FoundBets(NamedTuple):
 
 _COMPANY_MIN = 64
 _SIGNED_HERE_MAX = 50
-"""Duplicates are signed one by one, 70 us each: more of them do not hold up the other bets of the process."""
+"""Duplicates are signed one by one, some 30 us each: more of them do not hold up the other bets of the process."""
 
 
 class BetService:
