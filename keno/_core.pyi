@@ -11,7 +11,7 @@ and keys have 32 bytes, rooms and operator ids 16. What takes time in proportion
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 from typing_extensions import Buffer
 
@@ -23,6 +23,7 @@ __all__ = [
     "MerkleTree",
     "Settled",
     "SettlementStream",
+    "SignedRequest",
     "Terms",
     "account_hash",
     "beacon_public_key",
@@ -32,31 +33,32 @@ __all__ = [
     "commit",
     "commit_path",
     "commits_root",
+    "content_digest",
     "draw",
     "draw_block",
     "draw_many",
     "epoch_hash",
     "hashes_root",
-    "hmac_sha256",
     "leaf_hashes",
     "leaves_path",
     "leaves_root",
     "lock_hash",
+    "mac_answer",
     "mask_picks",
     "merkle_verify",
     "picks_mask",
     "pre_hash",
     "receipt_batch",
+    "request_base",
     "result_hash",
     "settle",
-    "sha256",
     "void_hash",
 ]
 
 class CoreError(ValueError):
     """An argument does not have the length or range that its function states."""
 
-# Signatures: Ed25519 (RFC 8032), HMAC, and the digest of a body.
+# Signatures: Ed25519 (RFC 8032), and those of requests and answers (RFC 9421).
 
 @final
 class Ed25519Signer:
@@ -70,6 +72,14 @@ class Ed25519Signer:
     def sign(self, message: Buffer) -> bytes:
         """The signature, 64 bytes; of the same message always the same."""
 
+    def sign_answer(
+        self, status: int, body: Buffer, request_signature: str, key_id: str, now_s: int
+    ) -> tuple[str, str, str]:
+        """Content-Digest, Signature-Input and Signature of an answer, in the profile of keno/identity/responses.py.
+
+        `request_signature` is the request's Signature field as received.
+        """
+
 @final
 class Ed25519Verifier:
     """A public key (32 bytes). One that is no point of the curve, or of small order, verifies nothing."""
@@ -82,11 +92,53 @@ class Ed25519Verifier:
     def verify(self, signature: Buffer, message: Buffer) -> bool:
         """Whether the key signed this. No signature (64 bytes) verifies beside another spelling of it."""
 
-def sha256(message: Buffer) -> bytes:
-    """SHA-256 (FIPS 180-4)."""
+@final
+class SignedRequest:
+    """What a request's signature says, in the profile of keno/identity/signature.py; nothing in it is proved."""
 
-def hmac_sha256(key: Buffer, message: Buffer) -> bytes:
-    """HMAC-SHA256 (RFC 2104)."""
+    @staticmethod
+    def read(
+        input: str, signature: str, content_digest: str
+    ) -> SignedRequest | Literal["field", "input", "parameters", "signature", "digest"]:
+        """Reads Signature-Input, Signature and Content-Digest strictly, or says what is malformed.
+
+        `field`: one is longer than 512 bytes or not ASCII. `input`: the first is not a label, the components and four
+        parameters; `parameters`: one is there twice. `signature`, `digest`: not canonical, or not of that length.
+        """
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def algorithm(self) -> Literal["ed25519", "hmac-sha256"]: ...
+    @property
+    def created_s(self) -> int: ...
+    @property
+    def nonce(self) -> str: ...
+    @property
+    def field(self) -> str:
+        """The Signature field as received."""
+
+    def is_of(self, body: Buffer) -> bool:
+        """Whether the body has the digest."""
+
+    def has_signature_of(self, key: Ed25519Verifier, method: str, target_uri: str) -> bool:
+        """Whether the key signed such a request. Never, where the method or the target can't be signed."""
+
+    def has_mac_of(self, secret: Buffer, method: str, target_uri: str) -> bool:
+        """The same for a shared secret."""
+
+def request_base(method: str, target_uri: str, content_digest: str, params: str) -> str | None:
+    """What a request signs (RFC 9421 section 2.5).
+
+    None where the method is not letters, or the absolute target not printable ASCII.
+    """
+
+def content_digest(body: Buffer) -> str:
+    """The Content-Digest (RFC 9530) of a body."""
+
+def mac_answer(
+    secret: Buffer, status: int, body: Buffer, request_signature: str, key_id: str, now_s: int
+) -> tuple[str, str, str]:
+    """`Ed25519Signer.sign_answer` with a shared secret."""
 
 # Seeds and commitments.
 

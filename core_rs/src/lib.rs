@@ -8,6 +8,7 @@ pub mod beacon;
 pub mod copy;
 pub mod draw;
 pub mod error;
+pub mod http_signatures;
 pub mod keno1;
 mod kernel;
 mod lanes;

@@ -139,8 +139,8 @@ mod _core {
     #[pymodule_export]
     use super::{
         Settled, Terms, epoch_key::EpochKey, exception::CoreError, signatures::Ed25519Signer,
-        signatures::Ed25519Verifier, signatures::hmac_sha256, signatures::sha256, stream::SettlementStream,
-        trees::MerkleTree, trees::receipt_batch,
+        signatures::Ed25519Verifier, signatures::SignedRequest, signatures::content_digest, signatures::mac_answer,
+        signatures::request_base, stream::SettlementStream, trees::MerkleTree, trees::receipt_batch,
     };
 
     #[pyfunction]

@@ -8,18 +8,13 @@ No answer can pass for a request: their signature bases begin with different com
 
 from __future__ import annotations
 
-from base64 import b64encode
-from typing import Final
-
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from keno._core import hmac_sha256, sha256
+from keno._core import mac_answer
 from keno.identity.operators import KnownKey
 from keno.identity.signature import HmacSecret
 from keno.infra.published_key import PublishedKey
-
-COMPONENTS: Final = '("@status" "content-digest" "signature";req)'
 
 
 class ResponseKey:
@@ -35,22 +30,11 @@ class ResponseKey:
 
         `request_signature` is the request's Signature field as it was received.
         """
-        content_digest = f"sha-256=:{b64encode(sha256(body)).decode()}:"
         shared = requester.verifying_key
-        key_id, algorithm = (requester.id, "hmac-sha256") if isinstance(shared, HmacSecret) else (self.id, "ed25519")
-        params = f'{COMPONENTS};created={now_s};keyid="{key_id}";alg="{algorithm}"'
-        base = response_base(status, content_digest, request_signature, params)
-        raw = hmac_sha256(shared.secret, base) if isinstance(shared, HmacSecret) else self._key.sign(base)
-        return {
-            "Content-Digest": content_digest,
-            "Signature-Input": f"keno={params}",
-            "Signature": f"keno=:{b64encode(raw).decode()}:",
-        }
-
-
-def response_base(status: int, content_digest: str, request_signature: str, params: str) -> bytes:
-    """The bytes that are signed (RFC 9421 section 2.5)."""
-    return (
-        f'"@status": {status}\n"content-digest": {content_digest}\n"signature";req: {request_signature}\n'
-        f'"@signature-params": {params}'
-    ).encode("ascii")
+        if isinstance(shared, HmacSecret):
+            digest, signature_input, signature = mac_answer(
+                shared.secret, status, body, request_signature, requester.id, now_s
+            )
+        else:
+            digest, signature_input, signature = self._key.sign_answer(status, body, request_signature, now_s)
+        return {"Content-Digest": digest, "Signature-Input": signature_input, "Signature": signature}

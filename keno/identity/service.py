@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from keno._core import Ed25519Verifier
+from keno._core import Ed25519Verifier, SignedRequest
 from keno.errors import KenoError
 from keno.identity import signature, store
 from keno.identity.admission import Admission, Admissions
@@ -56,7 +56,7 @@ class AuthenticationError(KenoError):
 class Verified(NamedTuple):
     """A request that an operator signed. It is not let in yet: its nonce may have been used before."""
 
-    signed: signature.SignedHeaders
+    signed: SignedRequest
     key: KnownKey
     now_ms: int
 
@@ -90,7 +90,7 @@ class IdentityService:
 
         Raises `signature.SignatureError`, `AuthenticationError`. A key's state is told only to who can sign with it.
         """
-        signed = signature.parse_fields(values_of)
+        signed = signature.parse(values_of)
         key = await self._keyring.find(signed.key_id)
         if key is None:
             raise AuthenticationError("unknown_key", said("no key {key_id}", key_id=signed.key_id))

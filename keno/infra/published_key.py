@@ -27,6 +27,10 @@ class PublishedKey:
         """The signature, 64 bytes; of the same message always the same (RFC 8032)."""
         return self._key.sign(message)
 
+    def sign_answer(self, status: int, body: bytes, request_signature: str, now_s: int) -> tuple[str, str, str]:
+        """Content-Digest, Signature-Input and Signature of an answer (keno/identity/responses.py)."""
+        return self._key.sign_answer(status, body, request_signature, self.id, now_s)
+
 
 def _base64url(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -14,6 +14,7 @@ from gateway.problems import KINDS, PLAYER_REMEDIES
 from gateway.rest.wallet import REFUSALS
 from gateway.web import playing, verifying
 from keno import requests
+from keno.identity import signature
 
 ROOT = Path(__file__).parents[2]
 # What is raised or called with a detail, and which argument that is.
@@ -58,7 +59,8 @@ def needed() -> dict[str, str]:
     texts |= {f"{code}.remedy": kind.remedy for code, kind in KINDS.items()}
     texts |= {f"{code}.player": remedy for code, remedy in PLAYER_REMEDIES.items()}
     tables = [detail for _, detail, _ in REFUSALS.values()]
-    tables += [*limits._TOO_MANY.values(), *(template for _, template in requests._VALUES)]
+    tables += [*limits._TOO_MANY.values(), *signature._MALFORMED.values()]
+    tables += [template for _, template in requests._VALUES]
     return texts | {each: each for each in (*tables, *_phrases(), *playing.texts(), *verifying.texts())}
 
 

@@ -8,6 +8,7 @@ from base64 import b64encode
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.auth.guard import values_of
 from keno.identity.signature import (
     WINDOW_MS,
     Ed25519Verifier,
@@ -53,7 +54,7 @@ def check(headers: Headers, key: VerifyingKey = PUBLIC, **changes: object) -> No
         "body": BODY,
         "now_ms": CREATED_S * 1000,
     }
-    verify(parse(headers), key, **(request | changes))  # type: ignore[arg-type]
+    verify(parse(values_of(headers)), key, **(request | changes))  # type: ignore[arg-type]
 
 
 def code_of(headers: Headers, key: VerifyingKey = PUBLIC, **changes: object) -> str:
@@ -75,7 +76,7 @@ def test_a_request_without_a_body_signs_the_digest_of_nothing() -> None:
 
 
 def test_the_values_are_those_that_were_signed() -> None:
-    values = parse(fields(signed()))
+    values = parse(values_of(fields(signed())))
     assert (values.key_id, values.algorithm, values.created_s, values.nonce) == ("key-1", "ed25519", CREATED_S, "n-1")
 
 
