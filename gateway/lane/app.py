@@ -5,6 +5,7 @@ A proxy shows the lane and the gateway as one origin (`deploy/nginx.conf`).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Final
 from urllib.parse import unquote
 
@@ -57,23 +58,26 @@ class Lane:
         """The answer to a request that is not heard to its end."""
         return answer_to(error, request.method, None, self._language(request))
 
-    async def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Awaitable[Answer]:
         """The answer to a request, whatever happens."""
         call = _call(request)
+        if call is None or request.method != "POST":
+            return self._other(request, call)
+        return self._desk.answer(call, request.target, request.values, request.body, request.peer)
+
+    async def _other(self, request: Request, call: BetCall | None) -> Answer:
         try:
             if call is None:
-                return await self._other(request)
+                return await self._about_itself(request)
             if request.method == "OPTIONS":
                 return Answer(204, b"", "", {"Allow": _ALLOW_OPTIONS})
-            if request.method != "POST":
-                answer = problem("method_not_allowed", language=self._language(request))
-                answer.headers["Allow"] = _ALLOW
-                return answer
-            return await self._desk.answer(call, request.target, request.values, request.body, request.peer)
+            answer = problem("method_not_allowed", language=self._language(request))
+            answer.headers["Allow"] = _ALLOW
+            return answer
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
-            return answer_to(error, request.method, call and call.path, self._language(request))
+            return answer_to(error, request.method, None, self._language(request))
 
-    async def _other(self, request: Request) -> Answer:
+    async def _about_itself(self, request: Request) -> Answer:
         match _path(request):
             case "/healthz":
                 return self._health.lives()

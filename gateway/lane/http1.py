@@ -295,6 +295,7 @@ class Connection(asyncio.Protocol):
             if request.refusal is None:
                 self._task = self._loop.create_task(self._serve(request))
             else:
+                self._release(request)
                 self._finish(request, request.refusal)
 
     def _read_on(self) -> None:
@@ -321,7 +322,6 @@ class Connection(asyncio.Protocol):
         self._read_on()
 
     def _finish(self, request: Request, answer: Answer) -> None:
-        self._release(request)
         self._served = True
         idle = self._reading is _NOTHING
         if idle:

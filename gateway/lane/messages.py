@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from email.utils import formatdate
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -49,7 +49,7 @@ class Application(Protocol):
     def refuse(self, request: Request, error: KenoError) -> Answer:
         """The answer to a request that is not heard to its end."""
 
-    async def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Awaitable[Answer]:
         """The answer to a request, whatever happens."""
 
 

@@ -76,21 +76,20 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     async def submit(self, item: ItemT) -> AnswerT:
         """The answer for `item`; raises what `send` raised. A caller that is cancelled does not take its item back."""
-        return (await self._enqueue((item,)))[0]
+        return (await self.submit_all((item,)))[0]
 
-    async def submit_all(self, items: Sequence[ItemT]) -> list[AnswerT]:
+    def submit_all(self, items: Sequence[ItemT]) -> asyncio.Future[list[AnswerT]]:
         """The answers for items that came together, in their order. One that does not fit is overloaded by itself.
 
         Where they went in several batches and one failed, its error is raised; the others stand.
         """
-        return await self._enqueue(items) if items else []
-
-    def _enqueue(self, items: Sequence[ItemT]) -> "asyncio.Future[list[AnswerT]]":
         group = _Group(len(items), self._overloaded)
         room = max(self._queue_items_max - len(self._queue), 0)
         self._queue.extend((item, group, place) for place, item in enumerate(items[:room]))
         for place in range(room, len(items)):
             group.answer(place, self._overloaded)
+        if not items:
+            group.done.set_result([])
         if room and not self._flush_scheduled:
             self._flush_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)

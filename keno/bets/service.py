@@ -1,7 +1,7 @@
 """Places bets and tells what became of them. Everything of a bet but HTTP and sockets is behind `BetService.place`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from itertools import compress
 from typing import NamedTuple
 from uuid import UUID
@@ -94,9 +94,9 @@ class BetService:
         """Places one bet (`mask`: its picks). When it answers ACCEPTED, the bet is on disk."""
         return (await self.place_all(operator_id, [(request, mask)]))[0]
 
-    async def place_all(self, operator_id: UUID, asked: Sequence[AskedBet]) -> list[Placed]:
+    def place_all(self, operator_id: UUID, asked: Sequence[AskedBet]) -> Awaitable[list[Placed]]:
         """Places bets that came together; an answer each, in their order."""
-        return await self._batcher.submit_all(_rows(operator_id, asked))
+        return self._batcher.submit_all(_rows(operator_id, asked))
 
     async def find(self, operator_id: UUID, bet_id: int) -> FoundBet | None:
         """An operator's bet; None where it has no such bet."""

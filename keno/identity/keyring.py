@@ -5,6 +5,7 @@ A revoked key or a suspended operator is refused within `cache.AGE_MS`, mostly a
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from ipaddress import ip_network
 from uuid import UUID
 
@@ -50,9 +51,9 @@ class Keyring:
         self._platform_key = platform_key
         self._keys = cache.kept("key", self._load, self._read)
 
-    async def find(self, key_id: str) -> KnownKey | None:
+    def find(self, key_id: str) -> Awaitable[KnownKey | None]:
         """The key of this id, revoked or not; None where there is none."""
-        return await self._keys.find(key_id)
+        return self._keys.find(key_id)
 
     async def changed(self, *key_ids: str) -> None:
         """Tell every process that keys have changed, or their operator."""

@@ -44,24 +44,25 @@ def checked_networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 def caller(peer: str | None, forwarded_for: Iterable[str], proxies_count: int) -> Address | None:
-    """The address that a request comes from; None where it cannot be told.
+    """The address that a request comes from; None where it cannot be told. The arguments are those of `spelled`."""
+    return address_of(spelled(peer, forwarded_for, proxies_count))
+
+
+def spelled(peer: str | None, forwarded_for: Iterable[str], proxies_count: int) -> str:
+    """The address that a request comes from as it is told, right or wrong, at most 64 characters; empty where it isn't.
 
     `peer` is the other end of the connection, `forwarded_for` the X-Forwarded-For lines as they came. Each trusted
     proxy appends who called it, so the last `proxies_count` entries are true; what stands before them is anybody's.
     """
     if proxies_count == 0:
-        return _address(peer or "")
+        return peer or ""
     entries = [entry.strip() for line in forwarded_for for entry in line.split(",")]
-    return _address(entries[-proxies_count][:_ADDRESS_CHARS_MAX]) if len(entries) >= proxies_count else None
-
-
-def is_allowed(networks: Sequence[Network], address: Address | None) -> bool:
-    """Whether a request from this address may come in."""
-    return not networks or (address is not None and any(address in network for network in networks))
+    return entries[-proxies_count][:_ADDRESS_CHARS_MAX] if len(entries) >= proxies_count else ""
 
 
 @lru_cache(4_096)
-def _address(text: str) -> Address | None:
+def address_of(text: str) -> Address | None:
+    """The address that is spelled like this; None where none is."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -69,3 +70,8 @@ def _address(text: str) -> Address | None:
     # A socket for both families names IPv4 callers like this.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def is_allowed(networks: Sequence[Network], address: Address | None) -> bool:
+    """Whether a request from this address may come in."""
+    return not networks or (address is not None and any(address in network for network in networks))

@@ -17,7 +17,7 @@ NOBODY = cast(IdentityService, None)
 
 def sender(peer: str, *forwarded: str, proxies: int = 0) -> str:
     fields: dict[str, Any] = {"x-forwarded-for": forwarded}
-    return sender_of(Entrance(NOBODY, ORIGINS, proxies).address(peer, fields.__getitem__), peer)
+    return Entrance(NOBODY, ORIGINS, proxies).caller(peer, fields.__getitem__)[1]
 
 
 @pytest.mark.parametrize(
