@@ -4,8 +4,8 @@ Pure. The bytes are hashed by the Rust core; the protocol's table is in docs/fai
 raw bytes, rooms 16. Where seeds come from and when they may be used is the vault's business, not this module's.
 """
 
-from dataclasses import dataclass
 from hashlib import sha256
+from struct import Struct
 from typing import Literal, NamedTuple
 
 from keno import _core
@@ -15,6 +15,7 @@ Profile = Literal["S", "E", "B"]
 ZERO32 = bytes(32)
 QUICKNET_GENESIS_MS = 1_692_803_367_000
 QUICKNET_PERIOD_MS = 3_000
+_LOCK = Struct(">16s Q 32s 32s 32s Q Q Q 32s")
 
 EpochKey = _core.EpochKey
 commits_root = _core.commits_root
@@ -38,6 +39,11 @@ class Lock(NamedTuple):
     beacon_round: int
     prev_lock: bytes
 
+    @classmethod
+    def from_bytes(cls, hashed: bytes) -> "Lock":
+        """The lock whose `hash` is over these 176 bytes behind their tag. Raises struct.error for another length."""
+        return cls._make(_LOCK.unpack(hashed))
+
     @property
     def hash(self) -> bytes:
         """L = SHA256("keno1:lock" ...), 32 bytes."""
@@ -49,8 +55,7 @@ class Lock(NamedTuple):
         return _core.pre_hash(self.room, self.number, self.commit, self.beacon_round)
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(NamedTuple):
     """A draw and what it was derived from. `numbers` are 20 bytes in draw order."""
 
     round_seed: bytes
