@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from uuid import UUID, uuid4
@@ -121,7 +121,11 @@ class Hall:
 
     async def _lock(self) -> None:
         await self._set_clock(_START_MS + self._number * PERIOD_MS - LEAD_MS)
+        over = asyncio.Event()
+        releasing = asyncio.create_task(self._run_vault(over))
         await self._tick()
+        over.set()
+        await releasing
 
     async def _draw(self) -> None:
         async with self._vault_pool.acquire() as conn:
@@ -200,12 +204,12 @@ class Hall:
         """Settles and credits until it is over and nothing is left."""
         while True:
             last = over.is_set()
-            settled = await self._settler.settle_small_rounds() == 0
+            rest_s = await self._settler.settle_small_rounds()
             credited = await self._credit()
-            if not settled and not credited:
+            if rest_s and not credited:
                 if last:
                     return
-                await asyncio.sleep(0.01)
+                await _rest(over, rest_s)
 
     async def _credit(self) -> int:
         """Gives the wallet the next events, as the bus would."""
@@ -239,7 +243,7 @@ class Hall:
     async def _run_vault(self, over: asyncio.Event) -> None:
         while not over.is_set():
             rest_s = await self._vault.release()
-            await asyncio.sleep(rest_s)
+            await _rest(over, rest_s)
 
     async def _end_large_rounds(self, over: asyncio.Event) -> None:
         while not over.is_set():
@@ -297,6 +301,12 @@ class Hall:
                     found += [f"{invariant.name}: {row}" for row in rows]
         await clear(owner)
         return found
+
+
+async def _rest(over: asyncio.Event, seconds: float) -> None:
+    """Waits, until it is over at most."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(over.wait(), seconds)
 
 
 def _batches(bets: Iterable[BetRow]) -> list[list[BetRow]]:

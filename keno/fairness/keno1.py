@@ -58,6 +58,7 @@ class Lock(NamedTuple):
 class Draw(NamedTuple):
     """A draw and what it was derived from. `numbers` are 20 bytes in draw order."""
 
+    lock_hash: bytes
     round_seed: bytes
     x: bytes
     beacon: bytes
@@ -80,15 +81,17 @@ def draw(profile: Profile, lock: Lock, round_seed: bytes, beacon_sig: bytes) -> 
 
     A pure function: repeated after a crash it gives the same numbers.
     """
+    lock_hash = lock.hash
     beacon = ZERO32 if profile == "S" else sha256(beacon_sig).digest()
-    x = lock.hash if profile == "B" else lock.pre
+    x = lock_hash if profile == "B" else lock.pre
     numbers = _core.draw(round_seed, x, beacon)
     return Draw(
+        lock_hash=lock_hash,
         round_seed=round_seed,
         x=x,
         beacon=beacon,
         numbers=numbers,
-        result=_core.result_hash(lock.hash, round_seed, beacon, numbers),
+        result=_core.result_hash(lock_hash, round_seed, beacon, numbers),
     )
 
 
