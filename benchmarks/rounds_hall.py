@@ -66,7 +66,7 @@ class Played:
 
 
 class Hall:
-    """Rooms of one shard whose slots are at the same instants, and the services that play them."""
+    """Rooms whose slots are at the same instants, and the services that play them."""
 
     def __init__(
         self,
@@ -331,7 +331,7 @@ async def hall(
         await owner.execute("INSERT INTO operators (id, name, currencies) VALUES ($1, 'casino', '{EUR}')", operator_id)
         await add_players(owner, operator_id, players)
         await owner.execute(
-            "INSERT INTO leases SELECT shard, 1, 'benchmark', clock_timestamp() FROM generate_series(0, $1 - 1) AS shard",
+            "INSERT INTO leases SELECT n, 1, 'benchmark', clock_timestamp() FROM generate_series(0, $1 - 1) AS n",
             shards,
         )
         async with (

@@ -38,8 +38,8 @@ class NewEpoch:
 class SealedRound(NamedTuple):
     """A sealed round whose seed has not been released, with its epoch's wrapped key.
 
-    `epoch_opened_ms` is 0 where the rules name no beacon; `beacon_sig` is what was kept for its beacon round, null where nothing was; `is_missed` says that it was given up;
-    `at_ms` is now, by the database clock.
+    `epoch_opened_ms` is 0 where the rules name no beacon; `beacon_sig` is what was kept for its beacon round, null
+    where nothing was; `is_missed` says that it was given up; `at_ms` is now, by the database clock.
     """
 
     round_id: int
