@@ -121,11 +121,7 @@ class Hall:
 
     async def _lock(self) -> None:
         await self._set_clock(_START_MS + self._number * PERIOD_MS - LEAD_MS)
-        over = asyncio.Event()
-        releasing = asyncio.create_task(self._run_vault(over))
         await self._tick()
-        over.set()
-        await releasing
 
     async def _draw(self) -> None:
         async with self._vault_pool.acquire() as conn:
