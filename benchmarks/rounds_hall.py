@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from uuid import UUID, uuid4
@@ -66,10 +66,17 @@ class Played:
 
 
 class Hall:
-    """Rooms of one shard whose slots are at the same instants, and the services that play them."""
+    """Rooms whose slots are at the same instants, and the services that play them."""
 
     def __init__(
-        self, database: Database, app: asyncpg.Pool, vault_pool: asyncpg.Pool, operator_id: UUID, *, real_time: bool
+        self,
+        database: Database,
+        app: asyncpg.Pool,
+        vault_pool: asyncpg.Pool,
+        operator_id: UUID,
+        *,
+        shards: int,
+        real_time: bool,
     ) -> None:
         """In real time a room may have no round on sale for a moment, and a bet on it is refused."""
         self.database = database
@@ -82,6 +89,7 @@ class Hall:
         self._engine = Engine(app, bytes(32))
         self._settler = Settler(app)
         self._wallet = WalletService(app)
+        self._shards = shards
         self._number = 1
         self._credited_to = 0
         self._real_time = real_time
@@ -125,8 +133,11 @@ class Hall:
         await self._tick()
 
     async def _tick(self) -> None:
+        await asyncio.gather(*(self._tick_shard(shard) for shard in range(self._shards)))
+
+    async def _tick_shard(self, shard: int) -> None:
         async with self._app.acquire() as conn:
-            while await self._engine.tick(conn, 0, 1) == 0:
+            while await self._engine.tick(conn, shard, 1) == 0:
                 pass
 
     async def _set_clock(self, at_ms: int) -> None:
@@ -189,12 +200,12 @@ class Hall:
         """Settles and credits until it is over and nothing is left."""
         while True:
             last = over.is_set()
-            settled = await self._settler.settle_small_rounds() == 0
+            rest_s = await self._settler.settle_small_rounds()
             credited = await self._credit()
-            if not settled and not credited:
+            if rest_s and not credited:
                 if last:
                     return
-                await asyncio.sleep(0.01)
+                await _rest(over, rest_s)
 
     async def _credit(self) -> int:
         """Gives the wallet the next events, as the bus would."""
@@ -228,7 +239,7 @@ class Hall:
     async def _run_vault(self, over: asyncio.Event) -> None:
         while not over.is_set():
             rest_s = await self._vault.release()
-            await asyncio.sleep(rest_s)
+            await _rest(over, rest_s)
 
     async def _end_large_rounds(self, over: asyncio.Event) -> None:
         while not over.is_set():
@@ -288,6 +299,12 @@ class Hall:
         return found
 
 
+async def _rest(over: asyncio.Event, seconds: float) -> None:
+    """Waits, until it is over at most."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(over.wait(), seconds)
+
+
 def _batches(bets: Iterable[BetRow]) -> list[list[BetRow]]:
     rows = list(bets)
     return [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
@@ -295,7 +312,7 @@ def _batches(bets: Iterable[BetRow]) -> list[list[BetRow]]:
 
 @asynccontextmanager
 async def hall(
-    found: Servers, rooms: int, players: int, *, idle_rooms: int = 0, real_time: bool = False
+    found: Servers, rooms: int, players: int, *, idle_rooms: int = 0, shards: int = 1, real_time: bool = False
 ) -> AsyncIterator[Hall]:
     """A hall with `rooms` rooms that play in step, and `idle_rooms` whose first round is on sale for thirty slots.
 
@@ -309,13 +326,16 @@ async def hall(
         operator_id = uuid4()
         await owner.execute("INSERT INTO operators (id, name, currencies) VALUES ($1, 'casino', '{EUR}')", operator_id)
         await add_players(owner, operator_id, players)
-        await owner.execute("INSERT INTO leases VALUES (0, 1, 'benchmark', clock_timestamp())")
+        await owner.execute(
+            "INSERT INTO leases SELECT n, 1, 'benchmark', clock_timestamp() FROM generate_series(0, $1 - 1) AS n",
+            shards,
+        )
         async with (
             await create_pool(database.app_url, connections_min=6, connections_max=6) as app,
             await create_pool(database.url_as("keno_vault"), connections_max=1) as vault_pool,
         ):
-            made = Hall(database, app, vault_pool, operator_id, real_time=real_time)
-            made.room_ids = await _add_rooms(app, owner, rooms, idle_rooms, real_time=real_time)
+            made = Hall(database, app, vault_pool, operator_id, shards=shards, real_time=real_time)
+            made.room_ids = await _add_rooms(app, owner, rooms, idle_rooms, shards, real_time=real_time)
             await made.open_first()
             await owner.execute("VACUUM ANALYZE")
             yield made
@@ -333,7 +353,7 @@ async def _install_clock(owner: asyncpg.Connection) -> None:
 
 
 async def _add_rooms(
-    app: asyncpg.Pool, owner: asyncpg.Connection, count: int, idle: int, *, real_time: bool
+    app: asyncpg.Pool, owner: asyncpg.Connection, count: int, idle: int, shards: int, *, real_time: bool
 ) -> list[UUID]:
     paytable = shipped_paytable("94")
     room_rules = rules.build(
@@ -350,14 +370,14 @@ async def _add_rooms(
     )
     await rooms.close("rules", actor="benchmark")
     insert = """
-        INSERT INTO rooms (name, profile, period_ms, lock_lead_ms, slot_epoch_ms, rules_hash)
-        SELECT $1 || n, 'S', $2, $3, $4::bigint + n * $7::integer / $6::integer, $5
+        INSERT INTO rooms (name, profile, period_ms, lock_lead_ms, slot_epoch_ms, rules_hash, shard)
+        SELECT $1 || n, 'S', $2, $3, $4::bigint + n * $7::integer / $6::integer, $5, n % $8::integer
         FROM generate_series(1, $6::integer) AS n
         RETURNING id
     """
     if idle:
         # Its slots begin a second before the others', and its first round is locked 59 s after that.
-        await owner.execute(insert, "idle ", 60_000, 59_000, _START_MS + 58_000, room_rules.hash, idle, 0)
+        await owner.execute(insert, "idle ", 60_000, 59_000, _START_MS + 58_000, room_rules.hash, idle, 0, shards)
     start_ms, spread_ms = (await owner.fetchval("SELECT now_ms()"), PERIOD_MS) if real_time else (_START_MS, 0)
-    made = await owner.fetch(insert, "room ", PERIOD_MS, LEAD_MS, start_ms, room_rules.hash, count, spread_ms)
+    made = await owner.fetch(insert, "room ", PERIOD_MS, LEAD_MS, start_ms, room_rules.hash, count, spread_ms, shards)
     return [row["id"] for row in made]

@@ -6,7 +6,7 @@ What serves is imported by the commands that serve: the web framework takes long
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,24 +106,30 @@ async def run_the_beacon() -> int:
 
 
 @run.command(name="worker")
-async def run_a_worker(name: str) -> int:
+def run_a_worker(name: str) -> int:
     """Run one worker: vault, scheduler, beacons, settler, relay, storage, log, anchor, wallet, reporting or
     notifier."""
     if name not in WORKERS:
         _complain(f"there is no worker {name}: it is one of {', '.join(WORKERS)}")
         return 2
     if name == "vault":
-        configure_logging()
-        async with stop_on_signals() as stop:
-            await vault.run_alone(config.load(), stop)
-        return 0
-    async with _serving() as (services, stop):
+        return _run(_run_the_vault())
+
+    async def work(services: Platform, stop: asyncio.Event) -> None:
         if services.config.amqp_url is None and name in ("relay", "wallet", "reporting", "notifier"):
             raise ConfigError(f"the worker {name} alone needs KENO_AMQP_URL: without it events stay in one process")
         if name == "anchor" and not services.config.anchors:
             raise ConfigError("the worker anchor needs KENO_ETHEREUM_RPC_URL and KENO_ETHEREUM_CONTRACT")
         await run_workers(services, [name], stop)
-    return 0
+
+    return _serve(work)
+
+
+async def _run_the_vault() -> None:
+    configure_logging()
+    async with stop_on_signals() as stop:
+        _keep_what_is_there()
+        await vault.run_alone(config.load(), stop)
 
 
 @app.command(name="migrate")
@@ -298,13 +304,21 @@ async def _serving() -> AsyncIterator[tuple[Platform, asyncio.Event]]:
 def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
     async def serve() -> None:
         async with _serving() as (services, stop):
-            # What is there by now stays, and a request leaves nothing behind that would be worth looking for often.
-            gc.freeze()
-            gc.set_threshold(_GC_THRESHOLD)
+            _keep_what_is_there()
             await server(services, stop)
 
-    uvloop.run(serve())
+    return _run(serve())
+
+
+def _run(serving: Coroutine[object, object, None]) -> int:
+    uvloop.run(serving)
     return 0
+
+
+def _keep_what_is_there() -> None:
+    # It stays by now, and neither a request nor a round leaves anything behind that would be worth looking for often.
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def _each(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -4,8 +4,8 @@ Pure. The bytes are hashed by the Rust core; the protocol's table is in docs/fai
 raw bytes, rooms 16. Where seeds come from and when they may be used is the vault's business, not this module's.
 """
 
-from dataclasses import dataclass
 from hashlib import sha256
+from struct import Struct
 from typing import Literal, NamedTuple
 
 from keno import _core
@@ -15,6 +15,7 @@ Profile = Literal["S", "E", "B"]
 ZERO32 = bytes(32)
 QUICKNET_GENESIS_MS = 1_692_803_367_000
 QUICKNET_PERIOD_MS = 3_000
+_LOCK = Struct(">16s Q 32s 32s 32s Q Q Q 32s")
 
 EpochKey = _core.EpochKey
 commits_root = _core.commits_root
@@ -38,6 +39,11 @@ class Lock(NamedTuple):
     beacon_round: int
     prev_lock: bytes
 
+    @classmethod
+    def from_bytes(cls, hashed: bytes) -> "Lock":
+        """The lock whose `hash` is over these 176 bytes behind their tag. Raises struct.error for another length."""
+        return cls._make(_LOCK.unpack(hashed))
+
     @property
     def hash(self) -> bytes:
         """L = SHA256("keno1:lock" ...), 32 bytes."""
@@ -49,10 +55,10 @@ class Lock(NamedTuple):
         return _core.pre_hash(self.room, self.number, self.commit, self.beacon_round)
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(NamedTuple):
     """A draw and what it was derived from. `numbers` are 20 bytes in draw order."""
 
+    lock_hash: bytes
     round_seed: bytes
     x: bytes
     beacon: bytes
@@ -75,15 +81,17 @@ def draw(profile: Profile, lock: Lock, round_seed: bytes, beacon_sig: bytes) -> 
 
     A pure function: repeated after a crash it gives the same numbers.
     """
+    lock_hash = lock.hash
     beacon = ZERO32 if profile == "S" else sha256(beacon_sig).digest()
-    x = lock.hash if profile == "B" else lock.pre
+    x = lock_hash if profile == "B" else lock.pre
     numbers = _core.draw(round_seed, x, beacon)
     return Draw(
+        lock_hash=lock_hash,
         round_seed=round_seed,
         x=x,
         beacon=beacon,
         numbers=numbers,
-        result=_core.result_hash(lock.hash, round_seed, beacon, numbers),
+        result=_core.result_hash(lock_hash, round_seed, beacon, numbers),
     )
 
 

@@ -5,11 +5,11 @@ These statements run under the vault's own database role; nothing else can read 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from keno.fairness.beacon import EPOCH_LEAD_MS
 from keno.fairness.keno1 import Lock
-from keno.fairness.store import lock_from
 from keno.infra.postgres import Connection, Executor
 
 
@@ -35,12 +35,11 @@ class NewEpoch:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SealedRound:
+class SealedRound(NamedTuple):
     """A sealed round whose seed has not been released, with its epoch's wrapped key.
 
-    `beacon_sig` is what was kept for its beacon round, null where nothing was; `is_missed` says that it was given up;
-    `at_ms` is now, by the database clock.
+    `epoch_opened_ms` is 0 where the rules name no beacon; `beacon_sig` is what was kept for its beacon round, null
+    where nothing was; `is_missed` says that it was given up; `at_ms` is now, by the database clock.
     """
 
     round_id: int
@@ -146,20 +145,7 @@ async def sealed_rounds(conn: Executor, limit: int) -> list[SealedRound]:
     that wait for a beacon only the ones for which it is there, or that were given up.
     """
     rows = await conn.fetch("SELECT * FROM rounds_awaiting_release($1)", limit)
-    return [
-        SealedRound(
-            row["id"],
-            row["epoch_id"],
-            lock_from(row),
-            row["lock_hash"],
-            row["wrapped_key"],
-            row["epoch_opened_ms"],
-            row["beacon_sig"],
-            row["is_missed"],
-            row["at_ms"],
-        )
-        for row in rows
-    ]
+    return [SealedRound(round_id, epoch_id, Lock.from_bytes(lock), *rest) for round_id, epoch_id, lock, *rest in rows]
 
 
 async def release_seeds(conn: Executor, releases: Sequence[tuple[int, bytes, bytes]]) -> None:

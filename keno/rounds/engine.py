@@ -216,11 +216,11 @@ def chain_locks(
 def _drawn(
     row: store.DrawableRound, profile: keno1.Profile, beacon_sig: bytes
 ) -> tuple[int, bytes, bytes, bytes, bytes]:
-    if row.lock.hash != row.lock_hash or row.released_lock_hash != row.lock_hash:
+    draw = keno1.draw(profile, row.lock, row.seed, beacon_sig)
+    if not draw.lock_hash == row.lock_hash == row.released_lock_hash:
         raise EngineError(f"round {row.round_id}: its seed was released against another lock")
     if keno1.commit(row.lock.room, row.lock.number, row.seed) != row.lock.commit:
         raise EngineError(f"round {row.round_id}: its seed does not open its commitment")
-    draw = keno1.draw(profile, row.lock, row.seed, beacon_sig)
     return row.round_id, row.seed, beacon_sig, draw.numbers, draw.result
 
 

@@ -5,10 +5,10 @@ of the database (migrations/0006_transitions.sql and later ones). Rooms, and rou
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from keno.fairness.keno1 import Lock, Profile
-from keno.fairness.store import lock_from
+from keno.fairness.keno1 import Lock
 from keno.infra.postgres import Executor
 from keno.rounds.lease import Seen
 
@@ -105,15 +105,13 @@ class UnsealedRound:
     prev_lock: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class DrawableRound:
+class DrawableRound(NamedTuple):
     """A sealed round that is due, with its released seed and the lock it was released against."""
 
     round_id: int
     lock: Lock
     lock_hash: bytes
     released_lock_hash: bytes
-    profile: Profile
     seed: bytes
 
 
@@ -268,12 +266,7 @@ async def seal_rounds(conn: Executor, shard: int, lease_epoch: int, sealed: Sequ
 async def drawable_rounds(conn: Executor, shard: int, limit: int = 1_000) -> list[DrawableRound]:
     """The sealed rounds whose slot time has come and whose seed the vault has released, the longest due first."""
     rows = await conn.fetch("SELECT * FROM rounds_to_draw($1, $2)", shard, limit)
-    return [
-        DrawableRound(
-            row["round_id"], lock_from(row), row["lock_hash"], row["released_lock_hash"], row["profile"], row["seed"]
-        )
-        for row in rows
-    ]
+    return [DrawableRound(round_id, Lock.from_bytes(lock), *rest) for round_id, lock, *rest in rows]
 
 
 async def draw_rounds(

@@ -22,7 +22,7 @@ async def test_settlement_gives_what_its_peers_give(services: Servers) -> None:
 async def test_rounds_balance_on_both_sides(services: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "PLAYERS", 200)
     monkeypatch.setattr(rounds, "PEER_ROUNDS", {3: 8})
-    rows = await rounds.case_rows(services, Case(rooms=4, bets=3, waves=2), runs=1)
+    rows = await rounds.case_rows(services, Case(rooms=4, bets=3, waves=2, shards=2), runs=1)
     assert [row.what for row in rows] == ["rounds, 3 bets, 4 rooms", "CPU, 3 bets, 4 rooms"]
 
 

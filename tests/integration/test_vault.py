@@ -188,6 +188,17 @@ async def test_a_round_moved_to_another_rooms_epoch_gets_no_seed(hall: Hall) -> 
     assert await releases(hall) == []
 
 
+async def test_the_database_hands_a_lock_on_as_the_bytes_that_are_hashed(hall: Hall) -> None:
+    room, round_id = await sealed_round(hall)
+    row = await hall.row(room, 1)
+    (sealed,) = await vault_store.sealed_rounds(hall.vault_pool, 2)
+    assert (sealed.round_id, sealed.lock_hash) == (round_id, row["lock_hash"])
+    assert sealed.lock == store.lock_from(row)
+    assert sealed.lock.hash == row["lock_hash"]
+    given = await hall.vault_pool.fetchval("SELECT lock FROM rounds_awaiting_release(1)")
+    assert verifier.sha256(b"keno1:lock", given) == row["lock_hash"]
+
+
 async def lock_again(hall: Hall, round_id: int, bets_count: int) -> bytes:
     """Gives a locked round another lock, which is the hash of its parts; returns it."""
     await hall.tamper("UPDATE rounds SET bets_count = $1 WHERE number = 1", bets_count)
