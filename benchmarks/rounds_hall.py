@@ -86,10 +86,9 @@ class Hall:
         self._app = app
         self._vault_pool = vault_pool
         self._vault = Vault(vault_pool, LocalKeys(bytes(32)), _EPOCH_ROUNDS, 8)
-        self._engine = Engine(app, bytes(32))
+        self._engines = [Engine(app, bytes(32)) for _ in range(shards)]
         self._settler = Settler(app)
         self._wallet = WalletService(app)
-        self._shards = shards
         self._number = 1
         self._credited_to = 0
         self._real_time = real_time
@@ -133,11 +132,11 @@ class Hall:
         await self._tick()
 
     async def _tick(self) -> None:
-        await asyncio.gather(*(self._tick_shard(shard) for shard in range(self._shards)))
+        await asyncio.gather(*(self._tick_shard(shard) for shard in range(len(self._engines))))
 
     async def _tick_shard(self, shard: int) -> None:
         async with self._app.acquire() as conn:
-            while await self._engine.tick(conn, shard, 1) == 0:
+            while await self._engines[shard].tick(conn, shard, 1) == 0:
                 pass
 
     async def _set_clock(self, at_ms: int) -> None:
@@ -228,12 +227,13 @@ class Hall:
         """Moves and ends rounds in real time until it is over."""
         works = self._run_engine, self._run_vault, self._end_rounds, self._end_large_rounds
         await asyncio.gather(*(work(over) for work in works))
-        await self._engine.close()
+        for engine in self._engines:
+            await engine.close()
 
     async def _run_engine(self, over: asyncio.Event) -> None:
         while not over.is_set():
             async with self._app.acquire() as conn:
-                rest_s = await self._engine.tick(conn, 0, 1)
+                rest_s = await self._engines[0].tick(conn, 0, 1)
             await asyncio.sleep(rest_s)
 
     async def _run_vault(self, over: asyncio.Event) -> None:
