@@ -78,7 +78,10 @@ class Desk:
             answer = await call.place(self._bets, verified.operator.id, asked, language)
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
             answer = answer_to(error, "POST", call.path, language)
-        return passage.finish(answer)
+        try:
+            return passage.finish(answer)
+        except Exception as error:  # noqa: BLE001 - the edge, too: an answer that can't be signed is a failure
+            return answer_to(error, "POST", call.path, language)
 
 
 def _read(call: BetCall, content_types: Sequence[str], body: bytes) -> Asked | KenoError:

@@ -7,7 +7,8 @@ clock, no randomness, no keys kept. Three classes have state: a `SettlementStrea
 
 Arguments of type `Buffer` are contiguous bytes: `bytes` are read in place, any other buffer (`bytearray`, `array`, a
 numpy array) is copied once. A wrong length or range raises `CoreError`; a wrong type raises `TypeError`. Hashes, seeds
-and keys have 32 bytes, rooms and operator ids 16. What takes time in proportion to its input releases the GIL.
+and keys have 32 bytes, rooms and operator ids 16. What takes time in proportion to its input releases the GIL, but for
+signatures and the digests of requests and answers.
 """
 
 from collections.abc import Sequence

@@ -125,6 +125,7 @@ def require_allowed(operator: Operator, address: Address | None) -> None:
         raise AddressNotAllowedError(said("{name} does not call from {address}", name=operator.name, address=address))
 
 
+@lru_cache(4_096)
 def sender_of(address: Address | None, peer: str) -> str:
     """Whom failures of a request count for: an address, or a network where each sender has one.
 

@@ -79,7 +79,8 @@ class Batcher(Generic[ItemT, AnswerT]):
         return (await self.submit_all((item,)))[0]
 
     def submit_all(self, items: Sequence[ItemT]) -> asyncio.Future[list[AnswerT]]:
-        """The answers for items that came together, in their order. One that does not fit is overloaded by itself.
+        """The answers for items that came together, in their order, which are queued at once and not taken back by who
+        is cancelled. One that does not fit is overloaded by itself.
 
         Where they went in several batches and one failed, its error is raised; the others stand.
         """
@@ -90,6 +91,7 @@ class Batcher(Generic[ItemT, AnswerT]):
             group.answer(place, self._overloaded)
         if not items:
             group.done.set_result([])
+            return group.done
         if room and not self._flush_scheduled:
             self._flush_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)

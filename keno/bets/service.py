@@ -95,7 +95,7 @@ class BetService:
         return (await self.place_all(operator_id, [(request, mask)]))[0]
 
     def place_all(self, operator_id: UUID, asked: Sequence[AskedBet]) -> Awaitable[list[Placed]]:
-        """Places bets that came together; an answer each, in their order."""
+        """Places bets that came together, queued when it returns; an answer each, in their order."""
         return self._batcher.submit_all(_rows(operator_id, asked))
 
     async def find(self, operator_id: UUID, bet_id: int) -> FoundBet | None:

@@ -14,7 +14,7 @@ from keno.errors import KenoError
 from keno.phrases import said
 
 NETWORKS_MAX: Final = 64
-# One more than any address has: what is longer is none, and is not kept.
+# More than any address has, but for the scope of a local one: what is longer is not kept whole.
 _ADDRESS_CHARS_MAX: Final = 64
 
 Address = IPv4Address | IPv6Address
@@ -49,7 +49,8 @@ def caller(peer: str | None, forwarded_for: Iterable[str], proxies_count: int) -
 
 
 def spelled(peer: str | None, forwarded_for: Iterable[str], proxies_count: int) -> str:
-    """The address that a request comes from as it is told, right or wrong, at most 64 characters; empty where it isn't.
+    """The address that a request comes from as it is told, right or wrong: by a proxy, in at most 64 characters; empty
+    where it isn't.
 
     `peer` is the other end of the connection, `forwarded_for` the X-Forwarded-For lines as they came. Each trusted
     proxy appends who called it, so the last `proxies_count` entries are true; what stands before them is anybody's.

@@ -43,6 +43,7 @@ Code = Literal[
     "algorithm_mismatch",
 ]
 
+_SIGNATURE_BYTES: Final[dict[Algorithm, int]] = {"ed25519": 64, "hmac-sha256": 32}
 _NAMES: Final = ("signature-input", "signature", "content-digest")
 _MALFORMED: Final = {
     "input": "Signature-Input must be label={components} and four parameters",
@@ -79,7 +80,8 @@ SigningKey = Ed25519PrivateKey | HmacSecret
 def parse(values_of: Callable[[str], Sequence[str]]) -> SignedRequest:
     """Read the signature of a request; nothing in it is proved before `verify`.
 
-    `values_of` gives the values of a field by its lower-case name, one a field line, latin-1 where not ASCII.
+    `values_of` gives the values of a field by its lower-case name, one a field line, latin-1 where not ASCII (without
+    surrogates, which are no text).
     Raises SignatureError: `signature_missing`, `signature_malformed`.
     """
     fields = inputs, signatures, digests = [values_of(name) for name in _NAMES]
@@ -140,17 +142,22 @@ def sign(
     """
     digest = content_digest(body)
     params = f'{COMPONENTS};created={created_s};nonce="{nonce}";keyid="{key_id}";alg="{algorithm_of(key)}"'
-    base = (request_base(method, target_uri, digest, params) or "").encode()
-    raw = hmac.digest(key.secret, base, "sha256") if isinstance(key, HmacSecret) else key.sign(base)
-    signature_input, signature = f"sig={params}", f"sig=:{b64encode(raw).decode()}:"
-    if not base or isinstance(SignedRequest.read(signature_input, signature, digest), str):
+    signature_input, base = f"sig={params}", request_base(method, target_uri, digest, params)
+    unsigned = _field(bytes(_SIGNATURE_BYTES[algorithm_of(key)]))
+    if base is None or isinstance(SignedRequest.read(signature_input, unsigned, digest), str):
         raise ValueError("the profile cannot express this method, target_uri, created_s, nonce or key_id")
+    message = base.encode()
+    signature = _field(hmac.digest(key.secret, message, "sha256") if isinstance(key, HmacSecret) else key.sign(message))
     return {"Content-Digest": digest, "Signature-Input": signature_input, "Signature": signature}
 
 
 def algorithm_of(key: VerifyingKey | SigningKey) -> Algorithm:
     """The `alg` that a key can be used with, and the only one."""
     return "hmac-sha256" if isinstance(key, HmacSecret) else "ed25519"
+
+
+def _field(signature: bytes) -> str:
+    return f"sig=:{b64encode(signature).decode()}:"
 
 
 def _not_signed(method: str, target_uri: str) -> SignatureError:

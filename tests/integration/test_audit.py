@@ -144,7 +144,9 @@ CHOSEN = """
         WHERE l.kind = 2 AND r.id = won.round_id) AS entry
     FROM operators AS casino
     JOIN LATERAL (
-        SELECT b.* FROM payouts AS p JOIN bets AS b ON b.id = p.bet_id WHERE b.operator_id = casino.id
+        -- On one number, of which others lost: bets on more were placed once a round, and may have won.
+        SELECT b.* FROM payouts AS p JOIN bets AS b ON b.id = p.bet_id
+        WHERE b.operator_id = casino.id AND bit_count(b.picks) = 1
             AND b.round_id = (SELECT t.round_id FROM round_totals AS t WHERE t.operator_id = casino.id
                 ORDER BY t.round_id DESC OFFSET 2 LIMIT 1)
         ORDER BY b.id LIMIT 1
@@ -172,7 +174,7 @@ async def damaged(floor: Floor, damage: Damage) -> AsyncIterator[Audit]:
     """The audit of a database with the damage done, until it is undone."""
     async with on_trial(floor) as (conn, its_audit):
         await conn.execute(CHOSEN)
-        await conn.execute(damage.sql)
+        assert not (await conn.execute(damage.sql)).endswith(" 0"), f"nothing was done: {damage.name}"
         yield its_audit
 
 

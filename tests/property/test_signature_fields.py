@@ -52,6 +52,15 @@ def read(signature_input: str, signature: str, digest: str) -> str | tuple[str, 
     return found.key_id, found.algorithm, found.created_s, found.nonce
 
 
+def test_a_field_has_at_most_512_bytes() -> None:
+    for at in range(3):
+        fields = ["", "", ""]
+        fields[at] = "x" * HEADER_BYTES_MAX
+        assert read(*fields) == "input"
+        fields[at] += "x"
+        assert read(*fields) == "field"
+
+
 labels = st.from_regex(re.compile(_LABEL, re.ASCII), fullmatch=True) | st.sampled_from(
     ["sig", "", "Sig", "*", "a" * 65]
 )
