@@ -4,7 +4,6 @@ Takes some minutes; `--full` plays longer. Exits with 1 if a round is missing or
 either side, never because a target was missed: the table says so, and the caller decides.
 """
 
-import gc
 import logging
 import statistics
 import sys
@@ -21,6 +20,7 @@ from benchmarks.report import Row
 from benchmarks.rounds_hall import Played, hall
 from benchmarks.rounds_jitter import jitter_rows, large_row
 from benchmarks.servers import Servers
+from keno.cli import keep_what_is_there
 
 METHOD = (
     "Medians of alternating runs on one PostgreSQL server, each side in a database of its own, made for the run. A "
@@ -135,6 +135,5 @@ def _check(objections: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    gc.freeze()
-    gc.set_threshold(50_000)
+    keep_what_is_there()
     sys.exit(uvloop.run(_main(RUNS_FULL if "--full" in sys.argv[1:] else RUNS)))

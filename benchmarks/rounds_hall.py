@@ -239,7 +239,7 @@ class Hall:
     async def _run_vault(self, over: asyncio.Event) -> None:
         while not over.is_set():
             rest_s = await self._vault.release()
-            await _rest(over, rest_s)
+            await asyncio.sleep(rest_s)
 
     async def _end_large_rounds(self, over: asyncio.Event) -> None:
         while not over.is_set():

@@ -128,7 +128,7 @@ def run_a_worker(name: str) -> int:
 async def _run_the_vault() -> None:
     configure_logging()
     async with stop_on_signals() as stop:
-        _keep_what_is_there()
+        keep_what_is_there()
         await vault.run_alone(config.load(), stop)
 
 
@@ -304,7 +304,7 @@ async def _serving() -> AsyncIterator[tuple[Platform, asyncio.Event]]:
 def _serve(server: Callable[[Platform, asyncio.Event], Awaitable[None]]) -> int:
     async def serve() -> None:
         async with _serving() as (services, stop):
-            _keep_what_is_there()
+            keep_what_is_there()
             await server(services, stop)
 
     return _run(serve())
@@ -315,8 +315,10 @@ def _run(serving: Coroutine[object, object, None]) -> int:
     return 0
 
 
-def _keep_what_is_there() -> None:
-    # It stays by now, and neither a request nor a round leaves anything behind that would be worth looking for often.
+def keep_what_is_there() -> None:
+    """For a process that serves: what it has by now stays, and neither a request nor a round leaves anything behind
+    that the garbage collector would have to look for often.
+    """
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
 

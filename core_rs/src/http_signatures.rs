@@ -197,7 +197,7 @@ impl<'a> Parameters<'a> {
                     behind
                 }
                 "nonce" => {
-                    // Of printable ASCII, a quoted string of RFC 8941 would have to escape these two.
+                    // Quotes and backslashes would be escaped in RFC 8941; nonces have neither, so the next quote ends it.
                     let (nonce, behind) = quoted(value, |byte| matches!(byte, b' '..=b'~') && byte != b'\\')?;
                     found.nonce = Some(nonce);
                     behind

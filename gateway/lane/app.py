@@ -75,7 +75,7 @@ class Lane:
             answer.headers["Allow"] = _ALLOW
             return answer
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
-            return answer_to(error, request.method, None, self._language(request))
+            return answer_to(error, request.method, call and call.path, self._language(request))
 
     async def _about_itself(self, request: Request) -> Answer:
         match _path(request):
