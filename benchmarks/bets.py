@@ -44,18 +44,18 @@ class Size:
     """Bets a run of the largest batches; smaller batches, which are slower, get fewer."""
     round_bets: tuple[int, ...]
     """Bets that a round has when it gets more."""
-    requests: int
-    """Requests of one bet each in a run over HTTP."""
+    http_s: float
+    """How long a run over HTTP of requests of one bet each lasts."""
 
 
-QUICK = Size(players=(1_000, 100_000), runs=3, peer_s=2, bets=20_000, round_bets=(10, 100_000), requests=1_500)
+QUICK = Size(players=(1_000, 100_000), runs=3, peer_s=2, bets=20_000, round_bets=(10, 100_000), http_s=2)
 FULL = Size(
     players=(1_000, 100_000, 1_000_000),
     runs=5,
     peer_s=3,
     bets=100_000,
     round_bets=(10, 1_000, 100_000, 1_000_000),
-    requests=4_000,
+    http_s=6,
 )
 
 
@@ -90,7 +90,7 @@ async def _rows(found: Servers, size: Size) -> AsyncIterator[list[Row]]:
         yield compared
     yield [flat_row("players", costs), flat_row("bets in a round", await costs_by_round(found, size))]
     yield await bets_receipts.rows(found, size.bets, 2 * size.runs + 1)
-    over_http, objections = await bets_http.rows(found, size.requests, size.runs)
+    over_http, objections = await bets_http.rows(found, size.runs, size.http_s)
     yield over_http
     check(objections)
 

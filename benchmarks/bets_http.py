@@ -31,13 +31,15 @@ from keno.risk.rates import PER_SECOND_MAX
 
 METHOD = (
     "HTTP: `keno run lane` against FastAPI, each one process, requests signed before the clock starts; both check the"
-    " signature, spend the nonce, hold to a rate and sign the answer. The peer's batch is a transaction a bet. CPU of"
-    " a service is that of its process; Redis, which both ask once a request, is left out. Half load is half of what "
-    "the side did without a pause in the run before."
+    " signature, spend the nonce, hold to a rate and sign the answer. Each run lasts about as long on either side, so "
+    "that what else the machine does meets both alike. The peer's batch is a transaction a bet. CPU of a service is "
+    "that of its process; Redis, which both ask once a request, is left out. Half load is half of what the side did "
+    "without a pause in the run before."
 )
 PEER = "FastAPI, SQLAlchemy"
 PLAYERS = 1_000
 BATCH = 1_000
+REQUESTS_MIN = 500
 CONNECTIONS = (http_load.CONNECTIONS, 2 * http_load.CONNECTIONS)
 _random = random.Random(11)
 
@@ -131,38 +133,47 @@ class Runs:
     side: Side
     stubbed_side: Side
     batches_a_run: int
+    run_s: float
+    """How long a run of one bet a request lasts, but for the first."""
     singles: dict[int, list[Run]] = field(default_factory=lambda: {each: [] for each in CONNECTIONS})
     stubbed: dict[int, list[Run]] = field(default_factory=lambda: {each: [] for each in CONNECTIONS})
     batches: list[Run] = field(default_factory=list)
     paced: list[Run] = field(default_factory=list)
+    _rates: dict[tuple[int, int], float] = field(default_factory=dict)
+    """Requests a second of the last run, by port and connections."""
 
-    async def run(self, requests: int) -> None:
-        """One run of each."""
+    async def run(self) -> None:
+        """One run of each: of REQUESTS_MIN at first, then of as many as last `run_s` by the run before."""
         side, few, batches = self.side, CONNECTIONS[0], self.batches_a_run
-        for connections, runs in self.singles.items():
-            runs.append(await side.measure(side.singles(requests), requests, connections))
-        half_rate = self.singles[few][-1].load.rate / 2
+        for connections in CONNECTIONS:
+            await self._singles(side, self.singles[connections], connections)
+        half_rate = self._rates[side.port, few] / 2
+        count = max(REQUESTS_MIN, int(half_rate * self.run_s))
         self.batches.append(await side.measure(side.batches(batches), batches * BATCH, 4))
-        self.paced.append(await side.measure(side.singles(requests), requests, few, half_rate))
-        without = self.stubbed_side
-        for connections, runs in self.stubbed.items():
-            runs.append(await without.measure(without.singles(requests), requests, connections))
+        self.paced.append(await side.measure(side.singles(count), count, few, half_rate))
+        for connections in CONNECTIONS:
+            await self._singles(self.stubbed_side, self.stubbed[connections], connections)
+
+    async def _singles(self, side: Side, runs: list[Run], connections: int) -> None:
+        count = max(REQUESTS_MIN, int(self._rates.get((side.port, connections), 0) * self.run_s))
+        runs.append(await side.measure(side.singles(count), count, connections))
+        self._rates[side.port, connections] = runs[-1].load.rate
 
     async def forget(self) -> None:
-        """Leaves out what was run so far, which filled caches and made plans."""
+        """Leaves out what was run so far, which filled caches and made plans, but for how fast it was."""
         for runs in (*self.singles.values(), *self.stubbed.values(), self.batches, self.paced):
             runs.clear()
         await self.side.books.database.owner.execute("VACUUM ANALYZE")
 
 
-async def rows(found: Servers, requests: int, runs: int) -> tuple[list[Row], list[str]]:
+async def rows(found: Servers, runs: int, run_s: float) -> tuple[list[Row], list[str]]:
     """The table of both endpoints, and what is wrong in anybody's books."""
     async with AsyncExitStack() as stack:
-        ours = Runs(*await stack.enter_async_context(_ours(found)), batches_a_run=16)
-        peer = Runs(*await stack.enter_async_context(_peer(found)), batches_a_run=4)
+        ours = Runs(*await stack.enter_async_context(_ours(found)), batches_a_run=16, run_s=run_s)
+        peer = Runs(*await stack.enter_async_context(_peer(found)), batches_a_run=4, run_s=run_s)
         for turn in range(runs + 1):
             for each in (ours, peer):
-                await each.run(requests)
+                await each.run()
                 if turn == 0:
                     await each.forget()
         objections = [*await ours.side.books.objections(), *await peer.side.books.objections()]

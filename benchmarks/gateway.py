@@ -9,13 +9,13 @@ import sys
 
 from benchmarks import bets_http, live, report, servers
 
-REQUESTS = 1_500
 RUNS = 3
+HTTP_RUNS, HTTP_RUN_S = 5, 2.0
 
 
 async def _main() -> int:
     async with servers.found_or_started() as found:
-        rows, objections = await bets_http.rows(found, REQUESTS, RUNS)
+        rows, objections = await bets_http.rows(found, HTTP_RUNS, HTTP_RUN_S)
         rows += await live.rows(found.redis_url, live.CONNECTIONS, live.FRAMES, RUNS, live.STALLED)
     packages = ("asyncpg", "granian", "fastapi", "uvicorn", "sqlalchemy", "http-message-signatures", "picows", "redis")
     report.publish("gateway", f"{bets_http.METHOD} {live.METHOD}", rows, packages, {"node": live.node_version()})
