@@ -9,39 +9,31 @@ or HTTP.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-
-class Keyed(Protocol):
-    """Something submitted: no two of one key are ever under way at the same time."""
-
-    @property
-    def key(self) -> Hashable:
-        """What makes it the same as another: for a bet, its operator and transaction id."""
-
-
-ItemT = TypeVar("ItemT", bound=Keyed)
+ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
 
 
-class _Group(Generic[AnswerT]):
+class _Group(Generic[ItemT, AnswerT]):
     """Items that came together, with one future for all of them: one each would cost as much as the items."""
 
-    __slots__ = ("answers", "done", "missing")
+    __slots__ = ("answers", "done", "items", "missing")
 
-    def __init__(self, size: int, unanswered: AnswerT) -> None:
-        self.answers: list[AnswerT] = [unanswered] * size
-        self.missing = size
+    def __init__(self, items: Sequence[ItemT], unanswered: AnswerT) -> None:
+        self.items = items
+        self.answers: list[AnswerT] = [unanswered] * len(items)
+        self.missing = len(items)
         self.done: asyncio.Future[list[AnswerT]] = asyncio.get_running_loop().create_future()
 
-    def answer(self, place: int, answer: AnswerT) -> None:
-        self.answers[place] = answer
-        self.missing -= 1
+    def answer(self, start: int, answers: Sequence[AnswerT]) -> None:
+        self.answers[start : start + len(answers)] = answers
+        self.missing -= len(answers)
         if self.missing == 0 and not self.done.done():
             self.done.set_result(self.answers)
 
-    def fail(self, error: BaseException) -> None:
-        self.missing -= 1
+    def fail(self, count: int, error: BaseException) -> None:
+        self.missing -= count
         if not self.done.done():
             self.done.set_exception(error)
 
@@ -49,13 +41,15 @@ class _Group(Generic[AnswerT]):
 class Batcher(Generic[ItemT, AnswerT]):
     """Batches items for `send`, which gets them in the order of their arrival and answers with one answer an item.
 
-    An item whose key is under way waits for the next batch, so that it finds what became of the first. A batch leaves
-    beside another only with `company_min` items: fewer are cheaper in one batch when that other has returned.
+    No two items of one key (`key_of`) are ever under way at the same time: one whose key is waits for the next batch,
+    so that it finds what became of the first. A batch leaves beside another only with `company_min` items: fewer are
+    cheaper in one batch when that other has returned.
     """
 
     def __init__(
         self,
         send: Callable[[Sequence[ItemT]], Awaitable[Sequence[AnswerT]]],
+        key_of: Callable[[ItemT], Hashable],
         overloaded: AnswerT,
         *,
         batch_items_max: int = 1_000,
@@ -64,15 +58,19 @@ class Batcher(Generic[ItemT, AnswerT]):
         company_min: int = 1,
     ) -> None:
         self._send = send
+        self._key_of = key_of
         self._overloaded = overloaded
         self._batch_items_max = batch_items_max
         self._queue_items_max = queue_items_max
         self._batches_under_way_max = batches_under_way_max
         self._company_min = company_min
-        self._queue: deque[tuple[ItemT, _Group[AnswerT], int]] = deque()
+        self._queue: deque[tuple[_Group[ItemT, AnswerT], int, int]] = deque()
+        """Of a group the items from one place to another."""
+        self._queued = 0
         self._keys_under_way: set[Hashable] = set()
-        self._batches: set[asyncio.Task[None]] = set()
-        self._flush_scheduled = False
+        self._batches: set[asyncio.Task[bool]] = set()
+        self._starting: asyncio.Task[bool] | None = None
+        """A batch that is about to leave, with what has been submitted by then."""
 
     async def submit(self, item: ItemT) -> AnswerT:
         """The answer for `item`; raises what `send` raised. A caller that is cancelled does not take its item back."""
@@ -80,21 +78,18 @@ class Batcher(Generic[ItemT, AnswerT]):
 
     def submit_all(self, items: Sequence[ItemT]) -> asyncio.Future[list[AnswerT]]:
         """The answers for items that came together, in their order, which are queued at once and not taken back by who
-        is cancelled. One that does not fit is overloaded by itself.
+        is cancelled. One that does not fit is overloaded by itself. `items` is kept: it must not change.
 
         Where they went in several batches and one failed, its error is raised; the others stand.
         """
-        group = _Group(len(items), self._overloaded)
-        room = max(self._queue_items_max - len(self._queue), 0)
-        self._queue.extend((item, group, place) for place, item in enumerate(items[:room]))
-        for place in range(room, len(items)):
-            group.answer(place, self._overloaded)
-        if not items:
-            group.done.set_result([])
-            return group.done
-        if room and not self._flush_scheduled:
-            self._flush_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        group = _Group(items, self._overloaded)
+        count = min(len(items), self._queue_items_max - self._queued)
+        if count < len(items) or not items:
+            group.answer(count, group.answers[count:])
+        if count:
+            self._queue.append((group, 0, count))
+            self._queued += count
+            self._start()
         return group.done
 
     @property
@@ -107,49 +102,66 @@ class Batcher(Generic[ItemT, AnswerT]):
         while self._queue or self._batches:
             await asyncio.sleep(0) if not self._batches else await asyncio.wait(self._batches)
 
-    def _flush(self) -> None:
-        self._flush_scheduled = False
-        while self._may_leave():
-            batch = self._take_batch()
-            if not batch:
-                return
-            task = asyncio.ensure_future(self._send_batch(batch))
-            self._batches.add(task)
-            task.add_done_callback(self._batch_done)
+    def _start(self) -> None:
+        """Starts a batch, unless one starts or may not leave yet."""
+        if self._starting is not None or not self._queued:
+            return
+        if self._batches and (self._queued < self._company_min or len(self._batches) >= self._batches_under_way_max):
+            return
+        self._starting = asyncio.create_task(self._send_batch(), name="batch")
+        self._batches.add(self._starting)
+        self._starting.add_done_callback(self._batch_ended)
 
-    def _may_leave(self) -> bool:
-        if not self._batches:
-            return bool(self._queue)
-        return len(self._queue) >= self._company_min and len(self._batches) < self._batches_under_way_max
+    def _batch_ended(self, task: asyncio.Task[bool]) -> None:
+        self._batches.discard(task)
+        if self._starting is task:
+            self._starting = None
+        # Where all that is queued waits for keys under way, the end of their batch starts the next.
+        if task.cancelled() or task.exception() is not None or task.result():
+            self._start()
 
-    def _take_batch(self) -> list[tuple[ItemT, _Group[AnswerT], int]]:
-        batch: list[tuple[ItemT, _Group[AnswerT], int]] = []
-        waiting: list[tuple[ItemT, _Group[AnswerT], int]] = []
-        while self._queue and len(batch) < self._batch_items_max:
-            entry = self._queue.popleft()
-            key = entry[0].key
-            if key in self._keys_under_way:
-                waiting.append(entry)
+    def _take_batch(self) -> list[tuple[_Group[ItemT, AnswerT], int, int]]:
+        batch, waiting, room = [], [], self._batch_items_max
+        while self._queue and room:
+            group, start, stop = self._queue.popleft()
+            if stop - start > room:
+                self._queue.appendleft((group, start + room, stop))
+                stop = start + room
+            keys = set(map(self._key_of, group.items[start:stop]))
+            if len(keys) == stop - start and keys.isdisjoint(self._keys_under_way):
+                self._keys_under_way |= keys
+                batch.append((group, start, stop))
+                room -= stop - start
+            elif stop - start == 1:
+                waiting.append((group, start, stop))
             else:
-                self._keys_under_way.add(key)
-                batch.append(entry)
+                self._queue.extendleft([(group, at, at + 1) for at in reversed(range(start, stop))])
         self._queue.extendleft(reversed(waiting))
+        self._queued -= self._batch_items_max - room
         return batch
 
-    async def _send_batch(self, batch: list[tuple[ItemT, _Group[AnswerT], int]]) -> None:
+    async def _send_batch(self) -> bool:
+        """Sends what may leave now; False where that is nothing."""
+        self._starting = None
+        batch = self._take_batch()
+        if not batch:
+            return False
+        self._start()
+        items = [item for group, start, stop in batch for item in group.items[start:stop]]
         try:
-            answers = await self._send([item for item, _, _ in batch])
-            # Paired before the first is given away: with one answer missing, each could be another caller's.
-            for (_, group, place), answer in list(zip(batch, answers, strict=True)):
-                group.answer(place, answer)
+            answers = await self._send(items)
+            # Counted before the first is given away: with one answer missing, each could be another caller's.
+            if len(answers) != len(items):
+                raise ValueError(f"{len(items)} items have {len(answers)} answers")
+            taken = 0
+            for group, start, stop in batch:
+                group.answer(start, answers[taken : taken + stop - start])
+                taken += stop - start
         except BaseException as error:
-            for _, group, _ in batch:
-                group.fail(error)
+            for group, start, stop in batch:
+                group.fail(stop - start, error)
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._keys_under_way.difference_update([item.key for item, _, _ in batch])
-
-    def _batch_done(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
-        self._flush()
+            self._keys_under_way.difference_update(map(self._key_of, items))
+        return True

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from itertools import compress
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -72,6 +73,8 @@ class FoundBets(NamedTuple):
 
 
 _COMPANY_MIN = 64
+# By the integer: a UUID hashes itself in Python.
+_key_of = attrgetter("operator_id.int", "transaction_id")
 _SIGNED_HERE_MAX = 50
 """Duplicates are signed one by one, some 30 us each: more of them do not hold up the other bets of the process."""
 
@@ -85,7 +88,7 @@ class BetService:
         self._receipt_key = receipt_key
         self._trees = BetTrees(pool, privacy_key)
         self._batcher: Batcher[store.BetRow, Placed] = Batcher(
-            self._place_batch, Placed(Outcome.OVERLOADED), company_min=_COMPANY_MIN
+            self._place_batch, _key_of, Placed(Outcome.OVERLOADED), company_min=_COMPANY_MIN
         )
         self._kept: list[PoolConnectionProxy] = []
         """Connections of batches that have returned, for those that follow at once."""

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import starmap
-from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from keno.bets.limits import OperatorLimits, PlayerLimits
 from keno.bets.outcome import Outcome
@@ -15,7 +16,7 @@ from keno.infra.postgres import Connection, Executor
 _OUTCOMES = tuple(Outcome)
 
 
-class BetRow(NamedTuple):
+class BetRow(msgspec.Struct, frozen=True, gc=False):
     """A bet as `place_bets` takes it. Either `room_id` or `round_id` is set; without a paytable the room's first is
     taken.
     """
@@ -31,11 +32,6 @@ class BetRow(NamedTuple):
     currency: str
     paytable: bytes | None
 
-    @property
-    def key(self) -> tuple[int, str]:
-        """What makes it the same as another."""
-        return self.operator_id.int, self.transaction_id
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stand:
@@ -48,7 +44,7 @@ class Stand:
     accepted_ms: int
 
 
-class PlacedRow(NamedTuple):
+class PlacedRow(msgspec.Struct, frozen=True, gc=False):
     """What `place_bets` says of a bet; all but the outcome is None where no bet stands behind it."""
 
     outcome: Outcome

@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from support.money import DEFAULT_PAYTABLE, OTHER_PAYTABLE, STAKE_MAX_MINOR, Floor
 from support.rounds import PRIVACY_KEY, RECEIPT_KEY
@@ -135,7 +136,7 @@ async def test_transaction_ids_of_two_operators_have_nothing_to_do_with_each_oth
     other = await floor.add_operator("EUR")
     await floor.fund("ann", 1_000, operator_id=other)
     mine = floor.bet(transaction_id="same")
-    theirs = mine._replace(operator_id=other)
+    theirs = msgspec.structs.replace(mine, operator_id=other)
     assert await floor.outcomes(mine, theirs) == [A, A]
     assert await floor.outcomes(theirs, mine) == [DUPLICATE, DUPLICATE]
     assert (await floor.balance("ann"), await floor.balance("ann", operator_id=other)) == (99_900, 900)

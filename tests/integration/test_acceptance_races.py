@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
+import msgspec
 import pytest
 from support.databases import Database
 from support.money import Floor
@@ -319,7 +320,7 @@ async def test_bets_whose_connections_are_cut_at_any_moment_are_placed_once_by_t
 
 async def test_a_batch_that_fails_as_a_whole_has_stored_none_of_its_bets(floor: Floor) -> None:
     good = floor.bet()
-    twice = floor.bet()._replace(transaction_id=good.transaction_id)
+    twice = msgspec.structs.replace(floor.bet(), transaction_id=good.transaction_id)
     before = await floor.books()
     with pytest.raises(asyncpg.UniqueViolationError):
         await floor.place(good, floor.bet(), twice)

@@ -1,15 +1,19 @@
 """The batcher: what goes together, in which order, and who hears of what when sending fails."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keno.bets.batcher import Batcher
+
+KEY = attrgetter("key")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def batcher(
 ) -> Batcher[Item, str]:
     return Batcher(
         sender,
+        KEY,
         "overloaded",
         batch_items_max=batch_items_max,
         queue_items_max=queue_items_max,
@@ -135,7 +140,7 @@ async def test_no_more_batches_are_under_way_than_allowed() -> None:
 
 async def test_few_items_wait_for_the_batch_under_way_and_many_leave_beside_it() -> None:
     sender = Sender()
-    to: Batcher[Item, str] = Batcher(sender, "overloaded", company_min=3)
+    to: Batcher[Item, str] = Batcher(sender, KEY, "overloaded", company_min=3)
     first = submit(to, Item("a"))
     await turns()
     few = submit(to, *numbered(2))
@@ -237,7 +242,7 @@ async def test_an_answer_missing_is_an_error_and_not_another_callers_answer() ->
     async def forgetful(items: Sequence[Item]) -> list[str]:
         return [item.key for item in items][1:]
 
-    tasks = submit(Batcher(forgetful, "overloaded"), *numbered(3))
+    tasks = submit(Batcher(forgetful, KEY, "overloaded"), *numbered(3))
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [ValueError] * 3
 
@@ -290,12 +295,12 @@ async def test_close_of_an_idle_batcher_returns() -> None:
 
 
 @given(
-    keys=st.lists(st.lists(st.sampled_from("abcdef"), max_size=8), max_size=8),
+    keys=st.lists(st.lists(st.lists(st.sampled_from("abcdef"), max_size=5), max_size=4), max_size=8),
     batch_items_max=st.integers(1, 5),
     batches_under_way_max=st.integers(1, 3),
 )
 def test_whatever_arrives_each_item_is_sent_once_and_those_of_a_key_one_by_one_in_order(
-    keys: list[list[str]], batch_items_max: int, batches_under_way_max: int
+    keys: list[list[list[str]]], batch_items_max: int, batches_under_way_max: int
 ) -> None:
     sent: list[Item] = []
     under_way: Counter[str] = Counter()
@@ -314,21 +319,23 @@ def test_whatever_arrives_each_item_is_sent_once_and_those_of_a_key_one_by_one_i
     async def arrive() -> None:
         to: Batcher[Item, Item] = Batcher(
             send,
+            KEY,
             Item("overloaded"),
             batch_items_max=batch_items_max,
             batches_under_way_max=batches_under_way_max,
         )
-        tasks: dict[Item, asyncio.Task[Item]] = {}
+        places = itertools.count()
+        together: list[tuple[list[Item], asyncio.Future[list[Item]]]] = []
         for turn in keys:
-            for key in turn:
-                item = Item(key, len(tasks))
-                tasks[item] = asyncio.ensure_future(to.submit(item))
+            for group in turn:
+                items = [Item(key, next(places)) for key in group]
+                together.append((items, to.submit_all(items)))
             await asyncio.sleep(0)
         await to.close()
-        assert {item: await task for item, task in tasks.items()} == {item: item for item in tasks}
+        assert [await answers for _, answers in together] == [items for items, _ in together]
 
     asyncio.run(arrive())
-    arrived = [key for turn in keys for key in turn]
+    arrived = [key for turn in keys for group in turn for key in group]
     assert Counter(sent) == Counter(Item(key, place) for place, key in enumerate(arrived))
     for key in "abcdef":
         places = [item.place for item in sent if item.key == key]
@@ -345,3 +352,29 @@ async def test_items_that_come_together_are_answered_together_and_in_their_order
         sender.answer(batch)
     assert await answers == ["a:0", "b:0", "a:1", "overloaded"]
     assert sender.batches == [[Item("a"), Item("b")], [Item("a", 1)]]
+
+
+async def test_nothing_submitted_is_answered_at_once_and_is_in_nobodys_way() -> None:
+    sender = Sender()
+    batches = batcher(sender, queue_items_max=3)
+    assert await batches.submit_all([]) == []
+    full = asyncio.ensure_future(batches.submit_all(numbered(3)))
+    assert await batches.submit_all([]) == []
+    await turns()
+    sender.answer(0)
+    assert await full == ["k0:0", "k1:1", "k2:2"]
+    assert sender.batches == [numbered(3)]
+    await batches.close()
+
+
+async def test_a_batch_that_is_cancelled_before_it_began_stops_nothing() -> None:
+    sender = Sender()
+    batches = batcher(sender)
+    waiting = asyncio.ensure_future(batches.submit(Item("a")))
+    await asyncio.sleep(0)
+    (batch,) = [task for task in asyncio.all_tasks() if task.get_name() == "batch"]
+    batch.cancel()
+    await turns()
+    sender.answer(0)
+    assert await waiting == "a:0"
+    await batches.close()
