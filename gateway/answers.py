@@ -6,7 +6,7 @@ hex; money is JSON integers of minor units.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ JSON_LINES = "application/jsonl"
 _encoder = msgspec.json.Encoder()
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """An HTTP response. `headers` has no Content-Type; that is `media_type`."""
 
     status: int

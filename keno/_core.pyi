@@ -1,14 +1,14 @@
-"""The compiled core: keno1 hashes, the draw, Merkle trees over evidence, the settlement kernel, and signatures.
+"""The compiled core: keno1 hashes, the draw, Merkle trees over evidence, the settlement kernel, and requests.
 
-All but signatures is for `keno/game/` and `keno/fairness/` only. Every function is a pure function of its arguments: no
-clock, no randomness, no keys kept. Three classes have state: a `SettlementStream`, that of its own bytes, an
-`Ed25519Signer`, its key, and an `EpochKey`, which is the vault's, and draws it from the operating system.
-`docs/fairness.md` defines the bytes.
+All but the part on requests is for `keno/game/` and `keno/fairness/` only. Every function is a pure function of its
+arguments: no clock, no randomness, no keys kept. Four classes have state: a `SettlementStream`, that of its own
+bytes, `HeaderFields`, what was added, an `Ed25519Signer`, its key, and an `EpochKey`, which is the vault's, and draws
+it from the operating system. `docs/fairness.md` defines the bytes.
 
 Arguments of type `Buffer` are contiguous bytes: `bytes` are read in place, any other buffer (`bytearray`, `array`, a
 numpy array) is copied once. A wrong length or range raises `CoreError`; a wrong type raises `TypeError`. Hashes, seeds
 and keys have 32 bytes, rooms and operator ids 16. What takes time in proportion to its input releases the GIL, but for
-signatures and the digests of requests and answers.
+signatures, digests and fingerprints of requests and answers.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ __all__ = [
     "Ed25519Signer",
     "Ed25519Verifier",
     "EpochKey",
+    "HeaderFields",
     "MerkleTree",
     "Settled",
     "SettlementStream",
@@ -39,6 +40,7 @@ __all__ = [
     "draw_block",
     "draw_many",
     "epoch_hash",
+    "fingerprints",
     "hashes_root",
     "leaf_hashes",
     "leaves_path",
@@ -59,7 +61,7 @@ __all__ = [
 class CoreError(ValueError):
     """An argument does not have the length or range that its function states."""
 
-# Signatures: Ed25519 (RFC 8032), and those of requests and answers (RFC 9421).
+# Requests: Ed25519 (RFC 8032), signatures of requests and answers (RFC 9421), fields and fingerprints.
 
 @final
 class Ed25519Signer:
@@ -140,6 +142,27 @@ def mac_answer(
     secret: Buffer, status: int, body: Buffer, request_signature: str, key_id: str, now_s: int
 ) -> tuple[str, str, str]:
     """`Ed25519Signer.sign_answer` with a shared secret."""
+
+@final
+class HeaderFields:
+    """The header fields of a request while a parser calls them out, and then for who asks for them."""
+
+    def __new__(cls, fields_max: int) -> HeaderFields: ...
+    def add(self, name: bytes, value: bytes) -> None:
+        """One more, which is kept unless there are `fields_max`."""
+    @property
+    def overflowed(self) -> bool:
+        """Whether there were more."""
+    @property
+    def size_bytes(self) -> int:
+        """How long all names and values are together."""
+    def take(self) -> HeaderFields:
+        """What has been added, which is left here no longer."""
+    def values(self, name: str) -> list[str]:
+        """The values of a field by its name in ASCII of any case, one a line, each byte a character (latin-1)."""
+
+def fingerprints(lines: Buffer) -> list[bytes]:
+    """BLAKE3, cut to 16 bytes, of each line. A line ends in a newline, which does not count."""
 
 # Seeds and commitments.
 

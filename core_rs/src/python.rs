@@ -19,6 +19,7 @@ use crate::picks::NumberSet;
 use crate::{Hash, beacon as beacons, draw as draws, merkle, paytable, settle as kernel};
 
 mod epoch_key;
+mod requests;
 mod signatures;
 mod stream;
 mod trees;
@@ -138,9 +139,10 @@ mod _core {
 
     #[pymodule_export]
     use super::{
-        Settled, Terms, epoch_key::EpochKey, exception::CoreError, signatures::Ed25519Signer,
-        signatures::Ed25519Verifier, signatures::SignedRequest, signatures::content_digest, signatures::mac_answer,
-        signatures::request_base, stream::SettlementStream, trees::MerkleTree, trees::receipt_batch,
+        Settled, Terms, epoch_key::EpochKey, exception::CoreError, requests::HeaderFields, requests::fingerprints,
+        signatures::Ed25519Signer, signatures::Ed25519Verifier, signatures::SignedRequest, signatures::content_digest,
+        signatures::mac_answer, signatures::request_base, stream::SettlementStream, trees::MerkleTree,
+        trees::receipt_batch,
     };
 
     #[pyfunction]

@@ -101,6 +101,8 @@ class Entrance:
             if closed or error.overloaded:
                 raise
             return
+        if admission.replayed:
+            raise AuthenticationError("nonce_replayed", "this nonce was used with this key before")
         passage.standing = admission.standing
         if admission.limited:
             raise ProblemError(

@@ -1,8 +1,8 @@
 """HTTP/1.1 on one connection of the bet lane: requests in, answers out in their order. The parser is httptools'.
 
-Why not a server that somebody else keeps: decision 0045. A request is complete before anything is done with it, so that
-a bet costs one task, made with what else has arrived in the same turn of the event loop. What a client may do slowly or
-without end has a limit here; the clock of those limits is `Connection.look_after`, called by the server.
+Why not a server that somebody else keeps: decision 0045. A request is complete before anything is done with it, and is
+then answered by the connection's one task, in one turn of the event loop with what else has arrived. What a client may
+do slowly or without end has a limit here; the clock of those limits is `Connection.look_after`, called by the server.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from enum import Enum, auto
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Final, cast
 
@@ -20,6 +19,7 @@ from gateway.answers import Answer
 from gateway.auth import guard
 from gateway.lane.messages import Application, Request, message_of
 from gateway.problems import ProblemError
+from keno._core import HeaderFields
 from keno.errors import KenoError
 from keno.phrases import said
 
@@ -53,6 +53,10 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._connections_max = connections_max
         self._loop = asyncio.get_running_loop()
+        self._fields = HeaderFields(FIELDS_MAX)
+        """Of the request that is read; those behind a body are nobody's: what is signed stands in the head."""
+        # The parser calls it, and knows no other: what is taken from the fields leaves them empty.
+        self.on_header = self._fields.add
         self._parser = HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._peer = ""
@@ -66,17 +70,20 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._room_bytes = 0
         """How much of the head or body may still come."""
-        self._empty_bytes = self._fields = 0
+        self._empty_bytes = 0
         """What has come since the head began or the body went on: a field without an end, fields behind a body."""
         self._held = b""
         """What came behind a request that waits."""
         self._complete: deque[Request] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._next: asyncio.Future[Request | None] = self._loop.create_future()
+        """The request that is answered next; None once the connection is gone."""
+        self._answering = False
         self._served = False
         self._deaf = False
         """Nothing more is read: the last request has come, or what came cannot be told apart."""
         self._leaving = False
-        self._client_ended = False
+        self._client_ended = self._lost = False
         self._paused = False
         self._unread_since_s: float | None = None
         self._left_since_s: float | None = None
@@ -118,6 +125,9 @@ class Connection(asyncio.Protocol):
             self._release(self._request)
         while self._complete:
             self._release(self._complete.popleft())
+        self._lost = True
+        if not self._next.done():
+            self._next.set_result(None)
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -135,11 +145,13 @@ class Connection(asyncio.Protocol):
         """A request begins."""
         if self._deaf:
             raise HttpParserError("behind the last request")
-        self._begin(_HEAD)
-        self._request = Request(self._peer)
+        self._reading = _HEAD
+        self._since_s = self._loop.time()
+        self._fields.take()
+        self._request = Request(self._peer, self._fields.values)
         self._url = b""
         self._room_bytes = HEAD_BYTES_MAX
-        self._empty_bytes = self._fields = 0
+        self._empty_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """The target, or a part of it."""
@@ -148,28 +160,23 @@ class Connection(asyncio.Protocol):
             raise _head_too_large()
         self._url += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field. Those behind a body are nobody's: what is signed stands in the head."""
-        if self._reading is _HEAD:
-            self._room_bytes -= len(name) + len(value)
-            self._fields += 1
-            if self._room_bytes < 0 or self._fields > FIELDS_MAX:
-                raise _head_too_large()
-            self._request.headers.setdefault(_name(name), []).append(value.decode("latin-1"))
-
     def on_headers_complete(self) -> None:
         """The head is there: is there room for the body?"""
-        request, parser = self._request, self._parser
+        request, parser, fields = self._request, self._parser, self._fields.take()
+        request.values = fields.values
+        if fields.overflowed or fields.size_bytes > self._room_bytes:
+            raise _head_too_large()
         request.method = parser.get_method().decode("ascii")
         request.target = self._url.decode("latin-1")
-        version = parser.get_http_version()
+        version, upgrades = parser.get_http_version(), parser.should_upgrade()
         # A client of HTTP/1.0 would have to be told that the connection stays.
-        request.keep_alive = version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade()
+        request.keep_alive = version == "1.1" and parser.should_keep_alive() and not upgrades
         if version not in ("1.0", "1.1"):
             raise ProblemError("bad_request", said("not HTTP/1.1: {reason}", reason=f"HTTP/{version}"))
         if not request.target.startswith("/"):
             raise ProblemError("bad_request", "the target of a request is a path")
-        self._begin(_BODY)
+        self._reading = _BODY
+        self._since_s = self._loop.time()
         self._empty_bytes = 0
         lengths = request.values("content-length")
         announced = int(lengths[0]) if lengths else None if request.values("transfer-encoding") else 0
@@ -186,7 +193,7 @@ class Connection(asyncio.Protocol):
             raise _body_too_large()
         if waits and not self._busy:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if parser.should_upgrade() and announced != 0:
+        if upgrades and announced != 0:
             self._parser = self._parser_of_body(announced)
             self._body_apart = True
 
@@ -204,7 +211,8 @@ class Connection(asyncio.Protocol):
             self._heard()
 
     def _heard(self) -> None:
-        self._begin(_NOTHING)
+        self._reading = _NOTHING
+        self._since_s = self._loop.time()
         request = self._request
         request.body = bytes(self._body)
         self._body.clear()
@@ -240,11 +248,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def _busy(self) -> bool:
-        return self._task is not None or bool(self._complete)
-
-    def _begin(self, reading: _Reading) -> None:
-        self._reading = reading
-        self._since_s = self._loop.time()
+        return self._answering or bool(self._complete)
 
     def _read(self, data: bytes) -> None:
         """Read until a request has to wait for the one before it."""
@@ -290,10 +294,12 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        while self._complete and self._task is None and self._unread_since_s is None:
+        while self._complete and not self._answering and self._unread_since_s is None:
             request = self._complete.popleft()
             if request.refusal is None:
-                self._task = self._loop.create_task(self._serve(request))
+                self._answering = True
+                self._next.set_result(request)
+                self._serving = self._serving or self._loop.create_task(self._serve())
             else:
                 self._release(request)
                 self._finish(request, request.refusal)
@@ -308,18 +314,27 @@ class Connection(asyncio.Protocol):
                 self._since_s = self._loop.time()
                 self._transport.resume_reading()
 
-    async def _serve(self, request: Request) -> None:
+    async def _serve(self) -> None:
+        """Answers one request after the other: a task for each would cost a twentieth of a bet."""
         try:
-            self._finish(request, await self._application.answer(request))
+            while (request := await self._next) is not None:
+                self._next = self._loop.create_future()
+                try:
+                    self._finish(request, await self._application.answer(request))
+                finally:
+                    self._answering = False
+                    self._release(request)
+                if self._lost:
+                    break
+                self._go_on()
+                self._read_on()
+                if self._next.done():
+                    # It came with the one before, and others have their turn first.
+                    await asyncio.sleep(0)
         except BaseException:
             # A mistake of ours, or the end of the process: nobody must wait for what does not come.
             self._transport.abort()
             raise
-        finally:
-            self._task = None
-            self._release(request)
-        self._go_on()
-        self._read_on()
 
     def _finish(self, request: Request, answer: Answer) -> None:
         self._served = True
@@ -363,8 +378,3 @@ def _refused_by(error: HttpParserError) -> KenoError:
     if isinstance(error.__context__, KenoError):
         return error.__context__
     return ProblemError("bad_request", said("not HTTP/1.1: {reason}", reason=str(error)))
-
-
-@lru_cache(256)
-def _name(name: bytes) -> str:
-    return name.decode("latin-1").lower()

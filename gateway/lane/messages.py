@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
 from functools import cache, lru_cache
 from http import HTTPStatus
@@ -15,26 +15,27 @@ from keno.errors import KenoError
 _NO_CONTENT: Final = 204
 
 
+def _no_values(_: str) -> Sequence[str]:
+    return ()
+
+
 class Request:
-    """A request. `target` and the values of `headers` are as received, latin-1 where not ASCII; `body` is complete."""
+    """A request. `target` and what `values` gives are as received, latin-1 where not ASCII; `body` is complete."""
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "peer", "refusal", "reserved", "target")
+    __slots__ = ("body", "keep_alive", "method", "peer", "refusal", "reserved", "target", "values")
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, values: Callable[[str], Sequence[str]] = _no_values) -> None:
         self.peer = peer
+        self.values = values
+        """The values of a field by its lower-case name, one a line."""
         self.method = ""
         self.target = ""
-        self.headers: dict[str, list[str]] = {}
         self.body = b""
         self.keep_alive = False
         self.reserved: int | None = None
         """Bytes of bodies that are held for it; None before and after."""
         self.refusal: Answer | None = None
         """The answer, where it is known before the request is complete."""
-
-    def values(self, name: str) -> Sequence[str]:
-        """The values of a field by its lower-case name, one a line."""
-        return self.headers.get(name, ())
 
 
 class Application(Protocol):
@@ -55,21 +56,22 @@ class Application(Protocol):
 
 def message_of(request: Request, answer: Answer, *, last: bool) -> bytes:
     """The answer as it goes over the wire; with the `last` one the client is told that the connection ends."""
-    fields = [f"{name}: {value}\r\n" for name, value in answer.headers.items()]
+    body = answer.body
+    lines = [_status_line(answer.status), _date(int(time())), *map(": ".join, answer.headers.items())]
     if answer.media_type:
-        fields.append(f"Content-Type: {answer.media_type}\r\n")
+        lines.append(f"Content-Type: {answer.media_type}")
     if answer.status != _NO_CONTENT:
-        fields.append(f"Content-Length: {len(answer.body)}\r\n")
-    ending = "Connection: close\r\n\r\n" if last else "\r\n"
-    head = f"{_status_line(answer.status)}{_date(int(time()))}{''.join(fields)}{ending}".encode("latin-1")
-    return head if request.method == "HEAD" else head + answer.body
+        lines.append(f"Content-Length: {len(body)}")
+    lines.append("Connection: close\r\n\r\n" if last else "\r\n")
+    head = "\r\n".join(lines).encode("latin-1")
+    return head if request.method == "HEAD" else head + body
 
 
 @cache
 def _status_line(status: int) -> str:
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
 
 
 @lru_cache(1)
 def _date(now_s: int) -> str:
-    return f"Date: {formatdate(now_s, usegmt=True)}\r\n"
+    return f"Date: {formatdate(now_s, usegmt=True)}"

@@ -17,6 +17,7 @@ NUMBERS: Final = 80
 DRAWN: Final = 20
 PICKS_MAX: Final = 10
 MASK_BYTES = NUMBERS // 8
+_COUNTS: Final = frozenset(range(1, PICKS_MAX + 1))
 
 
 class PicksError(KenoError):
@@ -46,10 +47,10 @@ def picks_mask(picks: Sequence[int]) -> bytes:
 
 def picks_masks(many: Sequence[list[int]]) -> list[bytes]:
     """The mask of each of `many` lists of exact ints; raises `PicksError` where one is not of 1..10 picks."""
-    if not all(1 <= len(picks) <= PICKS_MAX for picks in many):
+    if not _COUNTS.issuperset(map(len, many)):
         raise PicksError(f"a bet has 1 to {PICKS_MAX} picks")
     try:
-        return [_core.picks_mask(picks) for picks in many]
+        return list(map(_core.picks_mask, many))
     except (_core.CoreError, OverflowError) as error:
         raise PicksError(str(error)) from None
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -38,19 +39,18 @@ class AdmissionError(KenoError):
         self.overloaded = overloaded
 
 
-class Admission(NamedTuple):
-    """What became of a request. `standing` is its operator's; a replayed nonce takes nothing."""
+class Admission(msgspec.Struct, frozen=True, gc=False):
+    """What became of a request. `standing` is its operator's; a replayed nonce takes nothing.
+
+    `limited`: the request is more than its operator may send now.
+    """
 
     replayed: bool
+    limited: bool
     standing: Standing
 
-    @property
-    def limited(self) -> bool:
-        """Whether the request is more than its operator may send now."""
-        return self.standing.wait_us > 0
 
-
-class _Asked(NamedTuple):
+class _Asked(msgspec.Struct, frozen=True, gc=False):
     nonce: str
     ttl_ms: int
     operator_id: UUID
@@ -103,6 +103,6 @@ class Admissions:
             raise AdmissionError("Redis does not answer") from error
         columns = answers[0::4], answers[1::4], answers[2::4], answers[3::4]
         return [
-            Admission(outcome == 1, Standing(remaining, full_us, wait_us))
+            Admission(outcome == 1, wait_us > 0, Standing(remaining, full_us, wait_us))
             for outcome, remaining, full_us, wait_us in zip(*columns, strict=True)
         ]

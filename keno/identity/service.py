@@ -7,11 +7,12 @@ accounts to the wallet.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from redis.asyncio import Redis
 
 from keno._core import Ed25519Verifier, SignedRequest
@@ -53,17 +54,13 @@ class AuthenticationError(KenoError):
         self.detail = detail
 
 
-class Verified(NamedTuple):
+class Verified(msgspec.Struct, frozen=True, gc=False):
     """A request that an operator signed. It is not let in yet: its nonce may have been used before."""
 
     signed: SignedRequest
     key: KnownKey
+    operator: Operator
     now_ms: int
-
-    @property
-    def operator(self) -> Operator:
-        """Who signed."""
-        return self.key.operator
 
 
 class IdentityService:
@@ -97,32 +94,29 @@ class IdentityService:
         signature.verify(signed, key.verifying_key, method=method, target_uri=target_uri, body=body, now_ms=now_ms)
         if key.revoked:
             raise AuthenticationError("key_revoked", said("key {key_id} was revoked", key_id=key.id))
-        if key.operator.status != "active":
+        operator = key.operator
+        if operator.status != "active":
             raise AuthenticationError(
-                "operator_suspended",
-                said("operator {name} is {status}", name=key.operator.name, status=key.operator.status),
+                "operator_suspended", said("operator {name} is {status}", name=operator.name, status=operator.status)
             )
-        return Verified(signed, key, now_ms)
+        return Verified(signed, key, operator, now_ms)
 
-    async def admit(self, verified: Verified, cost: int) -> Admission:
+    def admit(self, verified: Verified, cost: int) -> Awaitable[Admission]:
         """Spends the nonce of a request that was verified, so that nobody else can burn it, and takes what it costs.
 
-        Whether the operator's rate lets it in is in the answer. Raises AuthenticationError for a nonce that was used,
-        `admission.AdmissionError` where nobody can be let in.
+        The answer must be looked at: whether the nonce was used before, and whether the operator's rate lets it in.
+        Raises `admission.AdmissionError` where nobody can be let in, at once or when it is awaited.
         """
-        signed, key = verified.signed, verified.key
-        admission = await self._admissions.ask(
+        signed, key, operator = verified.signed, verified.key, verified.operator
+        return self._admissions.ask(
             key.id,
             signed.nonce,
-            key.operator.id,
-            key.operator.rate,
+            operator.id,
+            operator.rate,
             cost,
             created_s=signed.created_s,
             now_ms=verified.now_ms,
         )
-        if admission.replayed:
-            raise AuthenticationError("nonce_replayed", "this nonce was used with this key before")
-        return admission
 
     async def add_operator(
         self, name: str, currencies: Sequence[str], wallet_mode: WalletMode = "transfer", *, actor: str

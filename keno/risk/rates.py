@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+import msgspec
+
 BURST_MIN = 1_000
 """A bucket holds a second's worth, and never less than the largest batch: what can never fit could never be sent."""
 PER_SECOND_DEFAULT = 10_000
@@ -38,7 +40,7 @@ class Rate(NamedTuple):
         return self.burst * self.interval_us
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """How a bucket stands after a request: what it still holds, and in how many microseconds it is full.
 
     `wait_us` is 0 for a request that was let in, else how long until it would be.

@@ -66,6 +66,13 @@ async def test_each_bet_of_a_batch_has_the_outcome_it_would_have_had_alone(
     assert said(alone.json()) == said(results[8]["bet"])
 
 
+async def test_a_batch_without_a_readable_bet_is_in_nobodys_way(casino: Casino, room: Room) -> None:
+    answer = await casino.post("/v1/bets/batch", {"bets": [{"transaction_id": 1}, "not a bet"]})
+    assert answer.status_code == 200
+    assert [each["status"] for each in answer.json()["results"]] == [422, 422]
+    assert (await casino.post("/v1/bets", bet(room, "t-1"))).status_code == 201
+
+
 def said(bet: dict[str, Any]) -> dict[str, Any]:
     """What an answer says, without the signature on it: a bet that comes again is signed by itself."""
     return bet | {"receipt": bet["receipt"] | {"signature": None, "batch": None}}

@@ -10,9 +10,18 @@ import pytest
 _ROOT = Path(__file__).parents[2]
 _MODULES = sorted(path for package in ("keno", "gateway", "workers") for path in (_ROOT / package).rglob("*.py"))
 _CORE_USERS = {Path("keno/game"), Path("keno/fairness"), Path("keno/fairness/rng")}
-_SIGNATURES = {
+_OF_REQUESTS = {
     f"keno._core.{name}"
-    for name in ("Ed25519Signer", "Ed25519Verifier", "SignedRequest", "content_digest", "mac_answer", "request_base")
+    for name in (
+        "Ed25519Signer",
+        "Ed25519Verifier",
+        "HeaderFields",
+        "SignedRequest",
+        "content_digest",
+        "fingerprints",
+        "mac_answer",
+        "request_base",
+    )
 }
 
 
@@ -25,9 +34,9 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_only_the_game_and_fairness_import_the_extension_for_more_than_signatures() -> None:
+def test_only_the_game_and_fairness_import_the_extension_for_more_than_requests() -> None:
     users = {
-        path for path in _MODULES if any(name.startswith("keno._core") for name in set(_imports(path)) - _SIGNATURES)
+        path for path in _MODULES if any(name.startswith("keno._core") for name in set(_imports(path)) - _OF_REQUESTS)
     }
     assert {path.parent.relative_to(_ROOT) for path in users} == _CORE_USERS
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from support.lanes import Wire
 from support.ports import free_port
 from support.serving import HOST
 
@@ -31,6 +33,7 @@ class Echo:
         self.gate.set()
         self.room = 1_000_000
         self.asked: list[Request] = []
+        self.refused: list[Request] = []
 
     def reserve(self, request: Request, announced: int | None) -> int:
         if self.room < LIMIT:
@@ -47,6 +50,7 @@ class Echo:
         request.reserved = None
 
     def refuse(self, request: Request, error: KenoError) -> Answer:
+        self.refused.append(request)
         return answer_to(error, request.method, None)
 
     async def answer(self, request: Request) -> Answer:
@@ -149,7 +153,8 @@ async def test_fields_behind_the_body_are_not_of_the_head(echoing: Echoing) -> N
         b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nSignature: forged\r\nHost: evil\r\n\r\n"
     )
     assert (await client.answer())[0] == 200
-    assert echoing.app.asked[0].headers == {"host": ["h"], "transfer-encoding": ["chunked"]}
+    values = echoing.app.asked[0].values
+    assert [values(name) for name in ("host", "transfer-encoding", "signature")] == [["h"], ["chunked"], []]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +207,14 @@ async def test_a_refusal_waits_for_the_answers_before_it(echoing: Echoing) -> No
     assert (await client.answer())[0] == 200
     assert (await client.answer())[0] == 400
     assert await client.ended()
+
+
+@pytest.mark.parametrize("rest", [b"no field\r\n\r\n", b"X: y\r\n" * http1.FIELDS_MAX + b"\r\n", b""])
+async def test_of_a_head_that_is_refused_the_fields_before_are_known(echoing: Echoing, rest: bytes) -> None:
+    client = await echoing.client(b"GET /a HTTP/1.1\r\nHost: h\r\nAccept-Language: de\r\nX: y\r\n" + rest)
+    client.writer.write_eof()
+    assert (await client.answer())[0] == 400
+    assert [each.values("accept-language") for each in echoing.app.refused] == [["de"]]
 
 
 async def test_a_head_without_an_end_is_cut_off(echoing: Echoing) -> None:
@@ -342,6 +355,43 @@ async def test_a_long_request_before_the_beginning_of_another_is_no_long_head(ec
     client.writer.write(b"Host: h\r\n\r\n")
     for _ in range(5_002):
         assert (await client.answer())[0] == 200
+
+
+async def test_between_requests_that_came_together_others_have_their_turn(echoing: Echoing) -> None:
+    passed: list[int] = []
+    turns = []
+
+    class Watched(Echo):
+        async def answer(self, request: Request) -> Answer:
+            turns.append(len(passed))
+            return await super().answer(request)
+
+    connection = http1.Connection(Watched(), set(), 10)
+    connection.connection_made(Wire())
+    connection.data_received(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n" * 3)
+    for turn in range(10):
+        passed.append(turn)
+        await asyncio.sleep(0)
+    assert len(turns) == len(set(turns)) == 3
+    connection.connection_lost(None)
+
+
+async def test_a_mistake_of_ours_between_two_requests_costs_the_connection(
+    echoing: Echoing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> Answer:
+        raise AssertionError("another mistake of ours")
+
+    monkeypatch.setattr(echoing.app, "refuse", mistaken)
+    # What is refused is more than is read at once, and so read when the first request has its answer.
+    long_field = b"X: " + b"x" * 9_000 + b"\r\n"
+    first, second = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n", b"GET /b HTTP/1.1\r\nHost: h\r\n" + long_field
+    client = await echoing.client(first + second + b"no field\r\n\r\n")
+    with suppress(ConnectionError):
+        await asyncio.wait_for(client.reader.read(), 5)
+    gc.collect()
+    assert [str(each["exception"]) for each in echoing.mistakes] == ["another mistake of ours"]
+    echoing.mistakes.clear()
 
 
 async def test_a_mistake_of_ours_costs_the_connection_and_nothing_more(echoing: Echoing) -> None:
