@@ -31,10 +31,10 @@ from keno.risk.rates import PER_SECOND_MAX
 
 METHOD = (
     "HTTP: `keno run lane` against FastAPI, each one process, requests signed before the clock starts; both check the"
-    " signature, spend the nonce, hold to a rate and sign the answer. Each run lasts about as long on either side, so "
-    "that what else the machine does meets both alike. The peer's batch is a transaction a bet. CPU of a service is "
-    "that of its process; Redis, which both ask once a request, is left out. Half load is half of what the side did "
-    "without a pause in the run before."
+    " signature, spend the nonce, hold to a rate and sign the answer. Runs of one bet a request last about as long on "
+    "either side, so that what else the machine does meets both alike. The peer's batch is a transaction a bet. CPU of"
+    " a service is that of its process; Redis, which both ask once a request, is left out. Half load is half of what "
+    "the side did without a pause in the run before."
 )
 PEER = "FastAPI, SQLAlchemy"
 PLAYERS = 1_000
