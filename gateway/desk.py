@@ -75,7 +75,7 @@ class Desk:
             await self._entrance.admit(passage, 1 if isinstance(asked, KenoError) else len(asked))
             if isinstance(asked, KenoError):
                 raise asked
-            answer = await call.place(self._bets, verified.operator.id, asked, language)
+            answer = await call.place(self._bets, verified.key.operator.id, asked, language)
         except Exception as error:  # noqa: BLE001 - the edge: every failure has an answer
             answer = answer_to(error, "POST", call.path, language)
         try:

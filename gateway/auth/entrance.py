@@ -44,7 +44,7 @@ class Passage:
         if verified is None:
             return answer
         if self.standing is not None:
-            answer.headers.update(rates.headers(("bets", verified.operator.rate, self.standing)))
+            answer.headers.update(rates.headers(("bets", verified.key.operator.rate, self.standing)))
         now_s = time.time_ns() // 1_000_000_000
         answer.headers.update(
             self._response_key.sign(answer.status, answer.body, verified.signed.field, verified.key, now_s)
@@ -85,7 +85,7 @@ class Entrance:
             self._failures.failed(sender, now_ms)
             raise
         # After the signature: before it, anybody could ask from where an operator calls.
-        require_allowed(passage.verified.operator, address)
+        require_allowed(passage.verified.key.operator, address)
         return passage.verified
 
     async def admit(self, passage: Passage, cost: int, *, closed: bool = True) -> None:
@@ -110,7 +110,7 @@ class Entrance:
                 said(
                     "this request costs {cost}, of {per_second}/s",
                     cost=cost,
-                    per_second=verified.operator.rate.per_second,
+                    per_second=verified.key.operator.rate.per_second,
                 ),
             )
 

@@ -42,7 +42,7 @@ def operator_signature(entrance: Entrance) -> Guard:
         connection.scope["auth"] = passage = entrance.passage()
         verified = await entrance.verify(passage, connection.method, *received(connection), body, peer(connection))
         await entrance.admit(passage, 1, closed=connection.method != "GET")
-        connection.scope["user"] = verified.operator
+        connection.scope["user"] = verified.key.operator
 
     return guard
 

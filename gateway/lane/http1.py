@@ -315,7 +315,7 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     async def _serve(self) -> None:
-        """Answers one request after the other: a task for each would cost a twentieth of a bet."""
+        """Answers one request after the other: the loop enters a new task into a set, in Python, and takes it out."""
         try:
             while (request := await self._next) is not None:
                 self._next = self._loop.create_future()

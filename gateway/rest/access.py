@@ -102,7 +102,7 @@ async def revoke_key(access: AccessService, operator_id: UUID, key_id: str, *, a
 def _actor(request: SignedRequest) -> str:
     verified = request.auth.verified
     assert verified is not None  # noqa: S101 - it is behind the guard
-    return f"operator {verified.operator.name}, key {verified.key.id}"
+    return f"operator {verified.key.operator.name}, key {verified.key.id}"
 
 
 def _key(key: Key) -> dict[str, Any]:

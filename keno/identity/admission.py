@@ -40,14 +40,15 @@ class AdmissionError(KenoError):
 
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
-    """What became of a request. `standing` is its operator's; a replayed nonce takes nothing.
-
-    `limited`: the request is more than its operator may send now.
-    """
+    """What became of a request. `standing` is its operator's; a replayed nonce takes nothing."""
 
     replayed: bool
-    limited: bool
     standing: Standing
+
+    @property
+    def limited(self) -> bool:
+        """Whether the request is more than its operator may send now."""
+        return self.standing.wait_us > 0
 
 
 class _Asked(msgspec.Struct, frozen=True, gc=False):
@@ -103,6 +104,6 @@ class Admissions:
             raise AdmissionError("Redis does not answer") from error
         columns = answers[0::4], answers[1::4], answers[2::4], answers[3::4]
         return [
-            Admission(outcome == 1, wait_us > 0, Standing(remaining, full_us, wait_us))
+            Admission(outcome == 1, Standing(remaining, full_us, wait_us))
             for outcome, remaining, full_us, wait_us in zip(*columns, strict=True)
         ]

@@ -59,7 +59,6 @@ class Verified(msgspec.Struct, frozen=True, gc=False):
 
     signed: SignedRequest
     key: KnownKey
-    operator: Operator
     now_ms: int
 
 
@@ -99,7 +98,7 @@ class IdentityService:
             raise AuthenticationError(
                 "operator_suspended", said("operator {name} is {status}", name=operator.name, status=operator.status)
             )
-        return Verified(signed, key, operator, now_ms)
+        return Verified(signed, key, now_ms)
 
     def admit(self, verified: Verified, cost: int) -> Awaitable[Admission]:
         """Spends the nonce of a request that was verified, so that nobody else can burn it, and takes what it costs.
@@ -107,12 +106,12 @@ class IdentityService:
         The answer must be looked at: whether the nonce was used before, and whether the operator's rate lets it in.
         Raises `admission.AdmissionError` where nobody can be let in, at once or when it is awaited.
         """
-        signed, key, operator = verified.signed, verified.key, verified.operator
+        signed, key = verified.signed, verified.key
         return self._admissions.ask(
             key.id,
             signed.nonce,
-            operator.id,
-            operator.rate,
+            key.operator.id,
+            key.operator.rate,
             cost,
             created_s=signed.created_s,
             now_ms=verified.now_ms,
