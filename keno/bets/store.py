@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import starmap
+from operator import attrgetter
 from uuid import UUID
 
 import msgspec
@@ -11,9 +12,19 @@ import msgspec
 from keno.bets.limits import OperatorLimits, PlayerLimits
 from keno.bets.outcome import Outcome
 from keno.game.settlement import RoundTotals
+from keno.infra import columns
 from keno.infra.postgres import Connection, Executor
 
 _OUTCOMES = tuple(Outcome)
+_FINGERPRINT_BYTES, _PICKS_BYTES = 16, 10
+_PLACE_BETS = f"""
+    SELECT * FROM place_bets($1, $2, $3, $4, $5, $6::text::integer[], {columns.texts_of("$7")},
+        {columns.bytes_of("$8", _FINGERPRINT_BYTES)}, {columns.texts_of("$9")}, {columns.bytes_of("$10", _PICKS_BYTES)},
+        $11::text::bigint[])
+"""  # noqa: S608 - our own widths
+# What `_columns` gives of totals.
+_TOTALS = """$1::text::bigint[], $2::uuid[], $3::text::smallint[], $4::text::bigint[], $5::text::bigint[],
+            $6::text::bigint[], $7::text::bigint[], $8::numeric[]"""
 
 
 class BetRow(msgspec.Struct, frozen=True, gc=False):
@@ -52,6 +63,9 @@ class PlacedRow(msgspec.Struct, frozen=True, gc=False):
     stand: Stand | None = None
 
 
+_offer = attrgetter("operator_id", "room_id", "round_id", "currency", "paytable")
+
+
 async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     """Accepts or refuses each bet, in order, in one transaction; it has committed when this returns.
 
@@ -65,20 +79,26 @@ async def place_bets(conn: Executor, bets: Sequence[BetRow]) -> list[PlacedRow]:
     """
     if not bets:
         return []
-    offers: dict[tuple[UUID, UUID | None, int | None, str, bytes | None], int] = {}
-    places = [
-        offers.setdefault((bet.operator_id, bet.room_id, bet.round_id, bet.currency, bet.paytable), len(offers))
-        for bet in bets
-    ]
+    offers: list[BetRow] = []
+    places: list[int] = []
+    known: dict[tuple[int, int | None, int | None, str, bytes | None], int] = {}
+    for bet in bets:
+        # By the integers: a UUID hashes itself in Python.
+        room = None if bet.room_id is None else bet.room_id.int
+        key = bet.operator_id.int, room, bet.round_id, bet.currency, bet.paytable
+        place = known.setdefault(key, len(offers))
+        if place == len(offers):
+            offers.append(bet)
+        places.append(place)
     (placed,) = await conn.fetch(
-        "SELECT * FROM place_bets($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        *(list(column) for column in zip(*offers, strict=True)),
-        [place + 1 for place in places],
-        [bet.transaction_id for bet in bets],
-        [bet.fingerprint for bet in bets],
-        [bet.player for bet in bets],
-        [bet.picks for bet in bets],
-        [bet.stake_minor for bet in bets],
+        _PLACE_BETS,
+        *(list(column) for column in zip(*map(_offer, offers), strict=True)),
+        columns.integers([place + 1 for place in places]),
+        columns.lines([bet.transaction_id for bet in bets]),
+        columns.packed([bet.fingerprint for bet in bets], _FINGERPRINT_BYTES),
+        columns.lines([bet.player for bet in bets]),
+        columns.packed([bet.picks for bet in bets], _PICKS_BYTES),
+        columns.integers([bet.stake_minor for bet in bets]),
     )
     outcomes, bet_ids, *common = placed
     # Of each offer, then of each duplicate.
@@ -239,14 +259,13 @@ async def record_chunk(conn: Connection, first_bet_id: int, last_bet_id: int, to
     the database adds them to what `wins_before` tells of them.
     """
     await conn.execute(
-        """
+        f"""
         INSERT INTO settlement_chunks
             (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor, expected_parts,
             first_bet_id, last_bet_id)
         SELECT t.*, $9, $10
-        FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::numeric[]) AS t
-        """,
+        FROM unnest({_TOTALS}) AS t
+        """,  # noqa: S608 - our own columns
         *_columns(totals),
         first_bet_id,
         last_bet_id,
@@ -272,24 +291,24 @@ async def totals_of_chunks(conn: Connection, round_id: int) -> list[RoundTotals]
 async def end_rounds(conn: Connection, round_ids: Sequence[int], totals: Sequence[RoundTotals]) -> None:
     """Stores the totals of rounds whose payouts are stored, their end and the events of it."""
     await conn.execute(
-        """
+        f"""
         INSERT INTO round_totals
             (round_id, operator_id, currency, bets_count, staked_minor, paid_minor, cut_minor, expected_parts)
         SELECT t.round_id, t.operator_id, by.currency, sum(t.bets_count), sum(t.staked_minor), sum(t.paid_minor),
             sum(t.cut_minor), CASE WHEN count(*) = count(t.expected_parts) THEN sum(t.expected_parts) END
-        FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::numeric[])
+        FROM unnest({_TOTALS})
             AS t (round_id, operator_id, terms, bets_count, staked_minor, paid_minor, cut_minor, expected_parts)
         JOIN rounds AS r ON r.id = t.round_id
         JOIN rules_terms AS by ON by.rules_hash = r.rules_hash AND by.terms = t.terms
         GROUP BY t.round_id, t.operator_id, by.currency
-        """,
+        """,  # noqa: S608 - our own columns
         *_columns(totals),
     )
     await conn.execute(
         """
         WITH settled AS (
-            UPDATE rounds SET phase = 'settled', ended_ms = now_ms() WHERE id = ANY ($1) AND phase = 'drawn'
+            UPDATE rounds SET phase = 'settled', ended_ms = now_ms()
+            WHERE id = ANY ($1::text::bigint[]) AND phase = 'drawn'
             RETURNING id, bets_count, seed, round_event(id, room_id, number) AS begun
         )
         INSERT INTO outbox_batches (routing_key, events, events_count)
@@ -306,7 +325,7 @@ async def end_rounds(conn: Connection, round_ids: Sequence[int], totals: Sequenc
         ) AS batch (routing_key, events, events_count)
         WHERE batch.events_count > 0
         """,
-        list(round_ids),
+        columns.integers(round_ids),
     )
 
 
@@ -314,8 +333,10 @@ def _integer(numeric: Decimal | int | None) -> int | None:
     return None if numeric is None else int(numeric)
 
 
-def _columns(totals: Sequence[RoundTotals]) -> list[list[object]]:
-    return [list(column) for column in zip(*totals, strict=True)] or [[] for _ in RoundTotals._fields]
+def _columns(totals: Sequence[RoundTotals]) -> list[object]:
+    """For `_TOTALS`."""
+    round_ids, operator_ids, *integers, expected = zip(*totals, strict=True) if totals else ([],) * 8
+    return [columns.integers(round_ids), operator_ids, *map(columns.integers, integers), expected]
 
 
 async def set_aside(conn: Connection, failures: Sequence[tuple[int, str]]) -> None:
