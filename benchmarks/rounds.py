@@ -8,6 +8,7 @@ import logging
 import statistics
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import asyncpg
@@ -33,10 +34,12 @@ METHOD = (
     "its events a batch at a time, straight from the outbox: carrying them by a broker is what bench-events "
     "measures. The peer: a transaction a step and round (open, all bets of the round, lock, draw, settle, credit), on"
     " the best of 1 to 8 connections, found first, on a lean schema without immutability guards, limits of bets and a"
-    " vault; its hashes come from the same Rust core. CPU is that of the process and of the server's backends and "
-    "writers. Flat: ten rooms play, among as many or a thousand that have nothing to do. Jitter: rooms of two seconds"
-    " in real time whose slots are spread evenly, ten bets a round; from the slot time to the database's time of the "
-    "lock; a large round has all its bets when it is locked."
+    " vault; its hashes come from the same Rust core. The second peer keeps our rules and moves a round a statement: "
+    "the same functions for six rooms in a shard each, at the same time, a call of place_bets a round; its settler "
+    "and wallet may take six together. CPU is that of the process and of the server's backends and writers. "
+    "Flat: ten rooms play, among as many or a thousand that have nothing to do. Jitter: rooms of two seconds in real"
+    " time whose slots are spread evenly, ten bets a round; from the slot time to the database's time of the lock; "
+    "a large round has all its bets when it is locked."
 )
 PLAYERS = 10_000
 RATE_MIN = {10: 2_000.0, 0: 20_000.0}
@@ -63,6 +66,8 @@ class Case:
 CASES = (Case(1_000, 0, 4, 2), Case(10, 10, 40), Case(100, 10, 8), Case(1_000, 10, 2, 2), Case(20, 1_000, 2))
 PEER_ROUNDS = {0: 400, 10: 300, 1_000: 30}
 RUNS, RUNS_FULL = 3, 7
+APART = "the same functions, a round a statement"
+APART_ROOMS, APART_WAVES = 6, 6
 
 
 async def _main(runs: int) -> int:
@@ -84,17 +89,25 @@ async def _main(runs: int) -> int:
 
 async def case_rows(found: Servers, case: Case, runs: int) -> list[Row]:
     """Rounds a second and processor time a round, beside the peer."""
-    async with hall(found, case.rooms, PLAYERS, shards=case.shards) as ours, rounds_steps.peer(found, PLAYERS) as peer:
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(hall(found, case.rooms, PLAYERS, shards=case.shards))
+        peer = await stack.enter_async_context(rounds_steps.peer(found, PLAYERS))
+        apart = await stack.enter_async_context(
+            hall(found, APART_ROOMS, PLAYERS, shards=APART_ROOMS, batch=max(case.bets, 1))
+        )
         count = PEER_ROUNDS[case.bets]
         await ours.play(1, case.bets, PLAYERS)
+        await apart.play(1, case.bets, PLAYERS)
         rates = {each: count / (await peer.run(count, case.bets, each))[0] for each in rounds_steps.CONNECTIONS}
         connections = max(rates, key=lambda each: rates[each])
         own: list[Played] = []
         its: list[Played] = []
+        one_by_one: list[Played] = []
         for _ in range(runs):
             own.append(await ours.play(case.waves, case.bets, PLAYERS))
             its.append(Played(count, *await peer.run(count, case.bets, connections)))
-        _check(await ours.objections(PLAYERS) + await peer.objections())
+            one_by_one.append(await apart.play(APART_WAVES, case.bets, PLAYERS))
+        _check(await ours.objections(PLAYERS) + await peer.objections() + await apart.objections(PLAYERS))
     name = f"a step a transaction, {connections} conn"
     rate, cpu = _median([each.rate for each in own]), _median([each.cpu_us for each in own])
     target = CPU_TIMES_LESS if case.bets == 10 and case.rooms >= 100 else None
@@ -102,6 +115,9 @@ async def case_rows(found: Servers, case: Case, runs: int) -> list[Row]:
         report.compare_rate(f"rounds, {case.what}", "rounds/s", rate, _median([each.rate for each in its]), name, None),
         report.compare_costs(
             f"CPU, {case.what}", "us/round", cpu, _median([each.cpu_us for each in its]), name, target
+        ),
+        report.compare_costs(
+            f"CPU, {case.what}", "us/round", cpu, _median([each.cpu_us for each in one_by_one]), APART, None
         ),
     ]
     if case.rooms == 1_000:

@@ -76,9 +76,12 @@ class Hall:
         operator_id: UUID,
         *,
         shards: int,
+        batch: int,
         real_time: bool,
     ) -> None:
-        """In real time a room may have no round on sale for a moment, and a bet on it is refused."""
+        """Bets are placed `batch` at a time. In real time a room may have no round on sale for a moment, and a bet on
+        it is refused.
+        """
         self.database = database
         self.operator_id = operator_id
         self.room_ids: list[UUID] = []
@@ -92,6 +95,7 @@ class Hall:
         self._number = 1
         self._credited_to = 0
         self._real_time = real_time
+        self._batch = batch
         self.large_room_id: UUID | None = None
 
     async def play(self, waves: int, bets_a_round: int, players: int) -> Played:
@@ -145,7 +149,7 @@ class Hall:
 
     def bets(self, a_round: int, players: int) -> list[list[BetRow]]:
         """New bets on the rounds on sale, in batches."""
-        return _batches(bet_rows(self.operator_id, self.room_ids, a_round, players))
+        return _batches(bet_rows(self.operator_id, self.room_ids, a_round, players), self._batch)
 
     async def fill_large_round(self, bets: int, players: int) -> int:
         """Opens a room beside the others whose round is on sale for LARGE_ON_SALE_MS, and places bets on it.
@@ -169,7 +173,7 @@ class Hall:
         opened = "SELECT EXISTS (SELECT FROM rounds WHERE room_id = $1)"
         while not await owner.fetchval(opened, room_id):  # noqa: ASYNC110 - the engine opens it
             await asyncio.sleep(0.05)
-        await self.place(_batches(bet_rows(self.operator_id, [room_id], bets, players)))
+        await self.place(_batches(bet_rows(self.operator_id, [room_id], bets, players), self._batch))
         self.large_room_id = room_id
         return lock_ms
 
@@ -305,14 +309,21 @@ async def _rest(over: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(over.wait(), seconds)
 
 
-def _batches(bets: Iterable[BetRow]) -> list[list[BetRow]]:
+def _batches(bets: Iterable[BetRow], size: int) -> list[list[BetRow]]:
     rows = list(bets)
-    return [rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH)]
+    return [rows[at : at + size] for at in range(0, len(rows), size)]
 
 
 @asynccontextmanager
 async def hall(
-    found: Servers, rooms: int, players: int, *, idle_rooms: int = 0, shards: int = 1, real_time: bool = False
+    found: Servers,
+    rooms: int,
+    players: int,
+    *,
+    idle_rooms: int = 0,
+    shards: int = 1,
+    batch: int = _BATCH,
+    real_time: bool = False,
 ) -> AsyncIterator[Hall]:
     """A hall with `rooms` rooms that play in step, and `idle_rooms` whose first round is on sale for thirty slots.
 
@@ -334,7 +345,7 @@ async def hall(
             await create_pool(database.app_url, connections_min=6, connections_max=6) as app,
             await create_pool(database.url_as("keno_vault"), connections_max=1) as vault_pool,
         ):
-            made = Hall(database, app, vault_pool, operator_id, shards=shards, real_time=real_time)
+            made = Hall(database, app, vault_pool, operator_id, shards=shards, batch=batch, real_time=real_time)
             made.room_ids = await _add_rooms(app, owner, rooms, idle_rooms, shards, real_time=real_time)
             await made.open_first()
             await owner.execute("VACUUM ANALYZE")
