@@ -90,6 +90,7 @@ async def open_case(servers: Servers, sizes: list[int], players: int = PLAYERS) 
         owner = await asyncpg.connect(url)
         try:
             await _add_players(owner, players)
+            await owner.execute("INSERT INTO leases VALUES (0, 1, 'benchmark', clock_timestamp())")
             rules_hash, room_id = await _add_room(url)
             rounds = [
                 await _add_round(owner, room_id, rules_hash, number, size, players)

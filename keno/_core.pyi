@@ -22,6 +22,7 @@ __all__ = [
     "Ed25519Verifier",
     "EpochKey",
     "HeaderFields",
+    "Lock",
     "MerkleTree",
     "Settled",
     "SettlementStream",
@@ -45,7 +46,6 @@ __all__ = [
     "leaf_hashes",
     "leaves_path",
     "leaves_root",
-    "lock_hash",
     "mac_answer",
     "mask_picks",
     "merkle_verify",
@@ -203,21 +203,58 @@ def epoch_hash(room: Buffer, first: int, count: int, commits_root: Buffer, key_c
 
 # A round's hashes.
 
-def lock_hash(
-    room: Buffer,
-    round_number: int,
-    commit: Buffer,
-    rules: Buffer,
-    bets_root: Buffer,
-    bets_count: int,
-    lock_ms: int,
-    beacon_round: int,
-    prev_lock: Buffer,
-) -> bytes:
-    """L: `SHA256("keno1:lock" ctx commit rules bets_root u64 bets_count u64 lock_ms u64 beacon_round prev_lock)`.
+@final
+class Lock:
+    """What the lock of a round commits to. Two are equal where all of it is."""
 
-    `prev_lock` is L of the room's previous locked round, zeros for its first; `beacon_round` is 0 in profile S.
-    """
+    def __new__(
+        cls,
+        room: Buffer,
+        number: int,
+        commit: Buffer,
+        rules: Buffer,
+        bets_root: Buffer,
+        bets_count: int,
+        lock_ms: int,
+        beacon_round: int,
+        prev_lock: Buffer,
+    ) -> Lock:
+        """`prev_lock` is L of the room's previous locked round, zeros for its first; `beacon_round` is 0 in profile
+        S.
+        """
+    @staticmethod
+    def from_bytes(hashed: Buffer) -> Lock:
+        """From the 176 bytes that are hashed: `ctx commit rules bets_root u64 bets_count u64 lock_ms u64 beacon_round
+        prev_lock`.
+        """
+    @property
+    def room(self) -> bytes: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def commit(self) -> bytes: ...
+    @property
+    def rules(self) -> bytes: ...
+    @property
+    def bets_root(self) -> bytes: ...
+    @property
+    def bets_count(self) -> int: ...
+    @property
+    def lock_ms(self) -> int: ...
+    @property
+    def beacon_round(self) -> int: ...
+    @property
+    def prev_lock(self) -> bytes: ...
+    @property
+    def hash(self) -> bytes:
+        """L: `SHA256("keno1:lock" ...)` over the bytes of `from_bytes`."""
+    @property
+    def pre(self) -> bytes:
+        """P, `pre_hash` of it: what is known of the round before its bets."""
+    def opens_with(self, seed: Buffer) -> bool:
+        """Whether its commitment is to this seed."""
+    def draw(self, seed: Buffer, beacon: Buffer, binds_bets: bool) -> tuple[bytes, bytes]:
+        """The 20 numbers in draw order, and the result's hash. X is L where the draw binds the bets, else P."""
 
 def pre_hash(room: Buffer, round_number: int, commit: Buffer, beacon_round: int) -> bytes:
     """P: `SHA256("keno1:pre" ctx commit u64 beacon_round)`, the X of profiles E and S."""

@@ -162,20 +162,44 @@ pub struct Lock<'a> {
     pub prev_lock: &'a Hash,
 }
 
-impl Lock<'_> {
+/// Bytes of what a lock commits to.
+pub const LOCK_BYTES: usize = 176;
+
+impl<'a> Lock<'a> {
+    /// Reads what `to_bytes` wrote.
+    pub fn from_bytes(hashed: &'a [u8; LOCK_BYTES]) -> Self {
+        let hash = |at: usize| hashed[at..at + 32].try_into().expect("32 bytes");
+        let integer = |at: usize| u64::from_be_bytes(hashed[at..at + 8].try_into().expect("8 bytes"));
+        Self {
+            round: RoundId { room: hashed[..ROOM_BYTES].try_into().expect("16 bytes"), round: integer(16) },
+            commit: hash(24),
+            rules: hash(56),
+            bets_root: hash(88),
+            bets_count: integer(120),
+            lock_ms: integer(128),
+            beacon_round: integer(136),
+            prev_lock: hash(144),
+        }
+    }
+
+    /// `ctx commit rules bets_root u64 bets_count u64 lock_ms u64 beacon_round prev_lock`: what is hashed behind the tag.
+    pub fn to_bytes(&self) -> [u8; LOCK_BYTES] {
+        let mut hashed = [0; LOCK_BYTES];
+        let mut rest = &mut hashed[..];
+        let ctx = self.round.ctx();
+        let [count, lock_ms, beacon_round] = [self.bets_count, self.lock_ms, self.beacon_round].map(u64::to_be_bytes);
+        for part in [&ctx[..], self.commit, self.rules, self.bets_root, &count, &lock_ms, &beacon_round, self.prev_lock]
+        {
+            let (written, behind) = rest.split_at_mut(part.len());
+            written.copy_from_slice(part);
+            rest = behind;
+        }
+        hashed
+    }
+
     /// `SHA256("keno1:lock" ctx commit rules bets_root u64 bets_count u64 lock_ms u64 beacon_round prev_lock)`.
     pub fn hash(&self) -> Hash {
-        sha256(&[
-            b"keno1:lock",
-            &self.round.ctx(),
-            self.commit,
-            self.rules,
-            self.bets_root,
-            &self.bets_count.to_be_bytes(),
-            &self.lock_ms.to_be_bytes(),
-            &self.beacon_round.to_be_bytes(),
-            self.prev_lock,
-        ])
+        sha256(&[b"keno1:lock", &self.to_bytes()])
     }
 }
 

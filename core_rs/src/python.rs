@@ -13,12 +13,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
 use crate::error::{CoreError, exact_rows, fixed, rows};
-use crate::keno1::{self, Lock, RoundId, RoundRange};
+use crate::keno1::{self, RoundId, RoundRange};
 use crate::leaves::{self, Leaves};
 use crate::picks::NumberSet;
 use crate::{Hash, beacon as beacons, draw as draws, merkle, paytable, settle as kernel};
 
 mod epoch_key;
+mod lock;
 mod requests;
 mod signatures;
 mod stream;
@@ -139,10 +140,10 @@ mod _core {
 
     #[pymodule_export]
     use super::{
-        Settled, Terms, epoch_key::EpochKey, exception::CoreError, requests::HeaderFields, requests::fingerprints,
-        signatures::Ed25519Signer, signatures::Ed25519Verifier, signatures::SignedRequest, signatures::content_digest,
-        signatures::mac_answer, signatures::request_base, stream::SettlementStream, trees::MerkleTree,
-        trees::receipt_batch,
+        Settled, Terms, epoch_key::EpochKey, exception::CoreError, lock::Lock, requests::HeaderFields,
+        requests::fingerprints, signatures::Ed25519Signer, signatures::Ed25519Verifier, signatures::SignedRequest,
+        signatures::content_digest, signatures::mac_answer, signatures::request_base, stream::SettlementStream,
+        trees::MerkleTree, trees::receipt_batch,
     };
 
     #[pyfunction]
@@ -181,32 +182,6 @@ mod _core {
         let range = RoundRange::new(fixed("room", &room)?, first.0, count.0 as usize)?;
         let (root, key) = (fixed("commits_root", &commits_root)?, fixed("key_commit", &key_commit)?);
         digest(py, &range.epoch_hash(root, key, opened_ms.0))
-    }
-
-    #[pyfunction]
-    fn lock_hash<'py>(
-        py: Python<'py>,
-        room: Octets<'py>,
-        round_number: Int<u64>,
-        commit: Octets<'py>,
-        rules: Octets<'py>,
-        bets_root: Octets<'py>,
-        bets_count: Int<u64>,
-        lock_ms: Int<u64>,
-        beacon_round: Int<u64>,
-        prev_lock: Octets<'py>,
-    ) -> Digest<'py> {
-        let lock = Lock {
-            round: round_id(&room, round_number.0)?,
-            commit: fixed("commit", &commit)?,
-            rules: fixed("rules", &rules)?,
-            bets_root: fixed("bets_root", &bets_root)?,
-            bets_count: bets_count.0,
-            lock_ms: lock_ms.0,
-            beacon_round: beacon_round.0,
-            prev_lock: fixed("prev_lock", &prev_lock)?,
-        };
-        digest(py, &lock.hash())
     }
 
     #[pyfunction]

@@ -11,12 +11,12 @@ from keno.infra.keywrap import wiped
 
 
 class EpochKeys:
-    """Wraps epoch keys, and keeps the `opened_max` last used ones open, so that a release waits for no provider."""
+    """Wraps epoch keys, and keeps the `open_max` last used ones open, so that a release waits for no provider."""
 
-    def __init__(self, provider: KeyProvider, opened_max: int = 1_024) -> None:
+    def __init__(self, provider: KeyProvider, open_max: int = 1_024) -> None:
         self._provider = provider
-        self._opened_max = opened_max
-        self._opened: OrderedDict[tuple[int, bytes], EpochKey] = OrderedDict()
+        self._open_max = open_max
+        self._open: OrderedDict[int, EpochKey] = OrderedDict()
 
     @property
     def key_id(self) -> str:
@@ -30,19 +30,26 @@ class EpochKeys:
 
     async def opened(self, epoch_id: int, wrapped_key: bytes) -> EpochKey:
         """An epoch's key, from what is kept of it. Raises UnwrapError."""
-        name = (epoch_id, wrapped_key)
-        if name not in self._opened:
-            with wiped(await self._provider.unwrap(wrapped_key, _context(epoch_id))) as secret:
-                self._opened[name] = EpochKey(secret)
-            if len(self._opened) > self._opened_max:
-                self._opened.popitem(last=False)
-        self._opened.move_to_end(name)
-        return self._opened[name]
+        with wiped(await self._provider.unwrap(wrapped_key, _context(epoch_id))) as secret:
+            return EpochKey(secret)
+
+    async def keep_open(self, epoch_id: int, wrapped_key: bytes) -> None:
+        """Opens an epoch's key for `used`, and overwrites that which was used longest ago where they are too many.
+        Raises UnwrapError.
+        """
+        self._open[epoch_id] = await self.opened(epoch_id, wrapped_key)
+        if len(self._open) > self._open_max:
+            self._open.popitem(last=False)
+
+    def used(self, epoch_id: int) -> EpochKey | None:
+        """An epoch's key, where it is kept open."""
+        if epoch_id in self._open:
+            self._open.move_to_end(epoch_id)
+        return self._open.get(epoch_id)
 
     def forget(self, epoch_id: int) -> None:
         """Overwrites an epoch's key in memory."""
-        for name in [each for each in self._opened if each[0] == epoch_id]:
-            del self._opened[name]
+        self._open.pop(epoch_id, None)
 
 
 def _context(epoch_id: int) -> bytes:

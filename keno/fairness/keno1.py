@@ -5,7 +5,6 @@ raw bytes, rooms 16. Where seeds come from and when they may be used is the vaul
 """
 
 from hashlib import sha256
-from struct import Struct
 from typing import Literal, NamedTuple
 
 from keno import _core
@@ -15,9 +14,9 @@ Profile = Literal["S", "E", "B"]
 ZERO32 = bytes(32)
 QUICKNET_GENESIS_MS = 1_692_803_367_000
 QUICKNET_PERIOD_MS = 3_000
-_LOCK = Struct(">16s Q 32s 32s 32s Q Q Q 32s")
 
 EpochKey = _core.EpochKey
+Lock = _core.Lock
 commits_root = _core.commits_root
 commit_path = _core.commit_path
 epoch_hash = _core.epoch_hash
@@ -26,44 +25,20 @@ account_hash = _core.account_hash
 void_hash = _core.void_hash
 
 
-class Lock(NamedTuple):
-    """What the lock of a round commits to, in the order in which it is hashed; `hash` is L."""
-
-    room: bytes
-    number: int
-    commit: bytes
-    rules: bytes
-    bets_root: bytes
-    bets_count: int
-    lock_ms: int
-    beacon_round: int
-    prev_lock: bytes
-
-    @classmethod
-    def from_bytes(cls, hashed: bytes) -> "Lock":
-        """The lock whose `hash` is over these 176 bytes behind their tag. Raises struct.error for another length."""
-        return cls._make(_LOCK.unpack(hashed))
-
-    @property
-    def hash(self) -> bytes:
-        """L = SHA256("keno1:lock" ...), 32 bytes."""
-        return _core.lock_hash(*self)
-
-    @property
-    def pre(self) -> bytes:
-        """P = SHA256("keno1:pre" ...), 32 bytes: what is known of the round before its bets."""
-        return _core.pre_hash(self.room, self.number, self.commit, self.beacon_round)
-
-
 class Draw(NamedTuple):
     """A draw and what it was derived from. `numbers` are 20 bytes in draw order."""
 
-    lock_hash: bytes
+    lock: Lock
     round_seed: bytes
-    x: bytes
     beacon: bytes
+    binds_bets: bool
     numbers: bytes
     result: bytes
+
+    @property
+    def x(self) -> bytes:
+        """The value by which the draw binds what was known when the round was locked: L or P of the lock, 32 bytes."""
+        return self.lock.hash if self.binds_bets else self.lock.pre
 
     @property
     def block0(self) -> bytes:
@@ -81,18 +56,9 @@ def draw(profile: Profile, lock: Lock, round_seed: bytes, beacon_sig: bytes) -> 
 
     A pure function: repeated after a crash it gives the same numbers.
     """
-    lock_hash = lock.hash
     beacon = ZERO32 if profile == "S" else sha256(beacon_sig).digest()
-    x = lock_hash if profile == "B" else lock.pre
-    numbers = _core.draw(round_seed, x, beacon)
-    return Draw(
-        lock_hash=lock_hash,
-        round_seed=round_seed,
-        x=x,
-        beacon=beacon,
-        numbers=numbers,
-        result=_core.result_hash(lock_hash, round_seed, beacon, numbers),
-    )
+    binds_bets = profile == "B"
+    return Draw(lock, round_seed, beacon, binds_bets, *lock.draw(round_seed, beacon, binds_bets))
 
 
 def draw_numbers(round_seed: bytes, x: bytes, beacon: bytes) -> list[int]:

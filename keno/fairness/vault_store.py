@@ -10,6 +10,7 @@ from uuid import UUID
 
 from keno.fairness.beacon import EPOCH_LEAD_MS
 from keno.fairness.keno1 import Lock
+from keno.infra import columns
 from keno.infra.postgres import Connection, Executor
 
 
@@ -36,7 +37,7 @@ class NewEpoch:
 
 
 class SealedRound(NamedTuple):
-    """A sealed round whose seed has not been released, with its epoch's wrapped key.
+    """A sealed round whose seed has not been released.
 
     `epoch_opened_ms` is 0 where the rules name no beacon; `beacon_sig` is what was kept for its beacon round, null
     where nothing was; `is_missed` says that it was given up; `at_ms` is now, by the database clock.
@@ -46,7 +47,6 @@ class SealedRound(NamedTuple):
     epoch_id: int
     lock: Lock
     lock_hash: bytes
-    wrapped_key: bytes
     epoch_opened_ms: int
     beacon_sig: bytes | None
     is_missed: bool
@@ -148,16 +148,23 @@ async def sealed_rounds(conn: Executor, limit: int) -> list[SealedRound]:
     return [SealedRound(round_id, epoch_id, Lock.from_bytes(lock), *rest) for round_id, epoch_id, lock, *rest in rows]
 
 
+async def wrapped_keys(conn: Executor, epoch_ids: Sequence[int]) -> dict[int, bytes]:
+    """The wrapped keys of epochs by their ids, as far as they are kept."""
+    rows = await conn.fetch("SELECT epoch_id, wrapped_key FROM rng_seeds WHERE epoch_id = ANY ($1)", epoch_ids)
+    return {row["epoch_id"]: row["wrapped_key"] for row in rows}
+
+
 async def release_seeds(conn: Executor, releases: Sequence[tuple[int, bytes, bytes]]) -> None:
     """Stores (round id, lock hash, seed); a round that has its release keeps the first."""
     await conn.execute(
-        """
+        f"""
         INSERT INTO seed_releases (round_id, lock_hash, seed)
-        SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[]) ON CONFLICT DO NOTHING
-        """,
-        [release[0] for release in releases],
-        [release[1] for release in releases],
-        [release[2] for release in releases],
+        SELECT * FROM unnest($1::text::bigint[], {columns.bytes_of("$2", 32)}, {columns.bytes_of("$3", 32)})
+        ON CONFLICT DO NOTHING
+        """,  # noqa: S608 - our own widths
+        columns.integers(release[0] for release in releases),
+        columns.packed([release[1] for release in releases], 32),
+        columns.packed([release[2] for release in releases], 32),
     )
 
 

@@ -5,8 +5,8 @@ locked. Nothing that matters is remembered between ticks: a successor reads from
 lock, locked and not sealed, sealed and not drawn, and goes on from there. It draws no randomness: seeds come from the
 vault, committed to before the round opened. Who leads, and until when, is the scheduler's business.
 
-A room's slot comes on sale when its round before is locked: rounds are opened in the rooms of those just locked, and
-all rooms are looked at where none was, and once in a while.
+A room's slot comes on sale when its round before is locked: those behind the rounds just locked are opened together,
+and all rooms are looked at where one of them did not follow, and a few times a second.
 
 The bets of a large round are read beside the ticks, on another connection (`keno.rounds.lock_trees`).
 """
@@ -54,10 +54,12 @@ class Engine:
         *,
         large_bets: int = LARGE_BETS,
         beacons: RoundBeacons | None = None,
+        look_s: float = _REST_MAX_S,
     ) -> None:
-        """Rounds of more than `large_bets` bets are large."""
+        """Rounds of more than `large_bets` bets are large. All rooms are looked at every `look_s` seconds."""
         self._beacons = RoundBeacons() if beacons is None else beacons
         self._trees = LockTrees(pool, privacy_key, large_bets)
+        self._look_s = look_s
         self._look_at_s: dict[int, float] = {}
 
     async def tick(self, conn: Connection, shard: int, lease_epoch: int) -> float:
@@ -80,7 +82,7 @@ class Engine:
         ):
             return 0
         self._trees.follow(shard)
-        return _rest_s(lock_in_ms, draw_in_ms)
+        return _rest_s(self._look_at_s[shard] - time.monotonic(), lock_in_ms, draw_in_ms)
 
     async def close(self) -> None:
         """Stops reading large rounds; whoever leads next begins again."""
@@ -101,27 +103,24 @@ class Engine:
             raise LeaseLostError
         if locked.late_ms:
             failpoints.reach("rounds.locked")
-        for late_ms in locked.late_ms:
-            metrics.LOCK_LATE.observe(late_ms / 1000)
+        metrics.LOCK_LATE.observe_ms(locked.late_ms)
         metrics.ROUNDS.labels("locked").inc(len(locked.late_ms))
-        opened = await store.open_due_rounds(conn, shard, lease_epoch, self._rooms_to_open(shard, locked.room_ids))
+        opened_late_ms = (
+            await store.open_next_rounds(conn, shard, lease_epoch, locked.round_ids) if locked.round_ids else []
+        )
+        if opened_late_ms is None:
+            raise LeaseLostError
+        _count_opened(opened_late_ms)
+        if len(opened_late_ms) == len(locked.round_ids) and time.monotonic() < self._look_at_s.get(shard, 0):
+            return len(locked.round_ids), 0
+        opened = await store.open_due_rounds(conn, shard, lease_epoch)
         if opened is None:
             raise LeaseLostError
-        if opened.skipped_count:
-            self._look_at_s.pop(shard, None)
-        for late_ms in opened.late_ms:
-            metrics.OPEN_LATE.observe(late_ms / 1000)
-        metrics.ROUNDS.labels("opened").inc(len(opened.late_ms))
+        # Where some slots were skipped more may wait.
+        self._look_at_s[shard] = 0 if opened.skipped_count else time.monotonic() + self._look_s
+        _count_opened(opened.late_ms)
         metrics.ROUNDS.labels("skipped").inc(opened.skipped_count)
-        return len(locked.late_ms), opened.skipped_count
-
-    def _rooms_to_open(self, shard: int, locked: Sequence[UUID]) -> Sequence[UUID] | None:
-        """The rooms to look for slots in, `locked` being those of the rounds just locked; None: all."""
-        now_s = time.monotonic()
-        if locked and now_s < self._look_at_s.get(shard, now_s):
-            return locked
-        self._look_at_s[shard] = now_s + _REST_MAX_S
-        return None
+        return len(locked.round_ids), opened.skipped_count
 
     async def _seal(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         unsealed = await store.unsealed_rounds(conn, shard, _ROUNDS_MAX)
@@ -167,12 +166,17 @@ class Engine:
         return await self.void(conn, shard, lease_epoch, voided) if voided else 0
 
 
+def _count_opened(late_ms: Sequence[int]) -> None:
+    metrics.OPEN_LATE.observe_ms(late_ms)
+    metrics.ROUNDS.labels("opened").inc(len(late_ms))
+
+
 def _is_due(in_ms: int | None) -> bool:
     return in_ms is not None and in_ms <= 0
 
 
-def _rest_s(lock_in_ms: int | None, draw_in_ms: int | None) -> float:
-    rest_s = _REST_MAX_S
+def _rest_s(look_in_s: float, lock_in_ms: int | None, draw_in_ms: int | None) -> float:
+    rest_s = min(look_in_s, _REST_MAX_S)
     if lock_in_ms is not None:
         rest_s = min(rest_s, lock_in_ms / 1000)
     if draw_in_ms is not None:
@@ -216,11 +220,11 @@ def chain_locks(
 def _drawn(
     row: store.DrawableRound, profile: keno1.Profile, beacon_sig: bytes
 ) -> tuple[int, bytes, bytes, bytes, bytes]:
-    draw = keno1.draw(profile, row.lock, row.seed, beacon_sig)
-    if not draw.lock_hash == row.lock_hash == row.released_lock_hash:
+    if not row.lock.hash == row.lock_hash == row.released_lock_hash:
         raise EngineError(f"round {row.round_id}: its seed was released against another lock")
-    if keno1.commit(row.lock.room, row.lock.number, row.seed) != row.lock.commit:
+    if not row.lock.opens_with(row.seed):
         raise EngineError(f"round {row.round_id}: its seed does not open its commitment")
+    draw = keno1.draw(profile, row.lock, row.seed, beacon_sig)
     return row.round_id, row.seed, beacon_sig, draw.numbers, draw.result
 
 

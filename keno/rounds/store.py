@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from keno.fairness.keno1 import Lock
+from keno.infra import columns
 from keno.infra.postgres import Executor
 from keno.rounds.lease import Seen
 
@@ -125,25 +126,31 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What `lock_due_rounds` did. `late_ms` and `room_ids` have an element for each round that it locked: how long
-    after its time, and its room.
+    """What `lock_due_rounds` did. `late_ms` and `round_ids` have an element for each round that it locked: how long
+    after its time, and which.
     """
 
     late_ms: list[int]
-    room_ids: list[UUID]
+    round_ids: list[int]
 
 
-async def open_due_rounds(
-    conn: Executor, shard: int, lease_epoch: int, room_ids: Sequence[UUID] | None = None
-) -> Opened | None:
-    """Opens the slots on sale in all rooms, or in those given; records missed slots as skipped, after a long absence
-    some of them at a time.
+async def open_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> Opened | None:
+    """Opens the slots on sale in all rooms; records missed slots as skipped, after a long absence some of them at a
+    time.
     """
-    row = await conn.fetchrow(
-        "SELECT late_ms, skipped_count FROM open_due_rounds($1, $2, $3)", shard, lease_epoch, room_ids
-    )
+    row = await conn.fetchrow("SELECT late_ms, skipped_count FROM open_due_rounds($1, $2)", shard, lease_epoch)
     assert row is not None, "it returns one row"  # noqa: S101
     return None if row["late_ms"] is None else Opened(*row.values())
+
+
+async def open_next_rounds(conn: Executor, shard: int, lease_epoch: int, round_ids: Sequence[int]) -> list[int] | None:
+    """Opens the slots behind rounds that were just locked; an element for each that it opened: how long after its
+    time, in milliseconds. Where anything is unusual a room is left to `open_due_rounds`.
+    """
+    late_ms: list[int] | None = await conn.fetchval(
+        "SELECT open_next_rounds($1, $2, $3::text::bigint[])", shard, lease_epoch, columns.integers(round_ids)
+    )
+    return late_ms
 
 
 async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_max: int = 1_000) -> Locked | None:
@@ -151,7 +158,7 @@ async def lock_due_rounds(conn: Executor, shard: int, lease_epoch: int, rounds_m
     without bets.
     """
     row = await conn.fetchrow(
-        "SELECT late_ms, room_ids FROM lock_due_rounds($1, $2, $3)", shard, lease_epoch, rounds_max
+        "SELECT late_ms, round_ids FROM lock_due_rounds($1, $2, $3)", shard, lease_epoch, rounds_max
     )
     assert row is not None, "it returns one row"  # noqa: S101
     return None if row["late_ms"] is None else Locked(*row.values())
@@ -250,15 +257,18 @@ async def seal_rounds(conn: Executor, shard: int, lease_epoch: int, sealed: Sequ
     """Fixes the locks of (round id, lock)."""
     locks = [lock for _, lock in sealed]
     moved: int | None = await conn.fetchval(
-        "SELECT seal_rounds($1, $2, $3, $4, $5, $6, $7, $8)",
+        f"""
+        SELECT seal_rounds($1, $2, $3::text::bigint[], $4::text::integer[], {columns.bytes_of("$5", 32)},
+            $6::text::bigint[], {columns.bytes_of("$7", 32)}, {columns.bytes_of("$8", 32)})
+        """,
         shard,
         lease_epoch,
-        [round_id for round_id, _ in sealed],
-        [lock.bets_count for lock in locks],
-        [lock.bets_root for lock in locks],
-        [lock.beacon_round for lock in locks],
-        [lock.prev_lock for lock in locks],
-        [lock.hash for lock in locks],
+        columns.integers(round_id for round_id, _ in sealed),
+        columns.integers(lock.bets_count for lock in locks),
+        columns.packed([lock.bets_root for lock in locks], 32),
+        columns.integers(lock.beacon_round for lock in locks),
+        columns.packed([lock.prev_lock for lock in locks], 32),
+        columns.packed([lock.hash for lock in locks], 32),
     )
     return moved
 
@@ -273,11 +283,21 @@ async def draw_rounds(
     conn: Executor, shard: int, lease_epoch: int, drawn: Sequence[tuple[int, bytes, bytes, bytes, bytes]]
 ) -> int | None:
     """Stores the draws of (round id, seed, beacon signature, numbers, result)."""
+    round_ids, seeds, beacon_sigs, numbers, results = zip(*drawn, strict=True)
     moved: int | None = await conn.fetchval(
-        "SELECT draw_rounds($1, $2, $3, $4, $5, $6, $7)",
+        f"""
+        SELECT draw_rounds($1, $2, $3::text::bigint[], {columns.bytes_of("$4", 32)},
+            coalesce($5::bytea[], array_fill(''::bytea, ARRAY[$8::integer])),
+            {columns.bytes_of("$6", 20)}, {columns.bytes_of("$7", 32)})
+        """,
         shard,
         lease_epoch,
-        *(list(column) for column in zip(*drawn, strict=True)),
+        columns.integers(round_ids),
+        columns.packed(seeds, 32),
+        beacon_sigs if any(beacon_sigs) else None,
+        columns.packed(numbers, 20),
+        columns.packed(results, 32),
+        len(drawn),
     )
     return moved
 

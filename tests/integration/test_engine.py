@@ -138,12 +138,18 @@ async def test_an_engine_whose_lease_was_lost_says_so_and_moves_nothing(hall: Ha
 
 
 async def test_the_engine_rests_until_something_is_due_and_not_past_a_quarter_of_a_second(
-    hall: Hall, engine: Engine
+    hall: Hall, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    at_s = 1_000.0
+    monkeypatch.setattr("keno.rounds.engine.time", SimpleNamespace(monotonic=lambda: at_s))
     room = await hall.add_room()
     assert await tick(hall, engine) == pytest.approx(0.25)
     await hall.vault.step()
+    at_s += 0.15
+    assert await tick(hall, engine) == pytest.approx(0.1), "all rooms are looked at then"
+    at_s += 0.1
     assert await tick(hall, engine) == pytest.approx(0.25)
+    assert await hall.phases(room) == ["open"]
     await hall.clock.set(schedule(room).lock_due_ms(1) - 40)
     assert await tick(hall, engine) == pytest.approx(0.04)
     await hall.at_lock(room, 1)

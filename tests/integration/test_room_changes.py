@@ -216,7 +216,7 @@ async def test_once_a_room_has_closed_no_round_of_it_opens_even_in_a_statement_u
         for _ in range(2_000):
             waits = await hall.owner_pool.fetchval(
                 "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
-                " AND query LIKE '%open_due_rounds%' AND cardinality(pg_blocking_pids(pid)) > 0)"
+                " AND query LIKE '%open_next_rounds%' AND cardinality(pg_blocking_pids(pid)) > 0)"
             )
             if waits:
                 break

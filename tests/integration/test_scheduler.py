@@ -210,7 +210,7 @@ async def test_two_rounds_of_a_room_that_are_locked_at_once_are_chained(hall: Ha
     await hall.at_lock(room, 2)
     locked = await store.lock_due_rounds(hall.app_pool, 0, 1)
     assert locked is not None
-    assert locked.room_ids == [room.id] * 2
+    assert locked.round_ids == [(await hall.row(room, number))["id"] for number in (1, 2)]
     sealed = "SELECT lock_hash IS NOT NULL FROM rounds WHERE phase = 'locked' ORDER BY number"
     # The second would name a lock that is made in the same statement, or is not there yet.
     assert [row[0] for row in await hall.owner_pool.fetch(sealed)] == [not bets, False]

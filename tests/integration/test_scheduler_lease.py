@@ -173,7 +173,7 @@ async def test_a_lock_waits_for_the_bet_in_flight_and_counts_it(hall: Hall) -> N
         locking = asyncio.create_task(store.lock_due_rounds(hall.app_pool, 0, 1))
         await wait_until_blocked(hall, "lock_due_rounds")
         await transaction.commit()
-    assert await locking == store.Locked(late_ms=[0], room_ids=[room.id])
+    assert await locking == store.Locked(late_ms=[0], round_ids=[round_id])
     await hall.tick()
     assert (await hall.row(room, 1))["bets_count"] == 1
 

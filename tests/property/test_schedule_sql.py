@@ -5,6 +5,7 @@ of `rounds` hold for every role, the schema's owner included. Random rooms come 
 """
 
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import product
 from uuid import UUID, uuid4
@@ -16,7 +17,7 @@ from support.rounds import PERIOD_MS, START_MS, Hall
 from keno.fairness import vault_store
 from keno.rounds.phases import EDGES, FINAL, Phase
 from keno.rounds.schedule import PERIOD_MAX_MS, PERIOD_MIN_MS, Schedule
-from keno.rounds.store import lock_due_rounds, open_due_rounds, take_lease
+from keno.rounds.store import lock_due_rounds, open_due_rounds, open_next_rounds, take_lease
 
 ROOMS = 150
 CLOCKS = 6
@@ -110,6 +111,65 @@ async def test_the_database_opens_and_skips_the_slots_that_the_schedule_says(hal
             "SELECT number, phase, lock_due_ms, draw_due_ms FROM rounds WHERE room_id = $1 ORDER BY number", room.id
         )
         assert [tuple(row) for row in rows] == expected_rounds(room, opened[room.id], last[room.id])
+
+
+async def test_the_slots_behind_locked_rounds_open_as_they_would_among_all_rooms(hall: Hall) -> None:
+    rng = random.Random("next slots")
+    rooms = [random_room(rng) for _ in range(ROOMS)]
+    await add(hall, rooms)
+    await hall.owner_pool.executemany(
+        "INSERT INTO epochs (room_id, first_round, rounds_count, key_commit, commits, commits_root, opened_ms, hash) "
+        "VALUES ($1, $2, $3, $4, $5, $4, 0, $4)",
+        [
+            (room.id, first, count, bytes(32), rng.randbytes(32 * count))
+            for room in rooms
+            for first, count in [(1, 30), (31, 3), (34, rng.choice([1, 5, COMMITS]))]
+        ],
+    )
+    assert await take_lease(hall.app_pool, 0, "a test", 0) == 1
+    at_ms, opened_next = START_MS, 0
+    for step in range(20):
+        await hall.clock.set(at_ms)
+        if step % 5 == 4:
+            closed = await hall.owner_pool.fetchval("SELECT id FROM rooms WHERE status = 'open' ORDER BY id LIMIT 1")
+            await hall.owner_pool.execute("UPDATE rooms SET status = 'closed' WHERE id = $1", closed)
+        if step % 7 == 6:
+            # As where more are due than one statement locks: their next slot is on sale already.
+            await open_due_rounds(hall.app_pool, 0, 1)
+        locked = await lock_due_rounds(hall.app_pool, 0, 1)
+        assert locked is not None
+        found = "SELECT room_id, number FROM rounds WHERE id = ANY ($1)"
+        behind = {(row[0], row[1] + 1) for row in await hall.owner_pool.fetch(found, locked.round_ids)}
+        by_look = await opened_by(hall, lambda conn: open_due_rounds(conn, 0, 1))
+        by_next = await opened_by(hall, lambda conn: open_next_rounds(conn, 0, 1, locked.round_ids))  # noqa: B023
+        assert by_next == {row for row in by_look if row[:2] in behind}
+        late_ms = await open_next_rounds(hall.app_pool, 0, 1, locked.round_ids)
+        assert late_ms is not None
+        lock_due_ms = {room.id: room.schedule.lock_due_ms for room in rooms}
+        assert sorted(late_ms) == sorted(at_ms - lock_due_ms[room_id](number - 1) for room_id, number, *_ in by_next)
+        opened_next += len(late_ms)
+        while (moved := await open_due_rounds(hall.app_pool, 0, 1)) and (moved.late_ms or moved.skipped_count):
+            pass
+        at_ms += rng.choice([1, 500, PERIOD_MIN_MS, PERIOD_MIN_MS, 3 * PERIOD_MIN_MS, PERIOD_MAX_MS])
+    assert opened_next > ROOMS
+    assert await open_next_rounds(hall.app_pool, 0, 2, []) is None, "another leads"
+
+
+async def opened_by(hall: Hall, opening: Callable[[asyncpg.Connection], Awaitable[object]]) -> set[tuple[object, ...]]:
+    """The rounds that a statement opens, room and number first, without its effects."""
+    columns = (
+        "room_id, number, rules_hash, epoch_id, commit_hash, opened_ms, lock_due_ms, draw_due_ms, lease_epoch, shard"
+    )
+    async with hall.app_pool.acquire() as conn:
+        transaction = conn.transaction()
+        await transaction.start()
+        last_id = await conn.fetchval("SELECT coalesce(max(id), 0) FROM rounds")
+        await opening(conn)
+        rows = await conn.fetch(f"SELECT {columns} FROM rounds WHERE id > $1 AND phase = 'open'", last_id)  # noqa: S608
+        told = await conn.fetch("SELECT payload->>'commit' FROM outbox WHERE routing_key = 'round.opened'")
+        assert {row["commit_hash"].hex() for row in rows} <= {row[0] for row in told}
+        await transaction.rollback()
+    return {tuple(row) for row in rows}
 
 
 async def test_a_clock_that_steps_back_opens_nothing_twice(hall: Hall) -> None:

@@ -242,7 +242,8 @@ class ShardLeader:
         self._pool = pool
         self._holder = holder
         self._shard = shard
-        self._engine = Engine(pool, privacy_key)
+        # The clock stands still between ticks, and each has to find what has become due.
+        self._engine = Engine(pool, privacy_key, look_s=0)
         self._epoch: int | None = None
 
     @property

@@ -52,16 +52,21 @@ def test_a_published_round_recomputes_from_its_epoch_key(vector: dict[str, Any])
     assert [h.hex() for h in _core.commit_path(room, first, commits, number)] == vector["commit_path"]
 
     rules, bets_root, prev = (bytes.fromhex(vector[name]) for name in ("rules", "bets_root", "prev_lock"))
-    lock = _core.lock_hash(
+    lock = _core.Lock(
         room, number, commit, rules, bets_root, vector["bets_count"], vector["lock_ms"], vector["beacon_round"], prev
     )
-    assert lock.hex() == vector["lock"]
-    x = lock if vector["profile"] == "B" else _core.pre_hash(room, number, commit, vector["beacon_round"])
+    assert lock.hash.hex() == vector["lock"]
+    assert lock.pre == _core.pre_hash(room, number, commit, vector["beacon_round"])
+    assert lock.opens_with(seed)
+    binds_bets = vector["profile"] == "B"
+    x = lock.hash if binds_bets else lock.pre
     assert x.hex() == vector["x"]
     beacon = bytes.fromhex(vector["beacon"])
     numbers = _core.draw(seed, x, beacon)
     assert list(numbers) == vector["numbers"]
-    assert _core.result_hash(lock, seed, beacon, numbers).hex() == vector["result"]
+    assert _core.result_hash(lock.hash, seed, beacon, numbers).hex() == vector["result"]
+    assert lock.draw(seed, beacon, binds_bets) == (numbers, bytes.fromhex(vector["result"]))
+    assert lock.draw(seed, beacon, not binds_bets)[0] != numbers
 
 
 def test_hashes_without_vectors_are_the_documented_bytes() -> None:
@@ -159,6 +164,35 @@ def settle_with(picks: bytes, stake: int, terms_index: int = 0, numbers: bytes =
     return _core.settle(good * 600 + picks, stakes, bytes(600) + bytes([terms_index]), [TERMS], numbers)
 
 
+def lock_of(**changed: Any) -> _core.Lock:
+    values = {
+        "room": ROOM,
+        "number": 7,
+        "commit": sha(b"commit"),
+        "rules": sha(b"rules"),
+        "bets_root": sha(b"bets"),
+        "bets_count": 3,
+        "lock_ms": 1_700_000_000_000,
+        "beacon_round": 5,
+        "prev_lock": sha(b"lock"),
+    }
+    return _core.Lock(**values | changed)
+
+
+def test_a_lock_is_read_from_the_bytes_that_are_hashed() -> None:
+    lock = lock_of()
+    hashed = b"".join(
+        [ROOM, struct.pack(">Q", 7), *map(sha, (b"commit", b"rules", b"bets")), struct.pack(">QQQ", 3, lock.lock_ms, 5)]
+    ) + sha(b"lock")
+    read = _core.Lock.from_bytes(hashed)
+    assert read == lock
+    assert hash(read) == hash(lock)
+    assert read.hash == sha(b"keno1:lock", hashed)
+    fields = ("room", "number", "commit", "rules", "bets_root", "bets_count", "lock_ms", "beacon_round", "prev_lock")
+    assert lock_of(**{name: getattr(read, name) for name in fields}) == lock
+    assert read != lock_of(bets_count=4)
+
+
 REFUSALS: list[tuple[str, str, Callable[[], object]]] = [
     ("a short key", "epoch_key must have 32 bytes, not 31", lambda: _core.EpochKey(bytearray(31))),
     ("a long room", "room must have 16 bytes, not 17", lambda: EPOCH_KEY.seed(ROOM + b"x", 1)),
@@ -171,6 +205,11 @@ REFUSALS: list[tuple[str, str, Callable[[], object]]] = [
     ("a ragged column", "multiple of 32 bytes, not 33", lambda: _core.commits_root(ROOM, 1, bytes(33))),
     ("a round before the epoch", "from 5 to 6", lambda: _core.commit_path(ROOM, 5, bytes(64), 4)),
     ("a round after the epoch", "from 5 to 6", lambda: _core.commit_path(ROOM, 5, bytes(64), 7)),
+    ("a lock of 175 bytes", "a lock must have 176 bytes, not 175", lambda: _core.Lock.from_bytes(bytes(175))),
+    ("a lock with a short root", "bets_root must have 32 bytes", lambda: lock_of(bets_root=bytes(31))),
+    ("a lock of -1 bets", "64 unsigned bits", lambda: lock_of(bets_count=-1)),
+    ("a seed of 31 bytes", "seed must have 32 bytes, not 31", lambda: lock_of().opens_with(bytes(31))),
+    ("a beacon of 31 bytes", "beacon must have 32 bytes", lambda: lock_of().draw(KEY, bytes(31), True)),
     ("a void reason of 9 bits", "8 unsigned bits", lambda: _core.void_hash(HASH, KEY, 256)),
     ("a draw with a repeat", "number 1 occurs twice", lambda: _core.result_hash(HASH, KEY, HASH, b"\1" * 20)),
     ("a draw with 81", "from 1 to 80", lambda: _core.result_hash(HASH, KEY, HASH, bytes(range(62, 82)))),

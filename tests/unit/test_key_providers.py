@@ -121,15 +121,18 @@ def test_what_is_no_key_is_an_error_that_says_where_and_not_what(current: str, o
     assert "zz" not in str(refused.value)
 
 
-async def test_the_memory_of_opened_keys_is_bounded_and_let_go_with_their_publication() -> None:
-    keys = EpochKeys(LocalKeys(FIRST), opened_max=2)
-    wrapped = {n: await keys.wrapped(n, EpochKey.draw()) for n in range(4)}
-    first = await keys.opened(0, wrapped[0])
-    assert await keys.opened(0, wrapped[0]) is first
-    for n in range(1, 4):
-        await keys.opened(n, wrapped[n])
-    again = await keys.opened(0, wrapped[0])
-    assert again is not first
-    assert again.reveal() == first.reveal()
+async def test_the_memory_of_open_keys_is_bounded_and_let_go_with_their_publication() -> None:
+    keys = EpochKeys(LocalKeys(FIRST), open_max=2)
+    wrapped = {n: await keys.wrapped(n, EpochKey.draw()) for n in range(3)}
+    assert keys.used(0) is None
+    for n in range(2):
+        await keys.keep_open(n, wrapped[n])
+    first = keys.used(0)
+    assert first is not None
+    assert first.reveal() == (await keys.opened(0, wrapped[0])).reveal()
+    await keys.keep_open(2, wrapped[2])
+    # The one that was used longest ago had to go.
+    assert keys.used(1) is None
+    assert keys.used(0) is first
     keys.forget(0)
-    assert await keys.opened(0, wrapped[0]) is not again
+    assert keys.used(0) is None

@@ -5,6 +5,8 @@ hash, and a signature that verifies under that chain's key. What others wrote in
 seed in, but lets none out.
 """
 
+from collections.abc import Iterable
+
 from keno.fairness import beacon
 from keno.fairness.beacon import Chain, Terms
 from keno.fairness.beacons import store
@@ -20,9 +22,19 @@ class BeaconGuard:
         self._terms: dict[bytes, tuple[Terms, Chain | None]] = {}
         self._verified: tuple[bytes, int, bytes] | None = None
 
-    async def objection(self, conn: Connection, sealed: SealedRound) -> str | None:
-        """Why the seed must not be released; None where nothing speaks against it."""
-        terms, chain = await self._stated(conn, sealed.lock.rules)
+    async def read_rules(self, conn: Connection, rules_hashes: Iterable[bytes]) -> None:
+        """Reads what published rules say of beacons, for `objection`."""
+        for rules_hash in rules_hashes:
+            if rules_hash not in self._terms:
+                terms = await store.terms(conn, rules_hash)
+                chain = None if terms.chain_hash is None else await store.chain(conn, terms.chain_hash)
+                if chain is not None and chain.hash != terms.chain_hash:
+                    chain = None
+                self._terms[rules_hash] = terms, chain
+
+    def objection(self, sealed: SealedRound) -> str | None:
+        """Why the seed must not be released; None where nothing speaks against it. Its rules have been read."""
+        terms, chain = self._terms[sealed.lock.rules]
         fault = terms.fault(sealed.lock, sealed.epoch_opened_ms)
         if fault is not None or terms.profile == "S":
             return fault
@@ -35,15 +47,6 @@ class BeaconGuard:
             return None if waited else f"it was given up before its beacon was {self._late_max_ms} ms late"
         verifies = sealed.beacon_sig is not None and self._verifies(chain, beacon_round, sealed.beacon_sig)
         return None if verifies else f"the signature of beacon round {beacon_round} does not verify"
-
-    async def _stated(self, conn: Connection, rules_hash: bytes) -> tuple[Terms, Chain | None]:
-        if rules_hash not in self._terms:
-            terms = await store.terms(conn, rules_hash)
-            chain = None if terms.chain_hash is None else await store.chain(conn, terms.chain_hash)
-            if chain is not None and chain.hash != terms.chain_hash:
-                chain = None
-            self._terms[rules_hash] = terms, chain
-        return self._terms[rules_hash]
 
     def _verifies(self, chain: Chain, beacon_round: int, signature: bytes) -> bool:
         """Whether it does; once for all the rooms that wait for the same."""
