@@ -19,7 +19,7 @@ from keno.demo.players import OperatorClient
 from keno.infra import failpoints
 from keno.infra.embedded import EmbeddedServers
 
-FAULTS = int(os.environ.get("KENO_CHAOS_FAULTS", "6"))
+FAULTS = int(os.environ.get("KENO_CHAOS_FAULTS", "4"))
 SEED = int(os.environ.get("KENO_CHAOS_SEED", "2026"))
 
 GATEWAY = "run gateway"

@@ -306,7 +306,7 @@ async def test_listening_that_failed_begins_again_with_the_next_question(
 
 
 async def test_without_redis_postgresql_is_asked(shelf: Shelf, tmp_path: Path) -> None:
-    cache = Cache(Redis(unix_socket_path=str(tmp_path / "nobody")), bytes(32))
+    cache = Cache(create_redis(f"unix://{tmp_path}/nobody"), bytes(32))
     kept = cache.kept("thing", shelf.load, int)
     assert await kept.find("a") == 1
     shelf.value = b"2"

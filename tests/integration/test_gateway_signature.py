@@ -19,7 +19,7 @@ from keno.identity.operators import IdentityError, KeyExistsError, KeyLimitError
 from keno.identity.service import IdentityService
 from keno.identity.signature import HmacSecret
 from keno.infra.cache import AGE_MS, Cache
-from keno.infra.redis import ScriptCaller
+from keno.infra.redis import ScriptCaller, create_redis
 from keno.risk.rates import Rate
 
 DEPOSITS = "/v1/wallets/p-1/deposits"
@@ -124,7 +124,7 @@ async def test_a_nonce_is_remembered_as_long_as_its_signature_can_be_accepted(re
 
 
 async def test_without_redis_nobody_is_let_in(tmp_path: Path) -> None:
-    away = Redis(unix_socket_path=str(tmp_path / "nobody"))
+    away = create_redis(f"unix://{tmp_path}/nobody")
     with pytest.raises(AdmissionError):
         await Admissions(away).ask("k", "n", uuid4(), Rate(10), 1, created_s=0, now_ms=0)
     await away.aclose()

@@ -17,7 +17,7 @@ from gateway.app import create_app, create_lane
 from gateway.placing import BATCH, BET
 from keno.identity.signature import HmacSecret
 
-EXAMPLES = int(os.environ.get("KENO_FUZZ_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("KENO_FUZZ_EXAMPLES", "2"))
 SEED = int(os.environ.get("KENO_FUZZ_SEED", "1"))
 
 

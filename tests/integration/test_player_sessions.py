@@ -16,6 +16,7 @@ from support.players import Player, enter, launch, play, post, problem
 from keno.identity import sessions
 from keno.identity.sessions import SessionService, SessionStoreError
 from keno.infra.cache import Cache
+from keno.infra.redis import create_redis
 
 ME = "/v1/player/me"
 
@@ -265,7 +266,7 @@ async def test_what_one_gateway_ended_is_ended_on_the_others(
 
 async def test_without_redis_nobody_is_let_in(gateway: Gateway, casino: Casino, tmp_path: Path) -> None:
     player, platform = await play(casino), gateway.platform
-    away = Redis(unix_socket_path=str(tmp_path / "nobody"))
+    away = create_redis(f"unix://{tmp_path}/nobody")
     service = SessionService(platform.pool, away, platform.signing_keys, bytes(32), ORIGIN, Cache(away, bytes(32)))
     now_ms = 1_700_000_000_000
     with pytest.raises(SessionStoreError):

@@ -33,6 +33,7 @@ from keno.identity.staff_service import (
     StaffSessionError,
     StaffStoreError,
 )
+from keno.infra.redis import create_redis
 
 NOW_MS = 1_700_000_000_000
 LOGIN = "/v1/staff/login"
@@ -278,7 +279,7 @@ def test_addresses_of_one_ipv6_network_are_one_guesser() -> None:
 
 
 async def test_without_redis_nobody_logs_in_or_is_logged_in(pool: asyncpg.Pool, tmp_path: Path) -> None:
-    away = Redis(unix_socket_path=str(tmp_path / "nobody"))
+    away = create_redis(f"unix://{tmp_path}/nobody")
     staff = StaffService(pool, away, bytes(32))
     alice = await staff.add("alice", "owner", None, actor="test")
     with pytest.raises(LockoutStoreError):
