@@ -15,7 +15,7 @@ import asyncpg
 import structlog
 import uvloop
 
-from benchmarks import report, servers
+from benchmarks import report, rounds_bare, servers
 from benchmarks.peers import rounds_steps
 from benchmarks.report import Row
 from benchmarks.rounds_hall import Played, hall
@@ -36,10 +36,11 @@ METHOD = (
     " the best of 1 to 8 connections, found first, on a lean schema without immutability guards, limits of bets and a"
     " vault; its hashes come from the same Rust core. The second peer keeps our rules and moves a round a statement: "
     "the same functions for six rooms in a shard each, at the same time, a call of place_bets a round; its settler "
-    "and wallet may take six together. CPU is that of the process and of the server's backends and writers. "
-    "Flat: ten rooms play, among as many or a thousand that have nothing to do. Jitter: rooms of two seconds in real"
-    " time whose slots are spread evenly, ten bets a round; from the slot time to the database's time of the lock; "
-    "a large round has all its bets when it is locked."
+    "and wallet may take six together. The bare rows are those of rounds without bets with "
+    "their indexes, checks and guards, 500 a statement on two connections: constants, no look-up, no event. CPU is "
+    "that of the process and of the server's backends and writers. Flat: ten rooms play, among as many or a thousand "
+    "that have nothing to do. Jitter: rooms of two seconds in real time whose slots are spread evenly, ten bets a "
+    "round; from the slot time to the database's time of the lock; a large round has all its bets when it is locked."
 )
 PLAYERS = 10_000
 RATE_MIN = {10: 2_000.0, 0: 20_000.0}
@@ -79,6 +80,7 @@ async def _main(runs: int) -> int:
         rows: list[Row] = []
         for case in CASES:
             rows += await case_rows(found, case, runs)
+        rows.append(await bare_row(found, runs))
         rows.append(await flat_row(found, runs))
         rows += await jitter_rows(found, PLAYERS)
         rows.append(await large_row(found, PLAYERS))
@@ -124,6 +126,20 @@ async def case_rows(found: Servers, case: Case, runs: int) -> list[Row]:
         limit = RATE_MIN[case.bets]
         rows.append(report.compare_limit(f"rounds, {case.what}", "rounds/s", rate, limit, "design"))
     return rows
+
+
+async def bare_row(found: Servers, runs: int) -> Row:
+    """What a round without bets costs, beside its rows by themselves."""
+    case = CASES[0]
+    async with hall(found, case.rooms, PLAYERS, shards=case.shards) as ours, rounds_bare.bare(found) as rows:
+        own: list[float] = []
+        bare: list[float] = []
+        for run in range(runs + 1):
+            played, written = await ours.play(case.waves, 0, PLAYERS), await rows.play(case.waves)
+            if run:
+                own.append(played.cpu_us)
+                bare.append(written.cpu_us)
+    return report.compare_costs(f"CPU, {case.what}", "us/round", _median(own), _median(bare), "its rows, bare", None)
 
 
 async def flat_row(found: Servers, runs: int) -> Row:

@@ -23,7 +23,14 @@ async def test_rounds_balance_on_both_sides(services: Servers, monkeypatch: pyte
     monkeypatch.setattr(rounds, "PLAYERS", 200)
     monkeypatch.setattr(rounds, "PEER_ROUNDS", {3: 8})
     rows = await rounds.case_rows(services, Case(rooms=4, bets=3, waves=2, shards=2), runs=1)
-    assert [row.what for row in rows] == ["rounds, 3 bets, 4 rooms", "CPU, 3 bets, 4 rooms"]
+    assert [row.what for row in rows] == ["rounds, 3 bets, 4 rooms", *["CPU, 3 bets, 4 rooms"] * 2]
+
+
+async def test_the_bare_rows_of_rounds_pass_the_guards(services: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "PLAYERS", 200)
+    monkeypatch.setattr(rounds, "CASES", [Case(rooms=4, bets=0, waves=2, shards=2)])
+    row = await rounds.bare_row(services, runs=1)
+    assert row.what == "CPU, 0 bets, 4 rooms"
 
 
 async def test_acceptance_stores_what_it_was_given(services: Servers) -> None:
