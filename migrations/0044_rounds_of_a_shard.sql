@@ -3,8 +3,19 @@
 
 -- migrate: apply
 ALTER TABLE rounds ADD COLUMN shard integer NOT NULL DEFAULT 0;
-COMMENT ON COLUMN rounds.shard IS 'that of the room when the round was opened: whose leader moves it to its end';
+COMMENT ON COLUMN rounds.shard IS 'that of its room: whose leader moves it to its end; 0 in rounds that had ended when the column came';
 UPDATE rounds AS r SET shard = room.shard FROM rooms AS room WHERE room.id = r.room_id AND r.ended_ms IS NULL AND room.shard <> 0;
+-- A round that is under way would be left behind.
+CREATE FUNCTION keep_shard() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM rounds AS r WHERE r.room_id = OLD.id) THEN
+        RAISE EXCEPTION 'room % keeps its shard: it has rounds', OLD.id USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER keep_shard BEFORE UPDATE OF shard ON rooms FOR EACH ROW WHEN (OLD.shard <> NEW.shard) EXECUTE FUNCTION keep_shard();
 -- What is due in a shard is read by that shard alone.
 DROP INDEX rounds_under_way;
 CREATE INDEX rounds_under_way ON rounds (shard, lock_due_ms, draw_due_ms) WHERE ended_ms IS NULL;
@@ -30,7 +41,9 @@ GRANT SELECT ON leases TO keno_vault;
 
 DROP FUNCTION lock_due_rounds, open_due_rounds, rounds_awaiting_release;
 
-CREATE FUNCTION lock_due_rounds(p_shard integer, p_lease_epoch bigint, p_rounds_max integer DEFAULT 1000, OUT late_ms integer[], OUT round_ids bigint[])
+-- Ends the sales of rounds, at most so many and those that are due longest first, and seals those without bets: no bet joins once this has
+-- committed. Of each round that it locked, how long after its time, and its id; null where the lease was lost.
+CREATE FUNCTION lock_due_rounds(p_shard integer, p_lease_epoch bigint, p_rounds_max integer DEFAULT 1000, OUT late_ms bigint[], OUT round_ids bigint[])
     LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan
     AS $$
@@ -76,7 +89,7 @@ BEGIN
                     AND NOT EXISTS (SELECT FROM rules_beacons AS t WHERE t.rules_hash = r.rules_hash OFFSET 0)
             )
         WHERE r.id = ANY (due) AND r.phase = 'open'
-        RETURNING r.id, (r.locked_ms - r.lock_due_ms)::integer AS late_ms, CASE WHEN r.lock_hash IS NOT NULL THEN
+        RETURNING r.id, r.locked_ms - r.lock_due_ms AS late_ms, CASE WHEN r.lock_hash IS NOT NULL THEN
             locked_event(r.id, r.room_id, r.number, r.lock_hash, r.bets_root, r.bets_count, r.locked_ms) END AS event
     ), told AS (
         INSERT INTO outbox_batches (routing_key, events, events_count)
@@ -95,13 +108,15 @@ CREATE FUNCTION opened_event(
         lock_due_ms, ',"draw_due_ms":', draw_due_ms, '}]');
 
 -- Opens the slots behind rounds that were just locked, where it is their turn. Which rounds come on sale is no other than by
--- open_due_rounds(), which a room is left to where anything is unusual: missed slots, a change that waits, no commitment yet.
+-- open_due_rounds(), which a room is left to where anything is unusual: missed slots, a change that waits, no commitment yet. Of each round that
+-- it opened, how long after its time; null where the lease was lost.
 CREATE FUNCTION open_next_rounds(p_shard integer, p_lease_epoch bigint, p_round_ids bigint[], OUT late_ms integer[])
     LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_memoize = off SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     at_ms bigint;
+    change_waits boolean;
 BEGIN
     IF NOT lease_held(p_shard, p_lease_epoch) THEN
         RETURN;
@@ -109,10 +124,7 @@ BEGIN
     -- Against close_room(): what follows sees the rooms as they are with the lock held.
     PERFORM pg_advisory_xact_lock_shared(7306, p_shard);
     at_ms := now_ms();
-    late_ms := '{}';
-    IF EXISTS (SELECT FROM room_changes AS c WHERE c.waiting) THEN
-        RETURN;
-    END IF;
+    change_waits := EXISTS (SELECT FROM room_changes AS c WHERE c.waiting);
     WITH openable AS MATERIALIZED (
         SELECT next.room_id, next.number, room.rules_hash, e.id AS epoch_id,
             substring(e.commits FROM (32 * (next.number - e.first_round) + 1)::integer FOR 32) AS commit_hash,
@@ -130,6 +142,7 @@ BEGIN
             -- The first slot whose lock is still to come.
             AND (at_ms + room.lock_lead_ms - room.slot_epoch_ms) / room.period_ms + 1 = next.number
             AND NOT EXISTS (SELECT FROM rounds AS there WHERE there.room_id = next.room_id AND there.number = next.number OFFSET 0)
+            AND NOT (change_waits AND EXISTS (SELECT FROM room_changes AS c WHERE c.room_id = next.room_id AND c.waiting OFFSET 0))
     ), opened AS (
         INSERT INTO rounds AS r (room_id, number, phase, rules_hash, epoch_id, commit_hash, opened_ms, lock_due_ms, draw_due_ms, lease_epoch, shard)
         SELECT o.room_id, o.number, 'open', o.rules_hash, o.epoch_id, o.commit_hash, at_ms, o.lock_due_ms, o.draw_due_ms, p_lease_epoch, p_shard
@@ -143,7 +156,8 @@ BEGIN
 END
 $$;
 
--- Opens the slots on sale in all rooms of the shard, and records missed ones as skipped, after a long absence some of them at a time.
+-- Opens the slots on sale in all rooms of the shard, and records missed ones as skipped, after a long absence some of them at a time, the rooms with
+-- the fewest first. Of each round that it opened, how long after its time, and how many slots were skipped; null where the lease was lost.
 CREATE FUNCTION open_due_rounds(p_shard integer, p_lease_epoch bigint, OUT late_ms integer[], OUT skipped_count integer)
     LANGUAGE plpgsql
     -- What is due is looked up by room, however many rooms and rounds there were when the plan was made.

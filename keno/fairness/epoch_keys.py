@@ -33,13 +33,14 @@ class EpochKeys:
         with wiped(await self._provider.unwrap(wrapped_key, _context(epoch_id))) as secret:
             return EpochKey(secret)
 
-    async def keep_open(self, epoch_id: int, wrapped_key: bytes) -> None:
-        """Opens an epoch's key for `used`, and overwrites that which was used longest ago where they are too many.
-        Raises UnwrapError.
+    async def keep_open(self, epoch_id: int, wrapped_key: bytes) -> EpochKey:
+        """Opens an epoch's key and keeps it for `used`; that which was used longest ago is overwritten where they are
+        too many. Raises UnwrapError.
         """
-        self._open[epoch_id] = await self.opened(epoch_id, wrapped_key)
+        key = self._open[epoch_id] = await self.opened(epoch_id, wrapped_key)
         if len(self._open) > self._open_max:
             self._open.popitem(last=False)
+        return key
 
     def used(self, epoch_id: int) -> EpochKey | None:
         """An epoch's key, where it is kept open."""

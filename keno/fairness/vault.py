@@ -8,7 +8,7 @@ a seed twice: after a crash the wrapped key gives the same ones. Not here: how k
 (`keno.fairness.epoch_keys`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import asyncpg
 import structlog
@@ -110,22 +110,21 @@ class Vault:
         Raises VaultError or UnwrapError for a round that contradicts itself, after the others have got theirs.
         """
         sealed = await vault_store.sealed_rounds(conn, _RELEASES_MAX)
-        sound = [row for row in sealed if row.lock.hash == row.lock_hash]
-        releases = []
-        refusals: list[KenoError] = [
-            VaultError(f"round {row.round_id}: the lock is not the hash of what it commits to")
-            for row in sealed
-            if row.lock.hash != row.lock_hash
-        ]
-        closed = await self._open_keys(conn, {row.epoch_id for row in sound})
+        sound: list[vault_store.SealedRound] = []
+        releases: list[tuple[int, bytes, bytes]] = []
+        refusals: list[KenoError] = []
+        for row in sealed:
+            if row.lock.hash == row.lock_hash:
+                sound.append(row)
+            else:
+                refusals.append(VaultError(f"round {row.round_id}: the lock is not the hash of what it commits to"))
+        keys = await self._open_keys(conn, {row.epoch_id for row in sound})
         await self._beacons.read_rules(conn, {row.lock.rules for row in sound})
         for row in sound:
-            if row.epoch_id in closed:
-                refusals.append(closed[row.epoch_id])
-            elif isinstance(seed := self._seed(row), VaultError):
-                refusals.append(seed)
-            else:
-                releases.append((row.round_id, row.lock_hash, seed))
+            try:
+                releases.append((row.round_id, row.lock_hash, self._seed(row, keys[row.epoch_id])))
+            except (VaultError, UnwrapError) as refusal:
+                refusals.append(refusal)
         if releases:
             failpoints.reach("locks.seen")
             await vault_store.release_seeds(conn, releases)
@@ -135,29 +134,33 @@ class Vault:
             raise refusals[0]
         return len(releases)
 
-    async def _open_keys(self, conn: Connection, epoch_ids: Iterable[int]) -> dict[int, KenoError]:
-        """Opens the keys of epochs that are not open yet; returns why one could not be, by the epoch's id."""
-        missing = [epoch_id for epoch_id in epoch_ids if self._keys.used(epoch_id) is None]
+    async def _open_keys(self, conn: Connection, epoch_ids: Collection[int]) -> dict[int, EpochKey | KenoError]:
+        """The keys of epochs, or why one could not be opened."""
+        keys: dict[int, EpochKey | KenoError] = {}
+        for epoch_id in epoch_ids:
+            if (key := self._keys.used(epoch_id)) is not None:
+                keys[epoch_id] = key
+        missing = [epoch_id for epoch_id in epoch_ids if epoch_id not in keys]
         wrapped = await vault_store.wrapped_keys(conn, missing) if missing else {}
-        closed: dict[int, KenoError] = {}
         for epoch_id in missing:
             try:
                 if epoch_id not in wrapped:
                     raise VaultError(f"epoch {epoch_id}: its key is not kept")
-                await self._keys.keep_open(epoch_id, wrapped[epoch_id])
+                keys[epoch_id] = await self._keys.keep_open(epoch_id, wrapped[epoch_id])
             except (VaultError, UnwrapError) as refusal:
-                closed[epoch_id] = refusal
-        return closed
+                keys[epoch_id] = refusal
+        return keys
 
-    def _seed(self, sealed: vault_store.SealedRound) -> bytes | VaultError:
-        """The seed of a round whose key is open and whose rules were read, or why it must not be released."""
-        lock, epoch_key = sealed.lock, self._keys.used(sealed.epoch_id)
-        assert epoch_key is not None, "its key was opened"  # noqa: S101
-        seed = epoch_key.seed(lock.room, lock.number)
-        if not lock.opens_with(seed):
-            return VaultError(f"round {sealed.round_id}: the seed does not open the commitment")
-        objection = self._beacons.objection(sealed)
-        return seed if objection is None else VaultError(f"round {sealed.round_id}: {objection}")
+    def _seed(self, sealed: vault_store.SealedRound, epoch_key: EpochKey | KenoError) -> bytes:
+        """The seed of a round whose rules were read. Raises VaultError or UnwrapError where it must not be released."""
+        if isinstance(epoch_key, KenoError):
+            raise epoch_key
+        seed = epoch_key.seed(sealed.lock.room, sealed.lock.number)
+        if not sealed.lock.opens_with(seed):
+            raise VaultError(f"round {sealed.round_id}: the seed does not open the commitment")
+        if (objection := self._beacons.objection(sealed)) is not None:
+            raise VaultError(f"round {sealed.round_id}: {objection}")
+        return seed
 
     async def report_second_locks(self, conn: Connection) -> int:
         """Puts the locks of rounds whose seed went to another lock into the audit trail, once each; returns how many.
@@ -177,7 +180,7 @@ class Vault:
         """Publishes the keys of the epochs that have ended; returns how many."""
         ended = await vault_store.ended_epochs(conn)
         for epoch_id, wrapped_key in ended:
-            epoch_key = await self._keys.opened(epoch_id, wrapped_key)
+            epoch_key = self._keys.used(epoch_id) or await self._keys.opened(epoch_id, wrapped_key)
             await vault_store.publish_key(conn, epoch_id, epoch_key.reveal())
             self._keys.forget(epoch_id)
             failpoints.reach("epochs.revealed")

@@ -1,7 +1,7 @@
 """Columns of many values as one parameter of a statement each, and the SQL that takes them apart.
 
 asyncpg asks of every element of a list whether it is a list itself, which takes longer than all else that is done with
-it (decision 0051). Not here: COPY, for rows without end.
+it (decision 0052). Not here: COPY, for rows without end.
 """
 
 from collections.abc import Collection, Iterable

@@ -98,6 +98,8 @@ class Engine:
 
     async def _lock_and_open(self, conn: Connection, shard: int, lease_epoch: int) -> tuple[int, int]:
         """How many rounds were locked, and how many slots skipped."""
+        # Where this fails half way, the next tick looks at all rooms.
+        look_at_s = self._look_at_s.pop(shard, 0)
         locked = await store.lock_due_rounds(conn, shard, lease_epoch, _ROUNDS_MAX)
         if locked is None:
             raise LeaseLostError
@@ -111,7 +113,8 @@ class Engine:
         if opened_late_ms is None:
             raise LeaseLostError
         _count_opened(opened_late_ms)
-        if len(opened_late_ms) == len(locked.round_ids) and time.monotonic() < self._look_at_s.get(shard, 0):
+        if len(opened_late_ms) == len(locked.round_ids) and time.monotonic() < look_at_s:
+            self._look_at_s[shard] = look_at_s
             return len(locked.round_ids), 0
         opened = await store.open_due_rounds(conn, shard, lease_epoch)
         if opened is None:

@@ -222,8 +222,7 @@ async def bets_of_open_rounds(
                 SELECT FROM bets AS b WHERE b.round_id = r.id AND b.id > $2 AND b.id <= $3 LIMIT $4
             ) AS counted
         )
-        FROM rounds AS r JOIN rooms AS room ON room.id = r.room_id
-        WHERE r.ended_ms IS NULL AND r.phase = 'open' AND room.shard = $1
+        FROM rounds AS r WHERE r.ended_ms IS NULL AND r.shard = $1 AND r.phase = 'open'
         """,
         shard,
         after_bet_id,

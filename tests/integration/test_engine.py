@@ -182,6 +182,26 @@ async def test_while_rounds_are_locked_all_the_time_a_new_room_waits_a_quarter_o
     assert (await hall.phases(new))[-1] == "open"
 
 
+async def test_a_tick_after_one_that_failed_behind_its_locks_looks_at_all_rooms(
+    hall: Hall, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await hall.add_room()
+    await hall.vault.step()
+    await tick(hall, engine)
+    await hall.at_lock(room, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("keno.rounds.store.open_next_rounds", _failing)
+        with pytest.raises(OSError, match="away"):
+            await tick(hall, engine)
+    assert await hall.phases(room) == ["locked"]
+    await tick(hall, engine)
+    assert await hall.phases(room) == ["locked", "open"]
+
+
+async def _failing(*_: object) -> None:
+    raise OSError("away")
+
+
 # ---- the outage of many rooms ----
 
 

@@ -20,6 +20,7 @@ _READERS: dict[str, tuple[str, Callable[[Connection, int], Awaitable[object]]]] 
     "unsealed_rounds": ("app", lambda conn, _: store.unsealed_rounds(conn, 0)),
     "drawable_rounds": ("app", lambda conn, _: store.drawable_rounds(conn, 0)),
     "open_due_rounds": ("app", lambda conn, epoch: store.open_due_rounds(conn, 0, epoch)),
+    "open_next_rounds": ("app", lambda conn, epoch: store.open_next_rounds(conn, 0, epoch, [2**40])),
     "bets_of_open_rounds": ("app", lambda conn, _: store.bets_of_open_rounds(conn, 0, 0, 9, 9)),
     "beacons_wanted": ("app", lambda conn, _: conn.fetch("SELECT * FROM beacons_wanted()")),
     "give_up_beacons": ("app", lambda conn, epoch: conn.fetch("SELECT give_up_beacons(0, $1, 0)", epoch)),

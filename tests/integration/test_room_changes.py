@@ -204,19 +204,29 @@ async def test_a_closed_room_can_be_neither_set_nor_closed(hall: Hall) -> None:
 # ---- against the scheduler ----
 
 
-async def test_once_a_room_has_closed_no_round_of_it_opens_even_in_a_statement_under_way(hall: Hall) -> None:
+@pytest.mark.parametrize("statement", ["open_next_rounds", "open_due_rounds"])
+async def test_once_a_room_has_closed_no_round_of_it_opens_even_in_a_statement_under_way(
+    hall: Hall, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room = await hall.add_room()
     operator_id = await hall.add_operator("acme")
     await hall.tick()
     placed = await hall.bet(operator_id, room, [1])
     await hall.at_lock(room, 1)
+    if statement == "open_due_rounds":
+
+        async def none_followed(*_: object) -> list[int]:
+            return []
+
+        monkeypatch.setattr("keno.rounds.store.open_next_rounds", none_followed)
     async with hall.app_pool.acquire() as closing, closing.transaction():
         assert await closing.fetchval("SELECT close_room($1)", room.id)
         stepping = asyncio.create_task(hall.scheduler.step())
         for _ in range(2_000):
             waits = await hall.owner_pool.fetchval(
                 "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
-                " AND query LIKE '%open_next_rounds%' AND cardinality(pg_blocking_pids(pid)) > 0)"
+                " AND query LIKE '%' || $1 || '%' AND cardinality(pg_blocking_pids(pid)) > 0)",
+                statement,
             )
             if waits:
                 break

@@ -1,5 +1,6 @@
 """The scheduler on a real database: what it opens, skips, locks and draws, and when."""
 
+import asyncpg
 import pytest
 from support.rounds import START_MS, Hall, check_chain, schedule
 
@@ -218,6 +219,28 @@ async def test_two_rounds_of_a_room_that_are_locked_at_once_are_chained(hall: Ha
     await hall.tick()
     assert (await hall.phases(room))[:2] == ["settled", "settled"]
     await check_chain(hall, room)
+
+
+async def test_a_round_that_waited_for_months_is_locked(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    months_ms = 90 * 86_400_000
+    await hall.at_lock(room, 1)
+    await hall.clock.set(await hall.app_pool.fetchval("SELECT now_ms()") + months_ms)
+    locked = await store.lock_due_rounds(hall.app_pool, 0, 1)
+    assert locked is not None
+    assert locked.late_ms == [months_ms]
+
+
+async def test_a_room_that_has_rounds_keeps_its_shard(hall: Hall) -> None:
+    room, new = await hall.add_room("old"), await hall.add_room("new")
+    await hall.vault.step()
+    await hall.owner_pool.execute("UPDATE rooms SET shard = 1 WHERE id = $1", new.id)
+    await hall.tick()
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match="keeps its shard"):
+        await hall.owner_pool.execute("UPDATE rooms SET shard = 1 WHERE id = $1", room.id)
+    await hall.owner_pool.execute("UPDATE rooms SET shard = shard")
+    assert (await hall.row(room, 1))["shard"] == 0
 
 
 async def test_a_draw_whose_seed_was_released_against_another_lock_is_refused(hall: Hall) -> None:

@@ -185,7 +185,7 @@ class CrashError(Exception):
     """The process ends here."""
 
 
-STATEMENTS = ("lock_due_rounds", "open_due_rounds", "seal_rounds", "draw_rounds")
+STATEMENTS = ("lock_due_rounds", "open_next_rounds", "open_due_rounds", "seal_rounds", "draw_rounds")
 
 
 async def crash_in(statement: str, after: bool, step: Callable[[], Awaitable[Any]], patch: pytest.MonkeyPatch) -> bool:

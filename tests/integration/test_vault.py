@@ -331,6 +331,20 @@ async def test_another_wrapping_key_opens_nothing_and_releases_nothing(hall: Hal
     assert len(await releases(hall)) == 1
 
 
+async def test_an_epoch_whose_kept_key_is_gone_holds_up_no_other(hall: Hall) -> None:
+    rooms = [await hall.add_room(name) for name in ("one", "other")]
+    await hall.tick()
+    await hall.at_lock(rooms[0], 1)
+    await hall.scheduler.step()
+    await hall.tamper("DELETE FROM rng_seeds WHERE epoch_id = (SELECT id FROM epochs WHERE room_id = $1)", rooms[0].id)
+    with pytest.raises(VaultError, match="its key is not kept"):
+        await hall.vault.step()
+    released = await hall.owner_pool.fetch(
+        "SELECT r.room_id FROM seed_releases AS s JOIN rounds AS r ON r.id = s.round_id"
+    )
+    assert [row["room_id"] for row in released] == [rooms[1].id]
+
+
 async def test_a_key_copied_to_another_epoch_does_not_open_there(hall: Hall) -> None:
     await hall.add_room("other")
     await sealed_round(hall)
