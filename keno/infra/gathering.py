@@ -1,7 +1,7 @@
 """Gathers what many callers ask of a server into one exchange, because an exchange costs more than what it carries.
 
-What is asked in one turn of the event loop, or while the exchange before is away, goes together; there is no timer. The
-queue is bounded. Not here: what is asked, and how it is sent.
+What is asked while the exchange before is away goes together; where none is, the first waits a turn of the event loop
+for what has come meanwhile. There is no timer. The queue is bounded. Not here: what is asked, and how it is sent.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Gathering(Generic[AskedT, AnswerT]):
 
     async def _run(self) -> None:
         try:
+            # The loop looks at its sockets once more: others have come while the first were read (decision 0053).
+            await asyncio.sleep(0)
             while self._queue:
                 together, self._queue = self._queue[: self._exchange_max], self._queue[self._exchange_max :]
                 await self._ask(together)

@@ -48,6 +48,18 @@ async def test_what_is_asked_while_an_exchange_is_away_goes_together_in_the_next
     assert await asyncio.gather(*first, *later) == ["1", "2", "3", "4", "5"]
 
 
+async def test_what_is_asked_a_turn_after_the_first_goes_with_it() -> None:
+    server = Server()
+    gathering: Gathering[int, str] = Gathering(server, FullError)
+    first = gathering.ask(1)
+    await asyncio.sleep(0)
+    second = gathering.ask(2)
+    await turns()
+    assert server.exchanges == [[1, 2]]
+    server.ends[0].set_result(None)
+    assert await asyncio.gather(first, second) == ["1", "2"]
+
+
 async def test_an_exchange_is_no_larger_than_allowed() -> None:
     server = Server()
     gathering: Gathering[int, str] = Gathering(server, FullError, exchange_max=2)
