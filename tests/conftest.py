@@ -5,6 +5,7 @@ those on their usual loopback ports, else servers started for the run: the first
 Debian's package. Every test has a database, a Redis database's keys and a broker namespace of its own.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -32,6 +33,12 @@ from keno.wallet.service import WalletService
 _RUN = os.environ.setdefault("KENO_TEST_RUN", uuid.uuid4().hex[:12])
 _RUN_FOLDER = Path(tempfile.gettempdir()) / f"keno-test-{_RUN}"
 _POOL_CONNECTIONS_MAX = 4
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what is loaded out of every collection of garbage to come, which else goes through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:

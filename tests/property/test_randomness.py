@@ -1,6 +1,6 @@
 """Draws of the real generator are statistically uniform, and the statistics notice when draws are not.
 
-Everything is fixed: a million draws a stream, whichever input varies; no test here can fail by chance.
+Everything is fixed: a million draws where all inputs vary, a quarter where one does; no test here can fail by chance.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from keno.fairness.rng.statistics import Statistics, measure
 from keno.fairness.rng.tallies import Draws
 
 DRAWS = 1_000_000
+DRAWS_BY_ONE_INPUT = 250_000
 BIASED_DRAWS = 200_000
 ZEROS = bytes(32)
 
@@ -52,13 +53,13 @@ def weighted_draws(seed: int, weights: npt.NDArray[np.float64], count: int = BIA
     return np.take_along_axis(first, order, axis=1).astype(np.uint8) + np.uint8(1)
 
 
-@pytest.mark.parametrize(
-    "varied",
-    [{"seed"}, {"x"}, {"beacon"}, {"seed", "x", "beacon"}],
-    ids=["only the seed", "only x", "only the beacon", "all inputs"],
-)
-def test_a_million_draws_are_uniform_whatever_varies_between_them(varied: set[str]) -> None:
-    assert exceeded(stream(varied)) == set()
+def test_a_million_draws_are_uniform() -> None:
+    assert exceeded(stream({"seed", "x", "beacon"})) == set()
+
+
+@pytest.mark.parametrize("varied", ["seed", "x", "beacon"])
+def test_draws_are_uniform_whichever_input_alone_varies_between_them(varied: str) -> None:
+    assert exceeded(stream({varied}, count=DRAWS_BY_ONE_INPUT)) == set()
 
 
 def test_the_statistics_average_their_degrees_of_freedom_on_fair_draws() -> None:
