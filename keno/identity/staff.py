@@ -52,7 +52,7 @@ class Staff(NamedTuple):
 class LoginRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A login. Only the form is judged: whether there is such a name is told to nobody."""
 
-    name: Annotated[str, Meta(max_length=64)]
+    name: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}\Z")]
     password: Annotated[str, Meta(max_length=256)]
     totp: Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")]
 

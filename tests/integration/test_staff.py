@@ -329,7 +329,8 @@ async def test_staff_log_in_and_out_over_http(gateway: Gateway) -> None:
     for changes in ({"password": "x"}, {"name": "nobody"}, {"totp": "000000" if asked.totp != "000000" else "1" * 6}):
         answer = await post(client, LOGIN, body | changes)
         assert problem(answer) == (401, "login_failed")
-    assert problem(await post(client, LOGIN, body | {"totp": "12345"})) == (422, "invalid_request")
+    for changes in ({"totp": "12345"}, {"name": "ali\0ce"}, {"name": "alice\n"}, {"name": "a" * 65}):
+        assert problem(await post(client, LOGIN, body | changes)) == (422, "invalid_request")
     assert problem(await post(client, LOGIN, body | {"role": "owner"})) == (422, "unknown_field")
     for origin in (PLAYER_ORIGIN, "https://evil.test"):
         assert problem(await post(client, LOGIN, body, {"Origin": origin})) == (403, "origin_not_allowed")
