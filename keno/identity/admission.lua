@@ -9,20 +9,22 @@ local buckets = #KEYS - requests
 local time = redis.call('TIME')
 -- Since 2025, so that a fraction of a microsecond fits into a double.
 local now = (time[1] - 1735689600) * 1000000 + time[2]
-local interval, window, full = {}, {}, {}
+local interval, window, full, changed = {}, {}, {}, {}
 for i = 1, buckets do
     local at = 1 + 3 * requests + 2 * (i - 1)
     interval[i], window[i] = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-    full[i] = math.max(tonumber(redis.call('GET', KEYS[requests + i]) or 0), now)
+    local stored, latest = tonumber(redis.call('GET', KEYS[requests + i]) or 0), now + window[i]
+    -- No bucket is emptier than empty: what is owed at a lower rate takes up to a thousand seconds, and a raised one holds at once.
+    full[i], changed[i] = math.min(math.max(stored, now), latest), stored > latest
 end
-local answers, taken = {}, {}
+local answers = {}
 for i = 1, requests do
     local bucket, outcome, wait = tonumber(ARGV[3 * i]), 1, 0
     if redis.call('SET', KEYS[i], '', 'NX', 'PX', ARGV[3 * i - 1]) then
         local after = full[bucket] + ARGV[3 * i + 1] * interval[bucket]
         wait = math.max(after - now - window[bucket], 0)
         if wait < 0.5 then
-            outcome, wait, full[bucket], taken[bucket] = 0, 0, after, true
+            outcome, wait, full[bucket], changed[bucket] = 0, 0, after, true
         else
             outcome = 2
         end
@@ -32,7 +34,7 @@ for i = 1, requests do
     answers[4 * i - 1], answers[4 * i] = math.ceil(owed), math.ceil(wait)
 end
 for i = 1, buckets do
-    if taken[i] then
+    if changed[i] then
         redis.call('SET', KEYS[requests + i], string.format('%.3f', full[i]), 'PX', math.ceil((full[i] - now) / 1000) + 1)
     end
 end

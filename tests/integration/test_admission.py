@@ -74,6 +74,17 @@ async def test_a_change_of_the_rate_holds_from_the_next_request_on(admissions: A
     assert not (await ask(admissions, uuid4(), PER_SECOND_MAX, PER_SECOND_MAX)).limited
 
 
+async def test_what_is_owed_at_a_low_rate_keeps_no_raised_one_waiting(admissions: Admissions) -> None:
+    operator_id = uuid4()
+    assert not (await ask(admissions, operator_id, 1, 1_000)).limited
+    raised = await ask(admissions, operator_id, 10_000, 1_000)
+    assert raised.limited
+    assert raised.standing.remaining == 0
+    assert raised.standing.full_us <= 1_000_000
+    await asyncio.sleep(raised.standing.wait_us / 1_000_000 + 0.01)
+    assert not (await ask(admissions, operator_id, 10_000, 1_000)).limited
+
+
 async def test_a_bucket_that_is_full_again_takes_no_memory(redis: Redis, admissions: Admissions) -> None:
     operator_id = uuid4()
     await ask(admissions, operator_id, PER_SECOND_MAX, 1_000)
