@@ -18,6 +18,7 @@ import structlog
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from gateway.answers import Answer
+from gateway.auth.entrance import sender_of
 from gateway.auth.exchange import session_answer
 from gateway.auth.limits import require_within
 from gateway.live.fanout import Put
@@ -25,6 +26,7 @@ from gateway.live.wire import PING, PONG, Close, encoded, reason_bytes
 from gateway.placing import place_player_bet
 from gateway.problems import ProblemError, problem, problem_of
 from keno.errors import KenoError
+from keno.identity.networks import address_of
 from keno.identity.sessions import Session
 from keno.identity.tokens import ACCESS_TOKEN_S
 from keno.infra.transient import is_transient
@@ -87,8 +89,9 @@ class Connection(WSListener):
         self.put = transport.underlying_transport.write
         transport.underlying_transport.set_write_buffer_limits(high=WAITING_BYTES_MAX)
         if self.address is None:
-            peer = transport.underlying_transport.get_extra_info("peername")
-            self.address = str(peer[0]) if peer else "unknown"
+            name = transport.underlying_transport.get_extra_info("peername")
+            peer = str(name[0]) if name else "unknown"
+            self.address = sender_of(address_of(peer), peer)
         if not self.server.admit(self):
             self.close(Close.TOO_MANY_CONNECTIONS, "too many connections from your address")
 

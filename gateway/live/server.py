@@ -19,6 +19,7 @@ import msgspec
 import structlog
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
+from gateway.auth.entrance import sender_of
 from gateway.desk import Capacity
 from gateway.live.connection import MESSAGE_BYTES_MAX, Connection
 from gateway.live.hub import Hub
@@ -93,7 +94,7 @@ class LiveServer:
         address = None
         if self._config.proxies_count:
             lines = request.headers.getall("X-Forwarded-For", [])
-            address = str(caller(None, lines, self._config.proxies_count) or "unknown")
+            address = sender_of(caller(None, lines, self._config.proxies_count), "unknown")
         return Connection(self, address, self._language(request))
 
     def admit(self, connection: Connection) -> bool:

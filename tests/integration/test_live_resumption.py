@@ -157,6 +157,22 @@ async def test_an_address_has_a_number_of_connections_and_the_process_too(gatewa
         assert (await second.ask("ping"))["type"] == "pong"
 
 
+async def test_the_addresses_of_one_ipv6_network_are_one(gateway: Gateway) -> None:
+    def caller(address: str) -> dict[str, str]:
+        return {"X-Forwarded-For": address}
+
+    async with (
+        open_live(gateway.platform, live_address_connections_max=1, proxies_count=1) as live,
+        connected(live, spectate=True, headers=caller("2001:db8::1")) as first,
+        connected(live, headers=caller("2001:db8::2")) as second,
+        connected(live, spectate=True, headers=caller("2001:db8:0:1::1")),
+        connected(live, spectate=True, headers=caller("::ffff:192.0.2.1")),
+        connected(live, spectate=True, headers=caller("192.0.2.2")),
+    ):
+        assert (await second.closed())[0] == 4430
+        assert (await first.ask("ping"))["type"] == "pong"
+
+
 async def test_who_is_sent_away_is_told_when_to_come_back(gateway: Gateway) -> None:
     async with open_live(gateway.platform) as live, connected(live, spectate=True) as client:
         await client.ask("ping")

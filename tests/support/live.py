@@ -122,8 +122,10 @@ class Client:
 @asynccontextmanager
 async def connected(live: Live, **first: Any) -> AsyncIterator[Client]:
     """A client; with `token` or `ticket` it is let in as a player, with `spectate` as nobody."""
-    origin = first.pop("origin", None)
-    async with connect(live.url, origin=origin, max_size=None, ping_interval=None) as opened:
+    origin, headers = first.pop("origin", None), first.pop("headers", None)
+    async with connect(
+        live.url, origin=origin, additional_headers=headers, max_size=None, ping_interval=None
+    ) as opened:
         client = Client(opened)
         if first.pop("spectate", False):
             assert (await client.ask("spectate"))["type"] == "welcome"
