@@ -76,7 +76,8 @@ class Connection(WSListener):
         """Of the transport, from when there is one."""
         self._credit = float(FRAMES_BURST)
         self._credit_s = self.began_s
-        self._pieces: list[bytes] = []
+        self._message = bytearray()
+        """What has come of a message."""
         self._waiting: deque[Coroutine[Any, Any, None]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._bets: set[asyncio.Task[None]] = set()
@@ -188,11 +189,12 @@ class Connection(WSListener):
         return self._credit >= 0
 
     def _gather(self, piece: bytes, complete: bool) -> None:
-        self._pieces.append(piece)
-        if sum(map(len, self._pieces)) > MESSAGE_BYTES_MAX:
+        self._message += piece
+        if len(self._message) > MESSAGE_BYTES_MAX:
             self.close(Close.TOO_BIG, said("a message has at most {most} bytes", most=MESSAGE_BYTES_MAX))
         elif complete:
-            message, self._pieces = b"".join(self._pieces), []
+            message = bytes(self._message)
+            self._message.clear()
             self._take(message)
 
     def _take(self, message: bytes) -> None:
