@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -51,6 +51,7 @@ LINGER_S: Final = 2.0
 DRAIN_S: Final = 10.0
 _DRAIN_LOOK_S: Final = 0.01
 
+_AskedT = TypeVar("_AskedT", bound=frames.Asked)
 _log = structlog.get_logger("gateway.live")
 
 
@@ -210,11 +211,11 @@ class Connection(WSListener):
         elif len(self._waiting) + len(self._bets) >= TASKS_MAX:
             self._refuse(asked.id, problem("overloaded", "wait for the answers to your frames", language=self.language))
         elif isinstance(asked, frames.Bet) and self.known:
-            task = asyncio.create_task(self._answered(asked, self._bet(asked)))
+            task = asyncio.create_task(self._answered(asked, self._bet))
             self._bets.add(task)
             task.add_done_callback(self._bets.discard)
         else:
-            self._waiting.append(self._answered(asked, self._work_on(asked)))
+            self._waiting.append(self._answered(asked, self._work_on))
             if self._worker is None:
                 self._worker = asyncio.create_task(self._work())
 
@@ -223,9 +224,9 @@ class Connection(WSListener):
             await self._waiting.popleft()
         self._worker = None
 
-    async def _answered(self, asked: frames.Asked, work: Coroutine[Any, Any, None]) -> None:
+    async def _answered(self, asked: _AskedT, work: Callable[[_AskedT], Awaitable[None]]) -> None:
         try:
-            await work
+            await work(asked)
         except KenoError as error:
             self._refuse(asked.id, problem_of(error, self.language))
             if not self.known:
