@@ -29,7 +29,7 @@ async def answered(send: Callable[[], Awaitable[httpx.Response]], attempts: int,
     for attempt in range(attempts):
         try:
             answer = await send()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             reason, wait_s = repr(error), pause_s(attempt)
         else:
             if answer.status_code < 500 and answer.status_code != 429:

@@ -56,7 +56,7 @@ class Player:
         try:
             try:
                 answer = await http.post(f"{origin}/v1/auth/exchange", json={"ticket": ticket})
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 raise Unanswered(f"the ticket: {error!r}") from error
             return cls(origin, http, attempts.read(shapes.Tokens, answer), live_url)
         except BaseException:

@@ -240,3 +240,15 @@ async def test_a_player_bets_and_its_tokens_are_renewed_before_they_expire(gatew
             await player.me()
     with pytest.raises(Refused, match="ticket_invalid"):
         await Player.enter(ORIGIN, launched.ticket, transport=line)
+
+
+async def test_an_answer_that_was_broken_on_its_way_is_asked_for_again() -> None:
+    def broken(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"not gzip"))
+
+    transport = httpx.MockTransport(broken)
+    async with Client(ORIGIN, "key", Ed25519PrivateKey.generate(), attempts=2, transport=transport) as client:
+        with pytest.raises(Unanswered, match="2 attempts"):
+            await client.rooms()
+    with pytest.raises(Unanswered, match="the ticket"):
+        await Player.enter(ORIGIN, "x", transport=transport)
