@@ -29,6 +29,8 @@ ATTEMPTS: Final = 10
 ANSWER_S: Final = 30.0
 WAITING_FRAMES_MAX: Final = 1_000
 """Frames that wait for the iterator. When it is further behind, nothing more is read, and the server drops us."""
+OLD_TOKEN_CODES: Final = frozenset({"token_expired", "token_invalid"})
+"""Of an access token whose session may well live: a clock stood still, or its key was taken out as compromised."""
 _FOR_GOOD: Final = frozenset({1003, 1009, 4401, 4403})
 _HINT: Final = re.compile(r"([0-9]{1,6}) ms")
 
@@ -47,21 +49,22 @@ class _Envelope(msgspec.Struct):
 class Live:
     """Frames of channels. To be used in `async with`, and iterated over: a bet is answered only while frames are taken.
 
-    `token` gives an access token for each connection; without it this is a spectator. `url` is of the WebSocket where
-    it is not under the origin. Raises Refused where it is not let in or may not follow a channel, Unanswered where the
-    server cannot be reached, and StreamEnded once the session is over.
+    `token` gives an access token for each connection, another one than what was refused; without it this is a
+    spectator. `url` is of the WebSocket where it is not under the origin. Raises Refused where it is not let in or may
+    not follow a channel, Unanswered where the server cannot be reached, and StreamEnded once the session is over.
     """
 
     def __init__(
         self,
         origin: str,
         channels: Iterable[str],
-        token: Callable[[], Awaitable[str]] | None = None,
+        token: Callable[[str | None], Awaitable[str]] | None = None,
         *,
         url: str | None = None,
     ) -> None:
         self._url = url or re.sub("^http", "ws", origin) + "/v1/live"
         self._token = token
+        self._refused_token: str | None = None
         self._first = tuple(channels)
         self._followed: set[str] = set()
         self._last: dict[str, int] = {}
@@ -192,6 +195,7 @@ class Live:
 
     async def _come_back(self, wait_s: float) -> None:
         """Connect, follow the same channels, and send what has no answer. Raises Refused, Unanswered."""
+        renewed = False
         for attempt in range(ATTEMPTS):
             await asyncio.sleep(wait_s)
             try:
@@ -202,8 +206,10 @@ class Live:
                     await socket.close()
                     raise
             except Refused as refusal:
-                if refusal.problem.status < 500 and refusal.problem.status != 429:
+                old_token = refusal.code in OLD_TOKEN_CODES and not renewed
+                if refusal.problem.status < 500 and refusal.problem.status != 429 and not old_token:
                     raise
+                renewed |= old_token
             except (OSError, TimeoutError, ConnectionClosed, InvalidHandshake):
                 pass
             else:
@@ -213,8 +219,7 @@ class Live:
         raise Unanswered(f"{ATTEMPTS} attempts to connect to {self._url}")
 
     async def _introduce(self, socket: ClientConnection) -> None:
-        first = {"type": "spectate"} if self._token is None else {"type": "authenticate", "token": await self._token()}
-        await self._ask_directly(socket, first)
+        await self._say_who(socket)
         if self._followed:
             after = {channel: seq for channel, seq in self._last.items() if channel in self._followed}
             await self._ask_directly(socket, {"type": "subscribe", "channels": sorted(self._followed), "after": after})
@@ -225,6 +230,18 @@ class Live:
                 if request_id in self._pending:
                     await socket.send(self._pending[request_id][0], text=True)
             known.update(unsent)
+
+    async def _say_who(self, socket: ClientConnection) -> None:
+        if self._token is None:
+            await self._ask_directly(socket, {"type": "spectate"})
+            return
+        token = await self._token(self._refused_token)
+        try:
+            await self._ask_directly(socket, {"type": "authenticate", "token": token})
+        except Refused as refusal:
+            if refusal.code in OLD_TOKEN_CODES:
+                self._refused_token = token
+            raise
 
     async def _ask_directly(self, socket: ClientConnection, members: dict[str, Any]) -> None:
         """Ask before anybody else reads."""

@@ -12,8 +12,8 @@ import httpx
 
 from keno import shapes
 from keno.client import attempts
-from keno.client.errors import Unanswered
-from keno.client.live import Live
+from keno.client.errors import Refused, Unanswered
+from keno.client.live import OLD_TOKEN_CODES, Live
 from keno.client.requests import PlayerBetRequest
 
 ATTEMPTS: Final = 6
@@ -71,10 +71,10 @@ class Player:
     ) -> None:
         await self._http.aclose()
 
-    async def access_token(self) -> str:
-        """A token that is good for a while."""
+    async def access_token(self, refused: str | None = None) -> str:
+        """A token that is good for a while, and another one than the server has `refused`."""
         async with self._renewing:
-            if time.monotonic() > self._renew_s:
+            if time.monotonic() > self._renew_s or self._tokens.access_token == refused:
                 self._keep(await self._post(shapes.Tokens, "/v1/auth/refresh"))
         return self._tokens.access_token
 
@@ -122,8 +122,19 @@ class Player:
         return attempts.read(form, answer)
 
     async def _call(self, form: type[_T], method: str, target: str, body: Mapping[str, Any] | None = None) -> _T:
-        async def send() -> httpx.Response:
-            headers = {"Authorization": f"Bearer {await self.access_token()}"}
-            return await self._http.request(method, self._origin + target, json=body, headers=headers)
+        async def ask(token: str) -> _T:
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = await attempts.answered(
+                lambda: self._http.request(method, self._origin + target, json=body, headers=headers),
+                ATTEMPTS,
+                f"{method} {target}",
+            )
+            return attempts.read(form, answer)
 
-        return attempts.read(form, await attempts.answered(send, ATTEMPTS, f"{method} {target}"))
+        token = await self.access_token()
+        try:
+            return await ask(token)
+        except Refused as refusal:
+            if refusal.code not in OLD_TOKEN_CODES:
+                raise
+        return await ask(await self.access_token(token))

@@ -242,6 +242,21 @@ async def test_a_player_bets_and_its_tokens_are_renewed_before_they_expire(gatew
         await Player.enter(ORIGIN, launched.ticket, transport=line)
 
 
+async def test_a_player_whose_token_is_refused_gets_another_and_goes_on(gateway: Gateway) -> None:
+    line = Line(gateway)
+    async with client_of(await gateway.casino(), line) as client:
+        ticket = (await client.launch("p 1", "EUR")).ticket
+    async with await Player.enter(ORIGIN, ticket, transport=line) as player:
+        first = await player.access_token()
+        await gateway.platform.signing_keys.rotate("player-token", compromised=True, actor="test")
+        told = await asyncio.gather(*(player.me() for _ in range(5)))
+        assert {each.balance_minor for each in told} == {0}
+        assert await player.access_token() != first
+        before = line.sent
+        await player.me()
+        assert line.sent == before + 1
+
+
 async def test_an_answer_that_was_broken_on_its_way_is_asked_for_again() -> None:
     def broken(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"not gzip"))

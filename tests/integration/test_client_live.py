@@ -172,6 +172,20 @@ async def test_a_bet_whose_answer_is_lost_is_placed_once(
         assert (await player.bet(placed.bet_id)).transaction_id == "t-1"
 
 
+async def test_a_stream_whose_token_is_refused_gets_another_and_goes_on(gateway: Gateway, live: LiveProcess) -> None:
+    async with player_of(gateway, await gateway.casino(), live.url) as player:
+        await gateway.platform.signing_keys.rotate("player-token", compromised=True, actor="test")
+        async with player.live("player") as stream:
+            await stream.ping()
+
+        async def old(_: str | None) -> str:
+            return "old"
+
+        with pytest.raises(Refused, match="token_invalid"):
+            async with Live(ORIGIN, [], old, url=live.url):
+                pass
+
+
 async def test_the_stream_of_a_session_that_ends_says_so(gateway: Gateway, live: LiveProcess) -> None:
     casino = await gateway.casino()
     async with player_of(gateway, casino, live.url) as player, player.live("player") as stream:
