@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from support.rounds import EPOCH_ROUNDS, Hall, room_rules, tight_limits, verify
 
 from keno.bets.outcome import Outcome
-from keno.fairness import leaves
-from keno.fairness.service import EvidenceService
+from keno.fairness import evidence, leaves
+from keno.fairness.service import BUNDLES_AT_ONCE, EvidenceService
 from keno.rounds.room_store import Room
 
 STAKE_MAX_MINOR = 10_000
@@ -210,6 +212,33 @@ async def test_there_is_no_evidence_of_rounds_that_have_not_ended_nor_of_slots_s
     assert await made(1) is not None
     assert await made(3) is None
     assert await hall.evidence.bundle(987_654) is None
+
+
+async def test_others_are_served_while_evidence_is_made_and_so_many_rounds_at_once(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    await hall.play(room, [1])
+    of_few_bets, under_way, most = evidence.bet_leaves, 0, 0
+
+    def of_many_bets(*arguments: Any) -> bytes:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        time.sleep(0.3)
+        under_way -= 1
+        return of_few_bets(*arguments)
+
+    monkeypatch.setattr(evidence, "bet_leaves", of_many_bets)
+    made = asyncio.gather(*(bundle(hall, room, 1, auditor=False) for _ in range(BUNDLES_AT_ONCE + 1)))
+    turns = 0
+    while not made.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    assert len(set(await made)) == 1
+    assert most == BUNDLES_AT_ONCE
+    assert turns > 10
 
 
 async def test_evidence_made_with_another_privacy_key_is_found_to_contradict_the_lock(
