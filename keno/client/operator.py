@@ -313,4 +313,5 @@ def _report_time(at: date) -> str:
 
 
 def _part(text: str) -> str:
-    return quote(text, safe="")
+    # A player called ".." would be taken for the way up.
+    return quote(text, safe="").replace(".", "%2E")

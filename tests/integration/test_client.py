@@ -118,6 +118,13 @@ async def test_every_call_of_operators_goes_through_and_its_answer_is_checked(ga
     assert line.called - {"jwks"} == {each.name for each in CALLS if each.access == "signed"}
 
 
+@pytest.mark.parametrize("player", [".", "..", "a.b", "a?b%2F#", "é ~"])
+async def test_a_player_may_have_any_reference(gateway: Gateway, player: str) -> None:
+    async with client_of(await gateway.casino(), Line(gateway)) as client:
+        assert (await client.deposit(player, "d-1", 5_000, "EUR")).player == player
+        assert [each.balance_minor for each in await client.balances(player)] == [5_000]
+
+
 async def test_lost_answers_are_asked_for_again_and_the_money_moves_once(gateway: Gateway) -> None:
     line = Line(gateway, lost=3)
     async with client_of(await gateway.casino(), line) as client:
