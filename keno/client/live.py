@@ -130,9 +130,8 @@ class Live:
     # ---- requests ----
 
     async def _ask(self, form: type[_T], members: dict[str, Any]) -> _T:
-        failure = self._failure()
-        if failure is not None:
-            raise failure
+        if self._running is not None and self._running.done():
+            raise self._failure() or _left()
         self._number += 1
         request_id = str(self._number)
         answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
@@ -174,9 +173,9 @@ class Live:
 
     def _stopped(self, _: asyncio.Task[None]) -> None:
         """Let nobody wait for more."""
-        failure = self._failure()
+        failure = self._failure() or _left()
         for _sent, answer in self._pending.values():
-            if failure is not None and not answer.done():
+            if not answer.done():
                 answer.set_exception(failure)
         if not self._frames.full():
             self._frames.put_nowait(None)
@@ -284,3 +283,7 @@ class Live:
             await asyncio.gather(self._running, return_exceptions=True)
         if self._socket is not None:
             await self._socket.close()
+
+
+def _left() -> Unanswered:
+    return Unanswered("the stream was left before the answer")

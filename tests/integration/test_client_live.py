@@ -250,6 +250,18 @@ async def test_a_stream_that_is_left_ends_for_who_still_iterates(gateway: Gatewa
     assert [type(frame) for frame in await reading] == [Snapshot]
 
 
+async def test_who_still_asks_when_a_stream_is_left_is_told_at_once(live: LiveProcess) -> None:
+    async with laid_cable(live.url) as (cable, near):
+        async with Live(ORIGIN, [], url=near) as stream:
+            cable.pull()
+            asking = asyncio.create_task(stream.ping())
+            await asyncio.sleep(0.05)
+        for asked in (asking, stream.ping()):
+            with pytest.raises(Unanswered, match="left"):
+                async with asyncio.timeout(5):
+                    await asked
+
+
 async def test_a_server_that_is_not_there_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "ATTEMPTS", 2)
     with pytest.raises(Unanswered, match="2 attempts"):
