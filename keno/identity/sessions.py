@@ -262,7 +262,8 @@ class SessionService:
             await _answer(ends.subscribe(_ENDED))
             while True:
                 message = await _answer(ends.get_message(ignore_subscribe_messages=True, timeout=1.0))
-                yield message["data"].decode("ascii") if message else None
+                # Whoever else can publish must not end this with bytes that are no text.
+                yield message["data"].decode(errors="replace") if message else None
 
     async def ended_of(self, sessions: Sequence[Session]) -> set[str]:
         """The ids of those of these sessions that live no longer. Raises SessionStoreError."""

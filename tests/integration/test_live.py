@@ -186,6 +186,17 @@ async def test_a_session_that_ends_is_cut_off_at_once(gateway: Gateway, live: Li
         assert (await neighbour.closed())[0] == 4403
 
 
+async def test_what_is_no_text_among_ended_sessions_ends_nothing(gateway: Gateway, live: Live) -> None:
+    casino = await rich(gateway)
+    player = await play(casino)
+    async with connected(live, token=player.access_token) as client:
+        await client.ask("ping")
+        await gateway.platform.redis.publish("keno:sessions:ended", b"\xff")
+        assert (await casino.send("DELETE", f"/v1/sessions/{player.session['session_id']}")).status_code == 200
+        assert (await client.closed())[0] == 4403
+        assert not live.serving.done()
+
+
 async def test_a_private_room_is_for_the_players_of_its_operator(gateway: Gateway, live: Live) -> None:
     casino, stranger = await rich(gateway), await rich(gateway)
     channel = room_channel((await gateway.room(operator_id=casino.operator.id)).id)
