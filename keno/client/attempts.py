@@ -20,7 +20,8 @@ _T = TypeVar("_T")
 
 def pause_s(attempt: int) -> float:
     """How long to wait after the attempt of this number, from 0 on."""
-    return float(min(_PAUSE_S * 2**attempt, PAUSE_MAX_S))
+    # Far beyond the greatest pause: the power of an attempt a thousand later is no float.
+    return float(min(_PAUSE_S * 2 ** min(attempt, 64), PAUSE_MAX_S))
 
 
 async def answered(send: Callable[[], Awaitable[httpx.Response]], attempts: int, what: str) -> httpx.Response:

@@ -140,6 +140,10 @@ async def test_a_server_that_never_answers_is_given_up(gateway: Gateway) -> None
     assert line.sent == 2
 
 
+def test_a_client_that_never_gives_up_waits_no_longer_than_the_greatest_pause() -> None:
+    assert [attempts.pause_s(attempt) for attempt in (100, 5_000)] == [attempts.PAUSE_MAX_S] * 2
+
+
 async def test_a_secret_whose_answer_is_lost_is_not_asked_for_again(gateway: Gateway) -> None:
     casino = await gateway.casino()
     line = Line(gateway, lost=1)
