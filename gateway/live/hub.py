@@ -30,7 +30,8 @@ TICK_S: Final = 0.02
 FEED_READ_MAX: Final = 2_000
 SNAPSHOT_ROUNDS: Final = 5
 _RETRY_S: Final = 0.2
-_NEWS_TRIES: Final = 10
+_NEWS_TRIES: Final = 300
+"""A minute of them: a server that starts again is back by then."""
 
 _log = structlog.get_logger("gateway.live")
 
@@ -141,6 +142,9 @@ class Hub:
                     if not is_transient(failure):
                         raise
                     await asyncio.sleep(_RETRY_S)
+            else:
+                # Later rounds do not wait for this one for ever.
+                _log.error("news.given_up", round=told.round)
 
     async def _dispatch(self, fed: list[Fed]) -> None:
         outgoing: dict[str, tuple[Channel, int, list[bytes]]] = {}
