@@ -31,8 +31,7 @@ def limited_by_address(limits: Limits, proxies_count: int) -> Guard:
     """A guard of what anybody may call. Raises ProblemError `rate_limited`, LimitError."""
 
     def buckets(connection: Connection) -> Sequence[Bucket]:
-        sender = sender_of(address_of(connection, proxies_count), peer(connection))
-        return (Bucket("address", sender, rates.ADDRESS),)
+        return (rates.of_address(sender_of(address_of(connection, proxies_count), peer(connection))),)
 
     return _limited(limits, buckets)
 
@@ -50,22 +49,30 @@ def limited_by_player(limits: Limits) -> Guard:
 def _limited(limits: Limits, buckets_of: Callable[[Connection], Sequence[Bucket]]) -> Guard:
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         buckets = buckets_of(connection)
-        try:
-            standings = await limits.take(buckets)
-        except LimitError as error:
-            if connection.scope.get("method") != "GET" or error.overloaded:
-                raise
-            return
+        standings = await standings_of(limits, buckets, reads=connection.scope.get("method") == "GET")
         known = _standings_of(connection.scope)
-        known += [(each.kind, each.rate, standing) for each, standing in zip(buckets, standings, strict=True)]
+        known += [(each.kind, each.rate, standing) for each, standing in zip(buckets, standings, strict=False)]
         require_within(buckets, standings)
 
     return guard
 
 
+async def standings_of(limits: Limits, buckets: Sequence[Bucket], *, reads: bool) -> Sequence[Standing]:
+    """How the buckets stand after a request; nothing for one that only reads where Redis does not say it.
+
+    Raises LimitError.
+    """
+    try:
+        return await limits.take(buckets)
+    except LimitError as error:
+        if not reads or error.overloaded:
+            raise
+        return ()
+
+
 def require_within(buckets: Sequence[Bucket], standings: Sequence[Standing]) -> None:
-    """Raises ProblemError `rate_limited` where a request has to wait."""
-    for bucket, standing in zip(buckets, standings, strict=True):
+    """Raises ProblemError `rate_limited` where a request has to wait; without `standings` none has."""
+    for bucket, standing in zip(buckets, standings, strict=False):
         if standing.wait_us:
             wait_s = -(-standing.wait_us // 1_000_000)
             detail = said(_TOO_MANY[bucket.kind], per_second=bucket.rate.per_second, wait_s=wait_s)

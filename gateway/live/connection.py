@@ -20,7 +20,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from gateway.answers import Answer
 from gateway.auth.entrance import sender_of
 from gateway.auth.exchange import session_answer
-from gateway.auth.limits import require_within
+from gateway.auth.limits import require_within, standings_of
 from gateway.live.fanout import Put
 from gateway.live.wire import PING, PONG, Close, encoded, reason_bytes
 from gateway.placing import place_player_bet
@@ -306,9 +306,18 @@ class Connection(WSListener):
                 raise ProblemError("token_missing", "the channel player is for players", "channels")
             return player_channel(self.session.player_id, self.session.currency)
         operator_id = self.session.operator_id if self.session else None
-        if not await self.server.hub.may_follow(UUID(label.partition(":")[2]), operator_id):
+        room_id = UUID(label.partition(":")[2])
+        if not self.server.hub.knows(room_id):
+            # The database is asked for it, as by a call over HTTP.
+            await self._take_from_address()
+        if not await self.server.hub.may_follow(room_id, operator_id):
             raise ProblemError("room_not_found", said("you have no channel {label}", label=label), "channels")
         return label
+
+    async def _take_from_address(self) -> None:
+        assert self.address is not None, "known since the handshake"  # noqa: S101
+        buckets = (rates.of_address(self.address),)
+        require_within(buckets, await standings_of(self.server.limits, buckets, reads=True))
 
     def _unsubscribe(self, labels: list[str]) -> None:
         self.server.hub.leave(self, [self.channels.pop(label) for label in labels if label in self.channels])

@@ -49,6 +49,10 @@ class Hub:
         self._players: dict[str, int] = {}
         self._told: asyncio.Queue[RoundTold] = asyncio.Queue(10_000)
 
+    def knows(self, room_id: UUID) -> bool:
+        """Whether somebody has asked for this room before, and it was there."""
+        return room_id in self._owners
+
     async def may_follow(self, room_id: UUID, operator_id: UUID | None) -> bool:
         """Whether a room is there for an operator's players, or with None for everybody."""
         if room_id not in self._owners:

@@ -66,6 +66,11 @@ DEVICE: Final = Rate(20, 80)
 """Of a session: each launch of a player is one, on one device."""
 
 
+def of_address(sender: str) -> Bucket:
+    """The bucket of an address, or of a network of IPv6."""
+    return Bucket("address", sender, ADDRESS)
+
+
 def of_session(player_id: int, session_id: str) -> tuple[Bucket, Bucket]:
     """The buckets of a player in a session."""
     return Bucket("player", str(player_id), PLAYER), Bucket("device", session_id, DEVICE)

@@ -6,10 +6,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from support.gateway import ORIGIN, PLAYER_ORIGIN, Casino, Gateway
-from support.live import Live, connected, flowing, open_live, room_channel
+from support.live import Client, Live, connected, flowing, open_live, room_channel
 from support.players import launch, play, post
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -17,6 +18,8 @@ from websockets.exceptions import InvalidStatus
 from gateway.desk import Capacity
 from gateway.live import server
 from keno.notify import received
+from keno.risk import rates
+from keno.risk.rates import Rate
 
 DEPOSIT = {"transaction_id": "d-1", "amount_minor": 100_000, "currency": "EUR"}
 
@@ -208,6 +211,23 @@ async def test_a_private_room_is_for_the_players_of_its_operator(gateway: Gatewa
     async with connected(live, spectate=True) as client:
         assert (await client.ask("subscribe", channels=[channel]))["problem"]["code"] == "room_not_found"
         assert (await client.ask("subscribe", channels=["player"]))["problem"]["code"] == "token_missing"
+
+
+async def test_rooms_that_nobody_follows_are_asked_for_at_the_rate_of_an_address(
+    gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "ADDRESS", Rate(1, 3))
+    room = await gateway.room()
+
+    async def asked(client: Client, room_id: UUID) -> str:
+        answer = await client.ask("subscribe", channels=[room_channel(room_id)])
+        return str(answer["problem"]["code"] if answer["type"] == "problem" else answer["type"])
+
+    async with connected(live, spectate=True) as first, connected(live, spectate=True) as second:
+        assert await asked(first, room.id) == "subscribed"
+        assert [await asked(first, uuid4()) for _ in range(2)] == ["room_not_found"] * 2
+        assert "rate_limited" in [await asked(second, uuid4()) for _ in range(3)]
+        assert await asked(second, room.id) == "subscribed"
 
 
 async def test_more_bets_than_a_process_can_hold_are_refused_at_once(
