@@ -80,10 +80,15 @@ async def insert_room(conn: Executor, room: Room, shards: int) -> None:
     )
 
 
+async def hold_openings(conn: Connection, name: str) -> None:
+    """Keeps rounds of a room's shard from opening until the transaction ends, which is to be soon."""
+    await conn.execute("SELECT pg_advisory_xact_lock(7306, shard) FROM rooms WHERE name = $1", name)
+
+
 async def close_room(conn: Connection, room_id: UUID) -> bool:
     """Takes a room out of sale; its open round is still played, and no other opens.
 
-    Until the transaction ends no round of the room's shard opens: to be called last in it.
+    Until the transaction ends no round of the room's shard opens: to be called behind `hold_openings`.
     """
     closed: bool = await conn.fetchval("SELECT close_room($1)", room_id)
     return closed

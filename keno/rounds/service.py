@@ -176,6 +176,8 @@ class RoomService:
     async def close(self, name: str, *, actor: str) -> room_store.Room:
         """Takes a room out of sale; its open round is still played, and none opens after it. Raises RoomError."""
         async with self._pool.acquire() as conn, conn.transaction():
+            # First what the scheduler takes first, who then waits for the room and the audit trail as this does.
+            await room_store.hold_openings(conn, name)
             room = await _hold_open_room(conn, name)
             await log_admin_action(conn, actor, "room.closed", str(room.id), {"status": "open"}, {"status": "closed"})
             await room_store.close_room(conn, room.id)

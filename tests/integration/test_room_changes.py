@@ -204,6 +204,61 @@ async def test_a_closed_room_can_be_neither_set_nor_closed(hall: Hall) -> None:
 # ---- against the scheduler ----
 
 
+async def waiting(hall: Hall, statement: str) -> None:
+    """Returns once a statement with these words waits for a lock."""
+    for _ in range(2_000):
+        if await hall.owner_pool.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query LIKE '%' || $1 || '%' AND cardinality(pg_blocking_pids(pid)) > 0 AND pid <> pg_backend_pid())",
+            statement,
+        ):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"nothing waits in {statement}")
+
+
+@pytest.mark.parametrize(
+    ("blocker", "closer_waits_in"),
+    [
+        ("SELECT FROM rooms WHERE name = 'one' FOR NO KEY UPDATE", "FROM rooms WHERE name = $1 FOR"),
+        ("SELECT pg_advisory_xact_lock(-7302)", "INSERT INTO audit_logs"),
+    ],
+)
+async def test_a_room_can_be_closed_at_the_instant_at_which_its_change_is_made(
+    hall: Hall, blocker: str, closer_waits_in: str
+) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    await hall.rooms.set("one", period_ms=5_000, actor="a test")
+    await hall.at_lock(room, 1)
+    async with hall.owner_pool.acquire() as conn, conn.transaction():
+        await conn.execute(blocker)
+        closing = asyncio.create_task(hall.rooms.close("one", actor="a test"))
+        await waiting(hall, closer_waits_in)
+        stepping = asyncio.create_task(hall.scheduler.step())
+        await waiting(hall, "open_%_rounds")
+    await asyncio.gather(closing, stepping)
+    await hall.at_draw(room, 2)
+    await hall.tick()
+    assert await hall.phases(room) == ["settled"]
+
+
+async def test_a_room_can_be_set_at_the_instant_at_which_an_earlier_change_is_made(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    await hall.rooms.set("one", period_ms=5_000, actor="a test")
+    await hall.at_lock(room, 1)
+    async with hall.app_pool.acquire() as setting, setting.transaction():
+        held = await room_store.hold_room(setting, "one")
+        stepping = asyncio.create_task(hall.scheduler.step())
+        await waiting(hall, "open_due_rounds")
+        assert held is not None
+        await room_store.set_room(setting, room.id, room_store.Terms(6_000, held.lock_lead_ms, held.rules_hash))
+    await stepping
+    assert (await now(hall, room)).period_ms == 6_000
+    assert await hall.phases(room) == ["locked", "open"]
+
+
 @pytest.mark.parametrize("statement", ["open_next_rounds", "open_due_rounds"])
 async def test_once_a_room_has_closed_no_round_of_it_opens_even_in_a_statement_under_way(
     hall: Hall, statement: str, monkeypatch: pytest.MonkeyPatch
@@ -222,16 +277,7 @@ async def test_once_a_room_has_closed_no_round_of_it_opens_even_in_a_statement_u
     async with hall.app_pool.acquire() as closing, closing.transaction():
         assert await closing.fetchval("SELECT close_room($1)", room.id)
         stepping = asyncio.create_task(hall.scheduler.step())
-        for _ in range(2_000):
-            waits = await hall.owner_pool.fetchval(
-                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
-                " AND query LIKE '%' || $1 || '%' AND cardinality(pg_blocking_pids(pid)) > 0)",
-                statement,
-            )
-            if waits:
-                break
-            await asyncio.sleep(0.01)
-        assert waits
+        await waiting(hall, statement)
     await stepping
     await hall.at_draw(room, 3)
     await hall.tick()
