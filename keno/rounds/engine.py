@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from keno.errors import KenoError
 from keno.fairness import keno1
@@ -24,6 +25,8 @@ from keno.infra import failpoints
 from keno.infra.postgres import Connection
 from keno.rounds import metrics, store
 from keno.rounds.lock_trees import LARGE_BETS, LockTrees, Tree
+
+log = structlog.get_logger()
 
 _ROUNDS_MAX = 1_000
 """The most rounds of a statement, so that none of them holds up the locks of others for long."""
@@ -37,7 +40,7 @@ takes seconds. The longer it waited, the less often it is looked for, up to this
 
 
 class EngineError(KenoError):
-    """What the database holds contradicts itself: the round is not moved."""
+    """What the database holds contradicts itself: the round is not drawn."""
 
 
 class LeaseLostError(Exception):
@@ -61,6 +64,7 @@ class Engine:
         self._trees = LockTrees(pool, privacy_key, large_bets)
         self._look_s = look_s
         self._look_at_s: dict[int, float] = {}
+        self._refused: set[int] = set()
 
     async def tick(self, conn: Connection, shard: int, lease_epoch: int) -> float:
         """Moves what is due; returns the seconds until something will be due again.
@@ -142,8 +146,9 @@ class Engine:
 
     async def _draw(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         drawn = []
-        refusals: list[EngineError] = []
-        rows = await store.drawable_rounds(conn, shard, _ROUNDS_MAX)
+        refused: dict[int, EngineError] = {}
+        # Those that were refused stay the longest due: they must not fill the statement.
+        rows = await store.drawable_rounds(conn, shard, _ROUNDS_MAX + len(self._refused))
         waiting = [row.round_id for row in rows if row.lock.beacon_round]
         signatures = await self._beacons.signatures(conn, waiting)
         for row in rows:
@@ -153,13 +158,15 @@ class Engine:
             try:
                 drawn.append(_drawn(row, terms.profile, signatures.get(row.round_id, b"")))
             except EngineError as refusal:
-                refusals.append(refusal)
+                refused[row.round_id] = refusal
+        # One round that was tampered with does not hold up the others, and is not passed over in silence.
+        for round_id in refused.keys() - self._refused:
+            metrics.REFUSED.inc()
+            log.error("round.refused", round=round_id, shard=shard, reason=str(refused[round_id]))
+        self._refused = self._refused - {row.round_id for row in rows} | refused.keys()
         if drawn:
             metrics.ROUNDS.labels("drawn").inc(_still_leading(await store.draw_rounds(conn, shard, lease_epoch, drawn)))
             failpoints.reach("rounds.drawn")
-        # One round that was tampered with does not hold up the others, and is not passed over in silence.
-        if refusals:
-            raise refusals[0]
         return len(drawn)
 
     async def _void_missed(self, conn: Connection, shard: int, lease_epoch: int) -> int:

@@ -145,6 +145,22 @@ async def test_a_round_that_was_given_up_stays_void_when_its_beacon_comes_after_
     assert (await hall.row(room, 1))["phase"] == "void"
 
 
+async def test_a_round_without_its_beacon_is_void_beside_one_that_is_refused(hall: Hall) -> None:
+    room, row = await locked(hall)
+    broken = await hall.add_room("broken")
+    await hall.tick()
+    number = len(await hall.phases(broken))
+    await hall.at_lock(broken, number)
+    await hall.tick()
+    round_id = (await hall.row(broken, number))["id"]
+    await hall.tamper("UPDATE seed_releases SET seed = sha256('another') WHERE round_id = $1", round_id)
+    await hall.clock.set(CHAIN.due_ms(row["beacon_round"]) + beacon.LATE_MAX_MS)
+    await hall.tick()
+    await hall.tick()
+    assert (await hall.row(broken, number))["phase"] == "locked"
+    assert (await hall.row(room, 1))["phase"] == "void"
+
+
 async def test_a_round_whose_beacon_is_there_is_not_given_up_however_late_it_is_drawn(hall: Hall) -> None:
     room, row = await locked(hall)
     assert await store.keep(hall.app_pool, CHAIN.hash, row["beacon_round"], signature_of(row["beacon_round"]))

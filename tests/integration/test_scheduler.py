@@ -2,12 +2,12 @@
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 from support.rounds import START_MS, Hall, check_chain, schedule
 
 from keno import verifier
 from keno.bets.outcome import Outcome
-from keno.rounds import store
-from keno.rounds.engine import EngineError
+from keno.rounds import engine, store
 
 NOBODYS_SHARD = 7
 SKIPS_MAX = 1_000
@@ -243,6 +243,13 @@ async def test_a_room_that_has_rounds_keeps_its_shard(hall: Hall) -> None:
     assert (await hall.row(room, 1))["shard"] == 0
 
 
+async def refusals(hall: Hall) -> list[str]:
+    """Of rounds that the scheduler refuses to draw, in a step of its own."""
+    with capture_logs() as logged:
+        await hall.scheduler.step()
+    return [each["reason"] for each in logged if each["event"] == "round.refused"]
+
+
 async def test_a_draw_whose_seed_was_released_against_another_lock_is_refused(hall: Hall) -> None:
     room = await hall.add_room()
     await hall.tick()
@@ -250,8 +257,7 @@ async def test_a_draw_whose_seed_was_released_against_another_lock_is_refused(ha
     await hall.tick()
     await hall.tamper("UPDATE rounds SET lock_hash = sha256('another'), bets_count = 5 WHERE number = 1")
     await hall.at_draw(room, 1)
-    with pytest.raises(EngineError, match="another lock"):
-        await hall.scheduler.step()
+    assert ["another lock"] == [reason[-12:] for reason in await refusals(hall)]
     assert (await hall.phases(room))[0] == "locked"
 
 
@@ -262,6 +268,26 @@ async def test_a_draw_whose_seed_does_not_open_the_commitment_is_refused(hall: H
     await hall.tick()
     await hall.tamper("UPDATE seed_releases SET seed = sha256('another')")
     await hall.at_draw(room, 1)
-    with pytest.raises(EngineError, match="commitment"):
-        await hall.scheduler.step()
+    assert ["commitment"] == [reason[-10:] for reason in await refusals(hall)]
     assert (await hall.phases(room))[0] == "locked"
+
+
+async def test_rounds_that_are_refused_hold_up_no_others_however_many_they_are_and_are_told_of_once(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_ROUNDS_MAX", 2)
+    broken, sound = await hall.add_room("broken"), await hall.add_room("sound")
+    await hall.tick()
+    told = []
+    for number in range(1, 4):
+        await hall.at_lock(broken, number)
+        await hall.tick()
+        await hall.tamper(
+            "UPDATE seed_releases SET seed = sha256('another') WHERE round_id = $1",
+            (await hall.row(broken, number))["id"],
+        )
+        await hall.at_draw(broken, number)
+        told.append(len(await refusals(hall) + await refusals(hall)))
+    assert told == [1, 1, 1]
+    assert (await hall.phases(broken))[:3] == ["locked"] * 3
+    assert (await hall.phases(sound))[:3] == ["settled"] * 3
