@@ -8,7 +8,7 @@ a seed twice: after a crash the wrapped key gives the same ones. Not here: how k
 (`keno.fairness.epoch_keys`).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import asyncpg
 import structlog
@@ -26,6 +26,9 @@ from keno.infra.postgres import Connection
 
 log = structlog.get_logger()
 
+REFUSED = Counter("keno_vault_refused", "Rounds that got no seed and epochs whose key was not published.", ["what"])
+for _what in ("round", "epoch"):
+    REFUSED.labels(_what)
 SECOND_LOCKS = Counter("keno_vault_second_locks_refused", "Locks of rounds whose seed was released for another lock.")
 
 _RELEASES_MAX = 1_000
@@ -37,6 +40,24 @@ class VaultError(KenoError):
     """What the vault was shown contradicts what it committed to: nothing is released."""
 
 
+class _Refused:
+    """What is refused, by its id, time and again until it is mended: each is told of once."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._ids: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def tell(self, refusals: Mapping[int, Exception]) -> None:
+        """Takes all that are refused now."""
+        for refused_id in refusals.keys() - self._ids:
+            REFUSED.labels(self._what).inc()
+            log.error(f"{self._what}.refused", id=refused_id, reason=str(refusals[refused_id]))
+        self._ids = set(refusals)
+
+
 class Vault:
     """Opens epochs of `epoch_rounds` rounds, `rounds_ahead` rounds before a room runs out of commitments."""
 
@@ -46,6 +67,8 @@ class Vault:
         self._epoch_rounds = epoch_rounds
         self._rounds_ahead = rounds_ahead
         self._beacons = BeaconGuard()
+        self._refused_rounds = _Refused("round")
+        self._refused_epochs = _Refused("epoch")
 
     async def step(self) -> float:
         """Does what is due; returns the seconds to wait before the next step."""
@@ -56,7 +79,7 @@ class Vault:
         """Releases seeds, for which players wait; returns the seconds to wait before the next call."""
         async with self._pool.acquire() as conn:
             released = await self.release_seeds(conn)
-        return 0 if released == _RELEASES_MAX else _IDLE_S
+        return 0 if released >= _RELEASES_MAX else _IDLE_S
 
     async def keep_epochs(self) -> float:
         """Opens epochs, publishes the keys of ended ones and reports second locks, for which nobody waits; returns as
@@ -107,31 +130,30 @@ class Vault:
     async def release_seeds(self, conn: Connection) -> int:
         """Releases the seeds of the rounds that have been sealed; returns how many.
 
-        Raises VaultError or UnwrapError for a round that contradicts itself, after the others have got theirs.
+        A round that contradicts itself, or whose key does not open, gets none and holds up no other.
         """
-        sealed = await vault_store.sealed_rounds(conn, _RELEASES_MAX)
+        # Those that were refused stay the first to be drawn: they must not fill the statement.
+        sealed = await vault_store.sealed_rounds(conn, _RELEASES_MAX + len(self._refused_rounds))
         sound: list[vault_store.SealedRound] = []
         releases: list[tuple[int, bytes, bytes]] = []
-        refusals: list[KenoError] = []
+        refusals: dict[int, Exception] = {}
         for row in sealed:
             if row.lock.hash == row.lock_hash:
                 sound.append(row)
             else:
-                refusals.append(VaultError(f"round {row.round_id}: the lock is not the hash of what it commits to"))
+                refusals[row.round_id] = VaultError("the lock is not the hash of what it commits to")
         keys = await self._open_keys(conn, {row.epoch_id for row in sound})
         await self._beacons.read_rules(conn, {row.lock.rules for row in sound})
         for row in sound:
             try:
                 releases.append((row.round_id, row.lock_hash, self._seed(row, keys[row.epoch_id])))
             except (VaultError, UnwrapError) as refusal:
-                refusals.append(refusal)
+                refusals[row.round_id] = refusal
         if releases:
             failpoints.reach("locks.seen")
             await vault_store.release_seeds(conn, releases)
             failpoints.reach("seeds.released")
-        # One round that was tampered with does not hold up the others, and is not passed over in silence.
-        if refusals:
-            raise refusals[0]
+        self._refused_rounds.tell(refusals)
         return len(releases)
 
     async def _open_keys(self, conn: Connection, epoch_ids: Collection[int]) -> dict[int, EpochKey | KenoError]:
@@ -157,9 +179,9 @@ class Vault:
             raise epoch_key
         seed = epoch_key.seed(sealed.lock.room, sealed.lock.number)
         if not sealed.lock.opens_with(seed):
-            raise VaultError(f"round {sealed.round_id}: the seed does not open the commitment")
+            raise VaultError("the seed does not open the commitment")
         if (objection := self._beacons.objection(sealed)) is not None:
-            raise VaultError(f"round {sealed.round_id}: {objection}")
+            raise VaultError(objection)
         return seed
 
     async def report_second_locks(self, conn: Connection) -> int:
@@ -177,14 +199,27 @@ class Vault:
         return reported
 
     async def publish_keys(self, conn: Connection) -> int:
-        """Publishes the keys of the epochs that have ended; returns how many."""
-        ended = await vault_store.ended_epochs(conn)
-        for epoch_id, wrapped_key in ended:
-            epoch_key = self._keys.used(epoch_id) or await self._keys.opened(epoch_id, wrapped_key)
-            await vault_store.publish_key(conn, epoch_id, epoch_key.reveal())
+        """Publishes the keys of the epochs that have ended; returns how many.
+
+        One that does not open holds up no other.
+        """
+        published = 0
+        refusals: dict[int, Exception] = {}
+        for epoch_id, wrapped_key in await vault_store.ended_epochs(conn):
+            try:
+                epoch_key = self._keys.used(epoch_id) or await self._keys.opened(epoch_id, wrapped_key)
+                await vault_store.publish_key(conn, epoch_id, epoch_key.reveal())
+            except UnwrapError as refusal:
+                refusals[epoch_id] = refusal
+                continue
+            except asyncpg.CheckViolationError:
+                refusals[epoch_id] = VaultError("its key does not open the commitment to it")
+                continue
             self._keys.forget(epoch_id)
+            published += 1
             failpoints.reach("epochs.revealed")
-        return len(ended)
+        self._refused_epochs.tell(refusals)
+        return published
 
     async def rewrap_keys(self) -> tuple[int, int]:
         """Wraps the keys of all epochs under way anew, under the provider's current key, all or none of them.

@@ -7,7 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from structlog.testing import capture_logs
 
 import keno
 from keno import verifier
@@ -271,6 +272,13 @@ class ShardLeader:
         if self._epoch is not None:
             await rounds_store.give_up_lease(self._pool, self._shard, self._epoch)
             self._epoch = None
+
+
+async def refused_by(step: Awaitable[object]) -> list[str]:
+    """Why rounds and epochs were refused in a step: what the log says."""
+    with capture_logs() as logged:
+        await step
+    return [each["reason"] for each in logged if each["event"] in ("round.refused", "epoch.refused")]
 
 
 async def check_chain(hall: Hall, room: Room) -> None:
