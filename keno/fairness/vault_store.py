@@ -229,14 +229,18 @@ async def log_rewrapped(conn: Executor, key_id: str, keys_count: int) -> None:
 
 
 async def ended_epochs(conn: Executor) -> list[tuple[int, bytes]]:
-    """(id, wrapped key) of the epochs all of whose rounds have ended and whose key is not published yet."""
+    """(id, wrapped key) of the epochs all of whose rounds have ended and whose key is not published yet. In a closed
+    room these are the rounds that it has: no other will open.
+    """
     rows = await conn.fetch(
         """
         SELECT e.id, s.wrapped_key
         FROM epochs AS e
         JOIN rng_seeds AS s ON s.epoch_id = e.id
-        JOIN rounds AS last ON last.room_id = e.room_id AND last.number = e.first_round + e.rounds_count - 1
-        WHERE e.epoch_key IS NULL AND last.ended_ms IS NOT NULL
+        JOIN rooms AS room ON room.id = e.room_id
+        WHERE e.epoch_key IS NULL
+            AND (room.status = 'closed' OR EXISTS (SELECT FROM rounds AS last WHERE last.room_id = e.room_id
+                AND last.number = e.first_round + e.rounds_count - 1 AND last.ended_ms IS NOT NULL))
             AND NOT EXISTS (SELECT FROM rounds AS r WHERE r.room_id = e.room_id AND r.number >= e.first_round
                 AND r.number < e.first_round + e.rounds_count AND r.ended_ms IS NULL)
         """

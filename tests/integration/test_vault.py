@@ -434,6 +434,17 @@ async def test_a_key_is_kept_while_an_earlier_round_of_its_epoch_is_still_under_
     assert (await epochs(hall))[0]["epoch_key"] is not None
 
 
+async def test_the_keys_of_a_closed_room_are_published_once_its_last_round_has_ended(hall: Hall) -> None:
+    room = await hall.add_room()
+    await hall.tick()
+    await hall.rooms.close("one", actor="a test")
+    await hall.vault.step()
+    assert [epoch["epoch_key"] for epoch in await epochs(hall)] == [None]
+    await hall.play(room, [1])
+    assert await hall.phases(room) == ["settled"]
+    assert None not in [epoch["epoch_key"] for epoch in await epochs(hall)]
+
+
 async def test_a_published_key_is_published_once_and_never_changes(hall: Hall) -> None:
     room = await hall.add_room()
     await hall.play(room, range(1, EPOCH_ROUNDS + 1))
