@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,28 +38,47 @@ _REFRESH_S = 0.25
 
 
 @dataclass(slots=True)
-class _Progress:
-    """What the verifier has said so far, by round id."""
+class Progress:
+    """What the verifier has said so far, by round id. Rounds up to `last_number` were there before."""
 
+    last_number: int
     verdicts: dict[int, str] = field(default_factory=dict)
     verified_count: int = 0
     failed: bool = False
 
+    def take(self, round_id: int, number: int, bets_count: int, complaints: Sequence[str]) -> None:
+        """Notes the verdict on a round; it counts where the round is new, right and was bet on."""
+        self.verdicts[round_id] = complaints[0] if complaints else "verified"
+        self.failed = self.failed or bool(complaints)
+        if not complaints and bets_count and number > self.last_number:
+            self.verified_count += 1
+
 
 async def run_demo(config: Config, rounds: int | None, evidence_dir: Path, stop: asyncio.Event) -> bool:
-    """Plays until `stop` or until `rounds` rounds with bets were verified; returns whether everything held."""
+    """Plays until `stop` or until `rounds` new rounds with bets were verified; returns whether everything held."""
     config = _on_free_port(config)
-    async with platform(config, stop) as services, asyncio.TaskGroup() as group:
-        everything = group.create_task(run_all(services, stop))
-        try:
-            held = await _play(services, rounds, evidence_dir, stop)
-        finally:
-            stop.set()
-        await everything
+    async with platform(config, stop) as services:
+        progress = Progress(await _last_number(services))
+        async with asyncio.TaskGroup() as group:
+            everything = group.create_task(run_all(services, stop))
+            try:
+                held = await _play(services, rounds, progress, evidence_dir, stop)
+            finally:
+                stop.set()
+            await everything
     return held
 
 
-async def _play(services: Platform, rounds: int | None, evidence_dir: Path, stop: asyncio.Event) -> bool:
+async def _last_number(services: Platform) -> int:
+    """The number of the newest round that an earlier run left, 0 where there was none."""
+    room = await services.rooms.room_named(_NAME)
+    newest = [] if room is None else await services.rooms.rounds(room.id, limit=1)
+    return newest[0].number if newest else 0
+
+
+async def _play(
+    services: Platform, rounds: int | None, progress: Progress, evidence_dir: Path, stop: asyncio.Event
+) -> bool:
     operator, room = await _operator(services), await _room(services)
     client = await _client(services, operator)
     crowd = Crowd(client, room.id, _CURRENCY, [f"player-{index:02}" for index in range(1, _PLAYERS + 1)])
@@ -69,7 +89,6 @@ async def _play(services: Platform, rounds: int | None, evidence_dir: Path, stop
     with Board(title, _CURRENCY) as board:
         board.say(f"fairness profile B, drawn with a beacon after each lock: {beacon}")
         playing = asyncio.create_task(crowd.play(enough))
-        progress = _Progress()
         try:
             while not stop.is_set() and not progress.failed and (rounds is None or progress.verified_count < rounds):
                 await _refresh(services, room, board, progress, evidence_dir)
@@ -85,7 +104,7 @@ async def _play(services: Platform, rounds: int | None, evidence_dir: Path, stop
         return await _audit(services, board) and not progress.failed
 
 
-async def _refresh(services: Platform, room: Room, board: Board, progress: _Progress, evidence_dir: Path) -> None:
+async def _refresh(services: Platform, room: Room, board: Board, progress: Progress, evidence_dir: Path) -> None:
     shown = await services.rooms.rounds(room.id, limit=_ROUNDS_SHOWN)
     figures = await round_figures(services.pool, [each.id for each in shown], _CURRENCY)
     for each in reversed(shown):
@@ -96,16 +115,13 @@ async def _refresh(services: Platform, room: Room, board: Board, progress: _Prog
 
 
 async def _verify(
-    services: Platform, settled: Round, figures: RoundFigures, progress: _Progress, evidence_dir: Path
+    services: Platform, settled: Round, figures: RoundFigures, progress: Progress, evidence_dir: Path
 ) -> None:
     bundle = await services.evidence.bundle(settled.id, auditor=True)
     assert bundle is not None, "a settled round has evidence"  # noqa: S101
     await asyncio.to_thread(_keep, evidence_dir / f"{_NAME}-{settled.number:06}.jsonl", bundle)
     complaints = await verify(bundle, await _own_copy(services, bundle))
-    progress.verdicts[settled.id] = complaints[0] if complaints else "verified"
-    progress.failed = progress.failed or bool(complaints)
-    if not complaints and figures.bets_count:
-        progress.verified_count += 1
+    progress.take(settled.id, settled.number, figures.bets_count, complaints)
 
 
 async def _own_copy(services: Platform, bundle: bytes) -> bytes:
