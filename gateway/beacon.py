@@ -6,13 +6,12 @@ need believe it: `keno.fairness.beacons.local`.
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from keno.errors import ConfigError
 from keno.fairness.beacons.local import LocalBeacon
 from keno.infra.threaded_http import serving_application
 
@@ -33,11 +32,7 @@ def serving(beacon: LocalBeacon, host: str, port: int) -> Iterator[int]:
         start_response(status, [("Content-Type", "application/json"), ("X-Keno-Beacon", "local, not public")])
         return [msgspec.json.encode(found or {"error": "there is no such round of this chain, or not yet"})]
 
-    with ExitStack() as stack:
-        try:
-            served_port = stack.enter_context(serving_application(answer, "local beacon", host, port))
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    with serving_application(answer, "local beacon", host, port) as served_port:
         yield served_port
 
 

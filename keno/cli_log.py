@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from keno import config, monitor
 from keno.bootstrap import platform
@@ -43,7 +43,14 @@ def follow(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> 
     return monitor.main(arguments)
 
 
-async def run_witness(name: str, *, folder: Path, log_key: list[str], host: str = "127.0.0.1", port: int = 8090) -> int:
+async def run_witness(
+    name: str,
+    *,
+    folder: Path,
+    log_key: list[str],
+    host: str = "127.0.0.1",
+    port: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65_535))] = 8090,
+) -> int:
     """Cosign the checkpoints of logs, and remember them in a folder; prints the witness's key. Make the folder first.
 
     The witness's own key is made in the folder if it is missing.

@@ -37,7 +37,7 @@ def unready() -> list[str]:
 
 
 def serving(host: str, port: int) -> AbstractContextManager[int]:
-    """Serves while the block lasts, and gives the port (0 chooses one). Raises OSError where it is taken."""
+    """Serves while the block lasts, and gives the port (0 chooses one). Raises ConfigError where it is taken."""
     return serving_application(_answer, "health", host, port)
 
 

@@ -10,6 +10,8 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from keno.errors import ConfigError
+
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
@@ -29,10 +31,20 @@ class _QuietHandler(WSGIRequestHandler):
 
 @contextmanager
 def serving_application(application: "WSGIApplication", name: str, host: str, port: int) -> Iterator[int]:
-    """Serves a WSGI application while the block lasts: see `serving`. Raises OSError where the port is taken."""
-    server = make_server(host, port, application, server_class=_Server, handler_class=_QuietHandler)
+    """Serves a WSGI application while the block lasts: see `serving`. Raises ConfigError where it cannot listen."""
+    with listening(host, port):
+        server = make_server(host, port, application, server_class=_Server, handler_class=_QuietHandler)
     with serving(server, name) as served_port:
         yield served_port
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[None]:
+    """Says as ConfigError why an address cannot be listened on."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from prometheus_client import Gauge
 
+from keno.errors import ConfigError
 from workers import health, runner
 
 
@@ -59,7 +60,7 @@ async def test_measurements_are_served_beside(http: httpx.AsyncClient) -> None:
 async def test_a_port_that_is_taken_is_an_error_at_once() -> None:
     with (
         health.serving("127.0.0.1", 0) as port,
-        pytest.raises(OSError, match="in use"),
+        pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"),
         health.serving("127.0.0.1", port),
     ):
         pass

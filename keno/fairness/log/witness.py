@@ -126,7 +126,7 @@ def holding(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def serving(witness: Witness, host: str, port: int) -> Iterator[int]:
-    """Serves while the block lasts, and gives the port (0 chooses one). Raises OSError where it is taken."""
+    """Serves while the block lasts, and gives the port (0 chooses one). Raises ConfigError where it is taken."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _TIMEOUT_S
@@ -152,7 +152,8 @@ def serving(witness: Witness, host: str, port: int) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    with threaded_http.listening(host, port):
+        server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True
     with threaded_http.serving(server, "witness") as served_port:
         yield served_port
