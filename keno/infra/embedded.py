@@ -74,7 +74,10 @@ class EmbeddedServers:
 
     @classmethod
     def _started(cls, data_dir: Path) -> Self:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            raise EmbeddedError(f"the data folder {data_dir} cannot be made: {failure.strerror}") from None
         servers = cls(data_dir.resolve())
         servers._start()
         return servers

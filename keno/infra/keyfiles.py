@@ -50,8 +50,14 @@ def parse_key(text: str, where: str) -> bytes:
 
 
 def make_key(path: Path) -> bool:
-    """Writes a new key to a file, whole or not at all; false where there is a file already, which stays."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Writes a new key to a file, whole or not at all; false where there is a file already, which stays.
+
+    Raises ConfigError where its folder cannot be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder of {path} cannot be made: {error.strerror}") from None
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

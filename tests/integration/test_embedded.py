@@ -96,6 +96,12 @@ async def _read(servers: EmbeddedServers) -> tuple[list[int], list[int]]:
     return [row["value"] for row in rows], [int(value) for value in values]
 
 
+async def test_a_data_folder_that_cannot_be_made_is_said_so(folder: Path) -> None:
+    (folder / "file").write_text("")
+    with pytest.raises(EmbeddedError, match="cannot be made: Not a directory"):
+        await EmbeddedServers.start(folder / "file" / "data")
+
+
 async def test_what_was_written_is_there_after_a_stop_and_a_start(data_dir: Path) -> None:
     servers = await EmbeddedServers.start(data_dir)
     await _write(servers, 1)

@@ -23,6 +23,12 @@ def test_a_missing_key_is_an_error_where_keys_are_not_to_be_made(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a file")
+    with pytest.raises(ConfigError, match=r"keys/privacy\.key cannot be made"):
+        load_keys(tmp_path / "keys", create=True)
+
+
 @pytest.mark.parametrize("text", ["", "00", "zz" * 32, "00" * 33])
 def test_a_file_that_holds_no_key_is_an_error_and_stays_as_it_is(tmp_path: Path, text: str) -> None:
     load_keys(tmp_path, create=True)
