@@ -463,7 +463,7 @@ def read_rooms(written: dict[str, Any]) -> dict[bytes, Room]:
 
 
 def save(monitor: Monitor, path: str) -> None:
-    """Replaces the state file as a whole."""
+    """Replaces the state file as a whole; raises MalformedError where it cannot be written."""
     state = {
         "key": f"{monitor.key.name}+{monitor.key.id.hex()}",
         "size": monitor.size,
@@ -471,11 +471,14 @@ def save(monitor: Monitor, path: str) -> None:
         "note": monitor.note,
         "rooms": written_rooms(monitor.rooms),
     }
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        json.dump(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(f"{path}.new", path)
+    try:
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            json.dump(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(f"{path}.new", path)
+    except OSError as error:
+        raise MalformedError(f"the state file cannot be written: {error}") from None
 
 
 def load(monitor: Monitor, path: str) -> None:

@@ -197,6 +197,13 @@ def test_what_was_seen_is_kept_in_the_state_file(tmp_path: Path) -> None:
     assert look(third, log)[0] == 1
 
 
+def test_a_state_file_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    log = FakeLog(honest(3))
+    status, said = look(watching(log), log, state=tmp_path / "nowhere" / "state")
+    assert status == 2
+    assert "the state file cannot be written" in str(said)
+
+
 def test_a_state_file_that_is_damaged_or_of_another_log_is_refused(tmp_path: Path) -> None:
     state, log = tmp_path / "state", FakeLog(honest(3))
     assert look(watching(log), log, state=state)[0] == 0
