@@ -188,6 +188,8 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
 
 
 def _require_consistent(config: Config) -> None:
+    if config.amqp_url is not None and not config.amqp_url.startswith(("amqp://", "amqps://")):
+        raise ConfigError("KENO_AMQP_URL does not begin as amqp://rabbitmq.example")
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
         raise ConfigError(f"KENO_FAILPOINT: there is no failpoint {config.failpoint!r}")
     if config.database_url is None and config.owner_database_url is not None:
