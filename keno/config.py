@@ -188,6 +188,9 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
 
 
 def _require_consistent(config: Config) -> None:
+    # An empty URL would be whatever database the driver's own defaults lead to.
+    if "" in (config.database_url, config.vault_database_url, config.owner_database_url):
+        raise ConfigError("KENO_DATABASE_URL, KENO_VAULT_DATABASE_URL and KENO_OWNER_DATABASE_URL are never empty")
     if config.amqp_url is not None and not config.amqp_url.startswith(("amqp://", "amqps://")):
         raise ConfigError("KENO_AMQP_URL does not begin as amqp://rabbitmq.example")
     if config.failpoint is not None and config.failpoint not in failpoints.NAMES:
