@@ -1,6 +1,8 @@
 """A player launched, the live stream of a room followed, and a bet over it with its result.
 
 python docs/examples/watch_and_bet.py ORIGIN KEY_ID SECRET_HEX ROOM [LIVE_URL]
+
+Without a proxy, as with `keno up` alone, LIVE_URL is ws://127.0.0.1:8081/v1/live.
 """
 
 import asyncio
