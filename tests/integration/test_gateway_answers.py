@@ -12,6 +12,7 @@ from support.gateway import JSON, Casino, Gateway
 
 from keno.identity.operators import OperatorNotFoundError
 from keno.identity.service import IdentityError
+from keno.risk import failures
 from keno.risk.failures import FAILURES_MAX
 
 pytestmark = pytest.mark.parametrize("gateway", ["route", "lane"], indirect=True)
@@ -110,7 +111,11 @@ async def test_rates_are_checked_and_changes_are_in_the_audit_trail(gateway: Gat
     assert tuple(row.values()) == ("alice", '{"bets_per_s_max": 10000}', '{"bets_per_s_max": 5}')
 
 
-async def test_an_address_that_sends_forgeries_is_refused_before_its_signatures_are_looked_at(gateway: Gateway) -> None:
+async def test_an_address_that_sends_forgeries_is_refused_before_its_signatures_are_looked_at(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However slowly they are sent, none is forgotten meanwhile.
+    monkeypatch.setattr(failures, "_MS_A_FAILURE", 60_000)
     casino = await gateway.casino(ed25519=True)
     body = b"{}"
     for _ in range(FAILURES_MAX + 20):
