@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import asyncpg
 import msgspec
 import uvloop
 from cyclopts import App, Parameter, validators
@@ -31,7 +32,13 @@ from workers import vault
 from workers.group import WORKERS, run_workers, subscribe_all
 from workers.runner import stop_on_signals
 
-app = App(name="keno", help="A provably fair keno game server.", result_action="sys_exit")
+app = App(
+    name="keno",
+    help="A provably fair keno game server.",
+    result_action="sys_exit",
+    # No --empty-OPTION beside an option that is given several times.
+    default_parameter=Parameter(negative_iterable=()),
+)
 run = app.command(App(name="run", help="Run one process."))
 operator = app.command(App(name="operator", help="Operators and their keys."))
 dead = app.command(App(name="dead", help="Events that a consumer could not take."))
@@ -55,7 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(arguments)
     except* KenoError as errors:  # one that a worker raised comes in a group
         for error in _each(errors):
-            print(f"keno: {error}", file=sys.stderr)  # noqa: T201
+            _complain(str(error))
+        failed = True
+    except* (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError) as errors:
+        for error in _each(errors):
+            _complain(f"{error}: the database is not of this version; keno migrate brings an older one to it")
+        failed = True
+    except* asyncpg.InsufficientPrivilegeError as errors:
+        for error in _each(errors):
+            _complain(f"{error}: the URL of the database names a role that may not do this")
         failed = True
     if failed:
         sys.exit(1)

@@ -11,7 +11,8 @@ import asyncpg
 import httpx
 import pytest
 from aio_pika.exceptions import PublishError
-from support.databases import Database
+from support.commands import keno_here
+from support.databases import Database, Databases
 from support.events import PATIENCE_S
 from support.installation import PLAYERS, deposit, installed, named_servers
 
@@ -156,3 +157,19 @@ async def test_an_operator_is_limited_and_its_limits_lifted_from_the_command_lin
         await client.close()
         assert installation.end("up", signal.SIGTERM) == 0, installation.log_tail()
         assert installation.keno_here("audit").returncode == 0
+
+
+def test_a_database_of_another_version_and_a_role_without_the_right_are_said_so(
+    databases: Databases, servers: dict[str, str]
+) -> None:
+    empty = databases.create_empty()
+    add = ("operator", "add", "one", "--currency", "EUR")
+    for url, said in (
+        (empty.app_url, "the database is not of this version; keno migrate"),
+        (servers["KENO_VAULT_DATABASE_URL"], "permission denied for table"),
+    ):
+        done = keno_here(servers | {"KENO_DATABASE_URL": url}, *add)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("keno: ")
+        assert said in done.stderr
+    databases.drop(empty)
