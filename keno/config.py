@@ -61,6 +61,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keno.errors import ConfigError
+from keno.fairness.log.note import NoteError, named
 from keno.infra import failpoints
 
 _DRAND_URLS = "https://api.drand.sh,https://api2.drand.sh,https://api3.drand.sh,https://drand.cloudflare.com"
@@ -172,7 +173,7 @@ def load(environment: Mapping[str, str] | None = None) -> Config:
         live_port=live_port,
         live_connections_max=_integer(env, "KENO_LIVE_CONNECTIONS_MAX", 20_000, 1, 1_000_000),
         live_address_connections_max=_integer(env, "KENO_LIVE_ADDRESS_CONNECTIONS_MAX", 200, 1, 1_000_000),
-        log_origin=env.get("KENO_LOG_ORIGIN", f"{origins[0].partition('://')[2]}/log"),
+        log_origin=_log_origin(env, origins[0]),
         log_witnesses=env.get("KENO_LOG_WITNESSES", ""),
         beacon=beacon,
         beacon_urls=beacon_urls,
@@ -205,6 +206,13 @@ def _require_http(name: str, urls: Sequence[str], example: str) -> None:
     for url in urls:
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"{name}: {url!r} does not begin as {example}")
+
+
+def _log_origin(env: Mapping[str, str], origin: str) -> str:
+    try:
+        return named(env.get("KENO_LOG_ORIGIN", f"{origin.partition('://')[2]}/log"))
+    except NoteError as error:
+        raise ConfigError(f"KENO_LOG_ORIGIN: {error}") from None
 
 
 def _launch_url(env: Mapping[str, str], origin: str) -> str:

@@ -57,6 +57,8 @@ def test_pages_and_proxies_are_trusted_only_where_they_are_named() -> None:
         ("KENO_DATABASE_URL", ""),
         ("KENO_VAULT_DATABASE_URL", ""),
         ("KENO_AMQP_URL", "rabbitmq.example:5672"),
+        ("KENO_LOG_ORIGIN", "keno.example/a log"),
+        ("KENO_LOG_ORIGIN", ""),
         ("KENO_PROXIES_COUNT", "-1"),
         ("KENO_PROXIES_COUNT", "17"),
     ],
