@@ -13,6 +13,7 @@ import uvloop
 from gateway.live.server import serve_live
 from keno.infra.redis import create_redis
 from keno.notify.streams import Streams
+from keno.risk.service import Limits
 from keno.texts.languages import ENGLISH, Language
 
 HOST = "127.0.0.1"
@@ -57,7 +58,7 @@ async def _serve(redis_url: str, port: int) -> None:
         player_news=None,
         sessions=_Sessions(),
         bets=None,
-        limits=None,
+        limits=Limits(redis),
         texts=_Texts(),
     )
     await serve_live(platform, asyncio.Event())
