@@ -8,7 +8,7 @@ a seed twice: after a crash the wrapped key gives the same ones. Not here: how k
 (`keno.fairness.epoch_keys`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import asyncpg
 import structlog
@@ -23,12 +23,11 @@ from keno.infra import failpoints
 from keno.infra.key_providers import KeyProvider, key_id_of
 from keno.infra.keywrap import UnwrapError
 from keno.infra.postgres import Connection
+from keno.infra.refusals import Refusals
 
 log = structlog.get_logger()
 
 REFUSED = Counter("keno_vault_refused", "Rounds that got no seed and epochs whose key was not published.", ["what"])
-for _what in ("round", "epoch"):
-    REFUSED.labels(_what)
 SECOND_LOCKS = Counter("keno_vault_second_locks_refused", "Locks of rounds whose seed was released for another lock.")
 
 _RELEASES_MAX = 1_000
@@ -40,24 +39,6 @@ class VaultError(KenoError):
     """What the vault was shown contradicts what it committed to: nothing is released."""
 
 
-class _Refused:
-    """What is refused, by its id, time and again until it is mended: each is told of once."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._ids: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def tell(self, refusals: Mapping[int, Exception]) -> None:
-        """Takes all that are refused now."""
-        for refused_id in refusals.keys() - self._ids:
-            REFUSED.labels(self._what).inc()
-            log.error(f"{self._what}.refused", id=refused_id, reason=str(refusals[refused_id]))
-        self._ids = set(refusals)
-
-
 class Vault:
     """Opens epochs of `epoch_rounds` rounds, `rounds_ahead` rounds before a room runs out of commitments."""
 
@@ -67,8 +48,8 @@ class Vault:
         self._epoch_rounds = epoch_rounds
         self._rounds_ahead = rounds_ahead
         self._beacons = BeaconGuard()
-        self._refused_rounds = _Refused("round")
-        self._refused_epochs = _Refused("epoch")
+        self._refused_rounds = Refusals("round", REFUSED.labels("round"))
+        self._refused_epochs = Refusals("epoch", REFUSED.labels("epoch"))
 
     async def step(self) -> float:
         """Does what is due; returns the seconds to wait before the next step."""

@@ -12,21 +12,20 @@ The bets of a large round are read beside the ticks, on another connection (`ken
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
-import structlog
 
 from keno.errors import KenoError
 from keno.fairness import keno1
 from keno.fairness.beacons.rounds import RoundBeacons
 from keno.infra import failpoints
 from keno.infra.postgres import Connection
+from keno.infra.refusals import Refusals
 from keno.rounds import metrics, store
 from keno.rounds.lock_trees import LARGE_BETS, LockTrees, Tree
-
-log = structlog.get_logger()
 
 _ROUNDS_MAX = 1_000
 """The most rounds of a statement, so that none of them holds up the locks of others for long."""
@@ -64,7 +63,8 @@ class Engine:
         self._trees = LockTrees(pool, privacy_key, large_bets)
         self._look_s = look_s
         self._look_at_s: dict[int, float] = {}
-        self._refused: set[int] = set()
+        self._refused: defaultdict[int, Refusals] = defaultdict(lambda: Refusals("round", metrics.REFUSED))
+        """By shard."""
 
     async def tick(self, conn: Connection, shard: int, lease_epoch: int) -> float:
         """Moves what is due; returns the seconds until something will be due again.
@@ -146,9 +146,9 @@ class Engine:
 
     async def _draw(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         drawn = []
-        refused: dict[int, EngineError] = {}
+        refused: dict[int, Exception] = {}
         # Those that were refused stay the longest due: they must not fill the statement.
-        rows = await store.drawable_rounds(conn, shard, _ROUNDS_MAX + len(self._refused))
+        rows = await store.drawable_rounds(conn, shard, _ROUNDS_MAX + len(self._refused[shard]))
         waiting = [row.round_id for row in rows if row.lock.beacon_round]
         signatures = await self._beacons.signatures(conn, waiting)
         for row in rows:
@@ -160,10 +160,7 @@ class Engine:
             except EngineError as refusal:
                 refused[row.round_id] = refusal
         # One round that was tampered with does not hold up the others, and is not passed over in silence.
-        for round_id in refused.keys() - self._refused:
-            metrics.REFUSED.inc()
-            log.error("round.refused", round=round_id, shard=shard, reason=str(refused[round_id]))
-        self._refused = self._refused - {row.round_id for row in rows} | refused.keys()
+        self._refused[shard].tell(refused)
         if drawn:
             metrics.ROUNDS.labels("drawn").inc(_still_leading(await store.draw_rounds(conn, shard, lease_epoch, drawn)))
             failpoints.reach("rounds.drawn")
