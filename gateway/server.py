@@ -16,7 +16,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar import Litestar
 
-from keno.errors import ConfigError
+from keno.infra.listening import listening
 
 _log = structlog.get_logger("gateway")
 
@@ -67,11 +67,9 @@ async def serve(app: Litestar, host: str, port: int, stop: asyncio.Event) -> Non
 
 def _check_free(host: str, port: int) -> None:
     # granian listens with SO_REUSEPORT: a second server would silently share the port with the first.
-    try:
+    with listening(host, port):
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, proto) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None

@@ -14,7 +14,7 @@ from gateway.auth import guard
 from gateway.lane.http1 import Connection
 from gateway.lane.messages import Application
 from gateway.server import CONNECTIONS_MAX, STOP_S
-from keno.errors import ConfigError
+from keno.infra.listening import listening
 
 _SWEEP_S: Final = 1.0
 
@@ -33,10 +33,8 @@ async def serve_lane(lane: Application, host: str, port: int, stop: asyncio.Even
     def connected() -> Connection:
         return Connection(lane, connections, CONNECTIONS_MAX)
 
-    try:
+    with listening(host, port):
         server = await loop.create_server(connected, host, port, backlog=CONNECTIONS_MAX)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     _log.info("server.started", host=host, port=port)
     sweeping = asyncio.create_task(_sweep(connections), name="lane-sweep")
     stopping = asyncio.create_task(stop.wait(), name="lane-stop")

@@ -26,9 +26,9 @@ from gateway.live.hub import Hub
 from gateway.live.wire import Close
 from gateway.problems import PROBLEM_JSON, problem
 from keno.bootstrap import Platform
-from keno.errors import ConfigError
 from keno.identity.networks import caller
 from keno.identity.sessions import Session, SessionStoreError
+from keno.infra.listening import listening
 from keno.infra.transient import is_transient
 from keno.notify import frames
 from keno.notify.players import player_channel
@@ -259,13 +259,11 @@ async def _end(*tasks: asyncio.Task[Any]) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    try:
+    with listening(host, port):
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, proto)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Connections inherit it.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        listening.bind(address)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    return listening
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.bind(address)
+    return listener

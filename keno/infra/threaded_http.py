@@ -10,7 +10,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from keno.errors import ConfigError
+from keno.infra.listening import listening
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -36,15 +36,6 @@ def serving_application(application: "WSGIApplication", name: str, host: str, po
         server = make_server(host, port, application, server_class=_Server, handler_class=_QuietHandler)
     with serving(server, name) as served_port:
         yield served_port
-
-
-@contextmanager
-def listening(host: str, port: int) -> Iterator[None]:
-    """Says as ConfigError why an address cannot be listened on."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from keno.errors import ConfigError
 from keno.fairness.log import note, tree
 from keno.fairness.log.note import NoteError, VerifierKey
 from keno.infra import threaded_http
+from keno.infra.listening import listening
 
 BODY_BYTES_MAX: Final = 64 * 1024
 _REQUEST: Final = re.compile(r"old (0|[1-9][0-9]{0,18})\n((?:[A-Za-z0-9+/]{43}=\n){0,63})\n(.+)", re.DOTALL)
@@ -152,7 +153,7 @@ def serving(witness: Witness, host: str, port: int) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             """Says nothing."""
 
-    with threaded_http.listening(host, port):
+    with listening(host, port):
         server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True
     with threaded_http.serving(server, "witness") as served_port:
