@@ -49,16 +49,18 @@ def limited_by_player(limits: Limits) -> Guard:
 def _limited(limits: Limits, buckets_of: Callable[[Connection], Sequence[Bucket]]) -> Guard:
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
         buckets = buckets_of(connection)
-        standings = await standings_of(limits, buckets, reads=connection.scope.get("method") == "GET")
+        standings = await counted(limits, buckets, reads=connection.scope.get("method") == "GET")
+        if standings is None:
+            return
         known = _standings_of(connection.scope)
-        known += [(each.kind, each.rate, standing) for each, standing in zip(buckets, standings, strict=False)]
+        known += [(each.kind, each.rate, standing) for each, standing in zip(buckets, standings, strict=True)]
         require_within(buckets, standings)
 
     return guard
 
 
-async def standings_of(limits: Limits, buckets: Sequence[Bucket], *, reads: bool) -> Sequence[Standing]:
-    """How the buckets stand after a request; nothing for one that only reads where Redis does not say it.
+async def counted(limits: Limits, buckets: Sequence[Bucket], *, reads: bool) -> Sequence[Standing] | None:
+    """How the buckets stand after a request; None for one that only reads where Redis does not say it.
 
     Raises LimitError.
     """
@@ -67,12 +69,12 @@ async def standings_of(limits: Limits, buckets: Sequence[Bucket], *, reads: bool
     except LimitError as error:
         if not reads or error.overloaded:
             raise
-        return ()
+        return None
 
 
 def require_within(buckets: Sequence[Bucket], standings: Sequence[Standing]) -> None:
-    """Raises ProblemError `rate_limited` where a request has to wait; without `standings` none has."""
-    for bucket, standing in zip(buckets, standings, strict=False):
+    """Raises ProblemError `rate_limited` where a request has to wait."""
+    for bucket, standing in zip(buckets, standings, strict=True):
         if standing.wait_us:
             wait_s = -(-standing.wait_us // 1_000_000)
             detail = said(_TOO_MANY[bucket.kind], per_second=bucket.rate.per_second, wait_s=wait_s)

@@ -20,7 +20,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from gateway.answers import Answer
 from gateway.auth.entrance import sender_of
 from gateway.auth.exchange import session_answer
-from gateway.auth.limits import require_within, standings_of
+from gateway.auth.limits import counted, require_within
 from gateway.live.fanout import Put
 from gateway.live.wire import PING, PONG, Close, encoded, reason_bytes
 from gateway.placing import place_player_bet
@@ -317,7 +317,9 @@ class Connection(WSListener):
     async def _take_from_address(self) -> None:
         assert self.address is not None, "known since the handshake"  # noqa: S101
         buckets = (rates.of_address(self.address),)
-        require_within(buckets, await standings_of(self.server.limits, buckets, reads=True))
+        standings = await counted(self.server.limits, buckets, reads=True)
+        if standings is not None:
+            require_within(buckets, standings)
 
     def _unsubscribe(self, labels: list[str]) -> None:
         self.server.hub.leave(self, [self.channels.pop(label) for label in labels if label in self.channels])
