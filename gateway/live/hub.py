@@ -8,6 +8,7 @@ between. A frame that is not the next one, or a connection to Redis that broke, 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
@@ -30,8 +31,8 @@ TICK_S: Final = 0.02
 FEED_READ_MAX: Final = 2_000
 SNAPSHOT_ROUNDS: Final = 5
 _RETRY_S: Final = 0.2
-_NEWS_TRIES: Final = 300
-"""A minute of them: a server that starts again is back by then."""
+_NEWS_S: Final = 60.0
+"""How long news of a round wait for a server that starts again; later rounds do not wait for ever."""
 
 _log = structlog.get_logger("gateway.live")
 
@@ -138,17 +139,18 @@ class Hub:
         """Publish what ended rounds mean for the players who are here, until cancelled."""
         while True:
             told = await self._told.get()
-            for _ in range(_NEWS_TRIES):
+            give_up_s = time.monotonic() + _NEWS_S
+            while True:
                 try:
                     await self._streams.publish(await self._news.of(told, sorted(set(self._players.values()))))
                     break
                 except Exception as failure:
                     if not is_transient(failure):
                         raise
+                    if time.monotonic() > give_up_s:
+                        _log.error("news.given_up", round=told.round)
+                        break
                     await asyncio.sleep(_RETRY_S)
-            else:
-                # Later rounds do not wait for this one for ever.
-                _log.error("news.given_up", round=told.round)
 
     async def _dispatch(self, fed: list[Fed]) -> None:
         outgoing: dict[str, tuple[Channel, int, list[bytes]]] = {}
