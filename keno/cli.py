@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import asyncpg
 import msgspec
@@ -52,6 +52,13 @@ cli_texts.register(app)
 cli_vault.register(app)
 
 _ACTOR = "command line"
+_OTHER_VERSION = ": the database is not of this version; keno migrate brings an older one to it"
+_HINTS: Final[dict[type[BaseException], str]] = {
+    asyncpg.UndefinedTableError: _OTHER_VERSION,
+    asyncpg.UndefinedColumnError: _OTHER_VERSION,
+    asyncpg.UndefinedFunctionError: _OTHER_VERSION,
+    asyncpg.InsufficientPrivilegeError: ": the URL of the database names a role that may not do this",
+}
 _GC_THRESHOLD = 50_000
 
 
@@ -60,17 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     failed = False
     try:
         app(arguments)
-    except* KenoError as errors:  # one that a worker raised comes in a group
+    except* (
+        KenoError,
+        asyncpg.UndefinedTableError,
+        asyncpg.UndefinedColumnError,
+        asyncpg.UndefinedFunctionError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as errors:  # one that a worker raised comes in a group
         for error in _each(errors):
-            _complain(str(error))
-        failed = True
-    except* (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError) as errors:
-        for error in _each(errors):
-            _complain(f"{error}: the database is not of this version; keno migrate brings an older one to it")
-        failed = True
-    except* asyncpg.InsufficientPrivilegeError as errors:
-        for error in _each(errors):
-            _complain(f"{error}: the URL of the database names a role that may not do this")
+            _complain(f"{error}{_HINTS.get(type(error), '')}")
         failed = True
     if failed:
         sys.exit(1)
