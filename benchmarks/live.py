@@ -58,6 +58,7 @@ _PEER_FOLDER = Path(__file__).parent / "peers" / "ws_fanout"
 _PEER_CHANNEL = "keno:bench:fanout"
 _FRAME_BYTES = 500
 _PAUSE_S = 0.5
+_READY_S = 60.0
 _BURST = 10
 # Together much more than may wait for a reader that stalls, here and in the kernel.
 _FLOODS = 20
@@ -144,7 +145,8 @@ async def _connect(port: int, count: int, latencies: list[float], rooms: Sequenc
             )
         )
         readers += [protocol for _, protocol in made]
-        await asyncio.gather(*(protocol.ready for _, protocol in made))
+        async with asyncio.timeout(_READY_S):
+            await asyncio.gather(*(protocol.ready for _, protocol in made))
     return readers
 
 

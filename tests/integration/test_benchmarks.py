@@ -4,8 +4,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
-from benchmarks import bets_house, events, rounds, settlement, settlement_case, verify
+from benchmarks import bets_house, events, live, rounds, settlement, settlement_case, verify
 from benchmarks.rounds import Case
 from benchmarks.servers import Servers
 
@@ -38,6 +39,14 @@ async def test_acceptance_stores_what_it_was_given(services: Servers) -> None:
         measured = await house.run(house.bets(300), 100, 2)
         assert measured.bets == 300
         assert await house.objections() == []
+
+
+async def test_frames_of_the_live_stream_all_arrive(redis_url: str) -> None:
+    async with Redis.from_url(redis_url) as redis, live._ours(redis_url, redis) as ours:
+        await ours.connect(20)
+        await ours.run(1)
+        assert {reader.received for reader in ours.readers} == {13}
+        await ours.leave()
 
 
 def test_events_all_arrive(services: Servers, broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
