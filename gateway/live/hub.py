@@ -112,28 +112,30 @@ class Hub:
 
     async def run(self) -> None:
         """Read the feed until cancelled."""
+        feed = self._streams.feed()
         place: str | None = None
         broken = False
-        while True:
-            try:
-                if place is None:
-                    place = await self._streams.feed_end()
-                if broken:
-                    await self._catch_all_up()
-                    broken = False
-                fed = await self._streams.feed(place, FEED_READ_MAX)
-                if fed:
-                    # Redis wakes who waits with the first frame; those published together with it are there by now.
-                    fed += await self._streams.feed(fed[-1].place, FEED_READ_MAX, wait=False)
-                    await self._dispatch(fed)
-                    place = fed[-1].place
-                    await asyncio.sleep(TICK_S)
-            except Exception as failure:
-                if not is_transient(failure):
-                    raise
-                _log.warning("feed.broken", failure=repr(failure))
-                broken = True
-                await asyncio.sleep(_RETRY_S)
+        try:
+            while True:
+                try:
+                    if place is None:
+                        place = await feed.end()
+                    if broken:
+                        await self._catch_all_up()
+                        broken = False
+                    fed = await feed.read(place, FEED_READ_MAX)
+                    if fed:
+                        await self._dispatch(fed)
+                        place = fed[-1].place
+                        await asyncio.sleep(TICK_S)
+                except Exception as failure:
+                    if not is_transient(failure):
+                        raise
+                    _log.warning("feed.broken", failure=repr(failure))
+                    broken = True
+                    await asyncio.sleep(_RETRY_S)
+        finally:
+            await feed.close()
 
     async def tell_players(self) -> None:
         """Publish what ended rounds mean for the players who are here, until cancelled."""

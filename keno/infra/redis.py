@@ -41,33 +41,34 @@ def create_redis(url: str, *, connections_max: int = 64, timeout_s: float = _COM
     return Redis.from_pool(pool)
 
 
-class ScriptCaller:
-    """Calls one Lua script, one call at a time, on a connection of its own to where a client connects.
+class LoneConnection:
+    """One command at a time, on a connection of its own to where a client connects.
 
-    For scripts that are called thousands of times a second: a command through a client costs three times as much. The
-    connection is made with the first call, again after one that failed, and closed by `close()`.
+    For what is asked thousands of times a second, or waited for all the time: a command through a client costs three
+    times as much. The connection is made with the first command, again after one that failed, and closed by `close()`.
     """
 
-    def __init__(self, redis: Redis, script: str, *, timeout_s: float) -> None:
+    def __init__(self, redis: Redis, *, timeout_s: float) -> None:
         self._pool = redis.connection_pool
-        self._script: Final = script
-        self._sha: Final = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         self._timeout_s = timeout_s
         self._connection: AbstractConnection | None = None
 
-    async def call(self, keys: Sequence[str], arguments: Sequence[str | int | float]) -> Any:
-        """What the script returns. Raises redis.exceptions.RedisError, OSError, and TimeoutError after the timeout.
+    async def call(self, *command: str | int | float) -> Any:
+        """What Redis answers, as it is on the wire.
 
-        After a failure it is unknown whether the script ran.
+        Raises redis.exceptions.RedisError, OSError, and TimeoutError after the timeout. After a failure it is unknown
+        whether the command was carried out.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
                 if self._connection is None:
                     self._connection = self._connected()
-                try:
-                    return await self._send(self._connection, "EVALSHA", self._sha, len(keys), *keys, *arguments)
-                except NoScriptError:
-                    return await self._send(self._connection, "EVAL", self._script, len(keys), *keys, *arguments)
+                packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+                await self._connection.send_packed_command(packed, check_health=False)
+                return await self._connection.read_response()
+        except NoScriptError:
+            # An answer like others.
+            raise
         except BaseException:
             await self.close()
             raise
@@ -84,8 +85,22 @@ class ScriptCaller:
         connection: AbstractConnection = self._pool.connection_class(**settings)
         return connection
 
-    @staticmethod
-    async def _send(connection: AbstractConnection, *command: str | int | float) -> Any:
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
-        await connection.send_packed_command(packed, check_health=False)
-        return await connection.read_response()
+
+class ScriptCaller:
+    """Calls one Lua script, one call at a time, on a connection of its own, closed by `close()`."""
+
+    def __init__(self, redis: Redis, script: str, *, timeout_s: float) -> None:
+        self._connection = LoneConnection(redis, timeout_s=timeout_s)
+        self._script: Final = script
+        self._sha: Final = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+    async def call(self, keys: Sequence[str], arguments: Sequence[str | int | float]) -> Any:
+        """What the script returns. Raises as `LoneConnection.call` does."""
+        try:
+            return await self._connection.call("EVALSHA", self._sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await self._connection.call("EVAL", self._script, len(keys), *keys, *arguments)
+
+    async def close(self) -> None:
+        """Closes the connection; another call makes a new one."""
+        await self._connection.close()
