@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from keno.errors import KenoError
 from keno.fairness import keno1
@@ -36,6 +37,8 @@ _OVERDUE_S = 0.02
 _OVERDUE_MAX_S = 0.05
 """A draw that is overdue after a tick waits for somebody else: the vault, the bets of a large round, or a beacon, which
 takes seconds. The longer it waited, the less often it is looked for, up to this."""
+
+_log = structlog.get_logger("keno.engine")
 
 
 class EngineError(KenoError):
@@ -65,6 +68,8 @@ class Engine:
         self._look_at_s: dict[int, float] = {}
         self._refused: defaultdict[int, Refusals] = defaultdict(lambda: Refusals("round", metrics.REFUSED))
         """By shard."""
+        self._stopped: defaultdict[int, int] = defaultdict(int)
+        """How many rooms of a shard sell nothing since a round of theirs is not drawn."""
 
     async def tick(self, conn: Connection, shard: int, lease_epoch: int) -> float:
         """Moves what is due; returns the seconds until something will be due again.
@@ -127,6 +132,10 @@ class Engine:
         self._look_at_s[shard] = 0 if opened.skipped_count else time.monotonic() + self._look_s
         _count_opened(opened.late_ms)
         metrics.ROUNDS.labels("skipped").inc(opened.skipped_count)
+        metrics.STOPPED.labels(shard).set(opened.stopped_count)
+        if opened.stopped_count != self._stopped[shard]:
+            _log.warning("rooms.stopped", shard=shard, count=opened.stopped_count)
+            self._stopped[shard] = opened.stopped_count
         return len(locked.round_ids), opened.skipped_count
 
     async def _seal(self, conn: Connection, shard: int, lease_epoch: int) -> int:

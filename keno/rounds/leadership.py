@@ -132,6 +132,7 @@ class Leadership:
         lease.trusted_until_s = max(lease.trusted_until_s, rules.trusted_until_s(asked_at_s))
         metrics.TAKE_OVERS.inc()
         metrics.LEASE_EPOCH.labels(lease.shard).set(lease.epoch)
+        metrics.STOPPED.labels(lease.shard).set(0)
         metrics.LEADING.labels(lease.shard).set_function(lambda: self.leads(lease))
         log.info("lease.taken", shard=lease.shard, lease_epoch=lease.epoch, vote=lease.vote.value)
         if lease.vote is not Vote.OURS:
@@ -152,6 +153,7 @@ class Leadership:
             await self._say(self._book.give_up_lease(self._pool, lease.shard, lease.epoch))
             metrics.LEADING.remove(lease.shard)
             metrics.LEASE_EPOCH.remove(lease.shard)
+            metrics.STOPPED.remove(lease.shard)
         del self._leases[lease.shard]
 
     async def start_to_leave(self) -> None:

@@ -42,6 +42,7 @@ OPEN_LATE = Lateness("keno_round_open_late_seconds", "How long after its slot ti
 LOCK_LATE = Lateness("keno_round_lock_late_seconds", "How long after its slot time a round was locked.", _LATE_S)
 ROUNDS = Counter("keno_rounds", "Rounds that this scheduler has moved to a phase.", ["phase"])
 REFUSED = Counter("keno_rounds_refused", "Rounds that contradict themselves, and are not drawn.")
+STOPPED = Gauge("keno_rooms_stopped", "Rooms that open no round because one of theirs is not drawn.", ["shard"])
 LEADING = Gauge("keno_lease_leading", "Whether this scheduler leads the shard and may trust its lease.", ["shard"])
 LEASE_EPOCH = Gauge("keno_lease_epoch", "The epoch of the lease by which this scheduler leads the shard.", ["shard"])
 TAKE_OVERS = Counter("keno_lease_take_overs", "Leases that this scheduler has taken.")

@@ -118,10 +118,14 @@ class DrawableRound(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What `open_due_rounds` did. `late_ms` has an element for each round that it opened: how long after its time."""
+    """What `open_due_rounds` did. `late_ms` has an element for each round that it opened: how long after its time.
+
+    `stopped_count` is how many rooms open no slot because a round of theirs has not been drawn for two minutes.
+    """
 
     late_ms: list[int]
     skipped_count: int
+    stopped_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ async def open_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> Opene
     """Opens the slots on sale in all rooms; records missed slots as skipped, after a long absence some of them at a
     time.
     """
-    row = await conn.fetchrow("SELECT late_ms, skipped_count FROM open_due_rounds($1, $2)", shard, lease_epoch)
+    row = await conn.fetchrow("SELECT * FROM open_due_rounds($1, $2)", shard, lease_epoch)
     assert row is not None, "it returns one row"  # noqa: S101
     return None if row["late_ms"] is None else Opened(*row.values())
 

@@ -2,7 +2,8 @@
 
 import asyncpg
 import pytest
-from support.rounds import START_MS, Hall, check_chain, refused_by, schedule
+from prometheus_client import REGISTRY
+from support.rounds import EPOCH_ROUNDS, START_MS, Hall, check_chain, refused_by, schedule
 
 from keno import verifier
 from keno.bets.outcome import Outcome
@@ -11,6 +12,8 @@ from keno.rounds import engine, store
 NOBODYS_SHARD = 7
 SKIPS_MAX = 1_000
 """The most slots that open_due_rounds() records as skipped in one statement."""
+UNDRAWN_MS = 120_000
+"""How long a round waits for its draw before its room stops selling."""
 
 
 # ---- opening and skipping ----
@@ -74,6 +77,38 @@ async def test_a_room_without_commitments_skips_its_slots_and_goes_on_when_the_v
     assert await hall.phases(room) == ["skipped", "skipped", "skipped", "open"]
     await hall.play(room, [4])
     assert (await hall.phases(room))[3:] == ["settled", "open"]
+
+
+async def test_a_room_sells_nothing_behind_a_round_that_is_not_drawn_until_it_is(hall: Hall) -> None:
+    broken, sound = [await hall.add_room(name, period_ms=30_000, lock_lead_ms=1_000) for name in ("broken", "sound")]
+    await hall.tick()
+    kept = await hall.owner_pool.fetchrow(
+        "SELECT s.* FROM rng_seeds AS s JOIN epochs AS e ON e.id = s.epoch_id WHERE e.room_id = $1", broken.id
+    )
+    assert kept is not None
+    await hall.tamper("DELETE FROM rng_seeds WHERE epoch_id = $1", kept["epoch_id"])
+    slots = schedule(broken)
+    sold = 1
+    while slots.lock_due_ms(sold) < slots.draw_due_ms(1) + UNDRAWN_MS:
+        sold += 1
+    for number in range(1, sold + 3):
+        await hall.at_lock(sound, number)
+        await hall.tick()
+        assert stopped() == (number >= sold)
+        await hall.at_draw(sound, number)
+        await hall.tick()
+    assert await hall.phases(sound) == [*["settled"] * (sold + 2), "open"]
+    assert (await hall.phases(broken))[sold:] == ["skipped"] * 2
+    assert (await hall.phases(broken))[:EPOCH_ROUNDS] == ["locked"] * EPOCH_ROUNDS
+    await hall.tamper("INSERT INTO rng_seeds SELECT ($1::rng_seeds).*", kept)
+    await hall.tick()
+    assert not stopped()
+    assert await hall.phases(broken) == [*["settled"] * sold, "skipped", "skipped", "open"]
+    await check_chain(hall, broken)
+
+
+def stopped() -> float | None:
+    return REGISTRY.get_sample_value("keno_rooms_stopped", {"shard": "0"})
 
 
 async def test_after_a_long_absence_slots_are_skipped_a_part_at_a_time_and_then_the_room_opens(hall: Hall) -> None:

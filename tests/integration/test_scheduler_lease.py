@@ -133,7 +133,7 @@ async def test_a_take_over_waits_for_the_transition_under_way_and_follows_it(hal
     async with hall.app_pool.acquire() as slow:
         transaction = slow.transaction()
         await transaction.start()
-        assert await store.open_due_rounds(slow, 0, 1) == store.Opened(late_ms=[0], skipped_count=0)
+        assert await store.open_due_rounds(slow, 0, 1) == store.Opened([0], skipped_count=0, stopped_count=0)
         taking = asyncio.create_task(store.take_lease(hall.app_pool, 0, "new", 1))
         await wait_until_blocked(hall, "take_lease")
         assert not taking.done()
