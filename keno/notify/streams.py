@@ -55,7 +55,7 @@ for n = 0, (#KEYS - 1) / 3 - 1 do
 end
 """
 _PUBLISHED_AT_ONCE: Final = 100
-"""How many frames one call of the script has: Redis does nothing else meanwhile, 20 us for each."""
+"""How many frames one call of the script has: Redis does nothing else meanwhile, 20 to 23 us for each."""
 # The last frame of a channel; where there is none, the number before the first that will come.
 _HEAD: Final = """
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
