@@ -20,6 +20,9 @@ from redis.exceptions import NoScriptError
 _COMMAND_TIMEOUT_S = 5.0
 _POOL_WAIT_S = 5.0
 
+Argument = str | int | float
+"""A part of a command."""
+
 
 def create_redis(url: str, *, connections_max: int = 64, timeout_s: float = _COMMAND_TIMEOUT_S) -> Redis:
     """A client for `url`; it connects with its first command, and `aclose()` closes it. Values are bytes.
@@ -53,22 +56,22 @@ class LoneConnection:
         self._timeout_s = timeout_s
         self._connection: AbstractConnection | None = None
 
-    async def call(self, *command: str | int | float) -> Any:
-        """What Redis answers, as it is on the wire.
+    async def call(self, *command: Argument, otherwise: Sequence[Argument] = ()) -> Any:
+        """What Redis answers, as it is on the wire; to `otherwise`, where it does not know the script that is called.
 
-        Raises redis.exceptions.RedisError, OSError, and TimeoutError after the timeout. After a failure it is unknown
-        whether the command was carried out.
+        Raises redis.exceptions.RedisError, OSError, and TimeoutError after the timeout, which is one for both. After a
+        failure it is unknown whether the command was carried out.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
                 if self._connection is None:
                     self._connection = self._connected()
-                packed = hiredis.pack_command(command)  # type: ignore[arg-type]
-                await self._connection.send_packed_command(packed, check_health=False)
-                return await self._connection.read_response()
-        except NoScriptError:
-            # An answer like others.
-            raise
+                try:
+                    return await self._send(self._connection, command)
+                except NoScriptError:
+                    if not otherwise:
+                        raise
+                    return await self._send(self._connection, otherwise)
         except BaseException:
             await self.close()
             raise
@@ -85,6 +88,12 @@ class LoneConnection:
         connection: AbstractConnection = self._pool.connection_class(**settings)
         return connection
 
+    @staticmethod
+    async def _send(connection: AbstractConnection, command: Sequence[Argument]) -> Any:
+        packed = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]
+        await connection.send_packed_command(packed, check_health=False)
+        return await connection.read_response()
+
 
 class ScriptCaller:
     """Calls one Lua script, one call at a time, on a connection of its own, closed by `close()`."""
@@ -94,12 +103,10 @@ class ScriptCaller:
         self._script: Final = script
         self._sha: Final = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
-    async def call(self, keys: Sequence[str], arguments: Sequence[str | int | float]) -> Any:
+    async def call(self, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """What the script returns. Raises as `LoneConnection.call` does."""
-        try:
-            return await self._connection.call("EVALSHA", self._sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await self._connection.call("EVAL", self._script, len(keys), *keys, *arguments)
+        rest = len(keys), *keys, *arguments
+        return await self._connection.call("EVALSHA", self._sha, *rest, otherwise=("EVAL", self._script, *rest))
 
     async def close(self) -> None:
         """Closes the connection; another call makes a new one."""
