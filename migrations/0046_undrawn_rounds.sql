@@ -2,8 +2,8 @@
 -- depends: 0045_order_of_locks
 
 -- migrate: apply
--- The open rooms of a shard that have a round waiting for its draw for two minutes or more: longer than any beacon is waited for. Nobody knows
--- when it will be drawn, or whether, so no stake is taken for those behind it.
+-- The open rooms of a shard that have a round waiting for its draw for two minutes or more. Nobody knows when it will be drawn, or whether, so
+-- no stake is taken for those behind it.
 CREATE FUNCTION undrawn_rooms(p_shard integer, at_ms bigint) RETURNS uuid[]
     LANGUAGE plpgsql STABLE
     SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
@@ -12,9 +12,9 @@ DECLARE
     due_ms CONSTANT bigint := at_ms - 120000;
 BEGIN
     RETURN ARRAY(
-        SELECT DISTINCT r.room_id
+        SELECT r.room_id
         FROM (
-            SELECT u.room_id FROM rounds AS u
+            SELECT DISTINCT u.room_id FROM rounds AS u
             WHERE u.ended_ms IS NULL AND u.shard = p_shard AND u.lock_due_ms <= due_ms AND u.draw_due_ms <= due_ms AND u.phase = 'locked'
                 AND u.locked_ms <= due_ms OFFSET 0
         ) AS r
