@@ -1,21 +1,23 @@
 """The dead events of a RabbitMQ broker: reads its dead queue without taking anything from it, and gives events back.
 
-What is read stays unacknowledged and is the broker's again when the channel closes, in whatever way this process ends.
-Two who read at once each see a part. Replayed events go straight to the queue they died in, so to no other consumer.
+What is read stays unacknowledged. A call gives it back before it returns, so that the next one finds it; in whatever
+way this process ends, it is the broker's again when the channel closes. Two who read at once each see a part. Replayed
+events go straight to the queue they died in, so to no other consumer.
 
 An event that its consumer gave up stands alone in a message, whose headers say whose it was and why. What the broker
 itself has put there, because it was no event or was delivered too often, has an `x-death` header, and can be a message
 of many events: one of them is replayed by parting it from the others.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import cast
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, HeadersType
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, HeadersType
 from aio_pika.exceptions import ChannelNotFoundEntity, PublishError
 
 from keno.infra import cloudevents
@@ -23,6 +25,8 @@ from keno.infra.bus import BusError, DeadEvent, Event
 from keno.infra.rabbit_bus import CONSUMER_HEADER, NAMESPACE, REASON_HEADER, UNREACHABLE
 
 _TIMEOUT_S = 10.0
+_GIVEN_BACK_S = 3.0
+"""How long a quorum queue may take to have back what was read; we wait so long too where another reads meanwhile."""
 
 
 class RabbitDeadLetters:
@@ -77,11 +81,18 @@ class RabbitDeadLetters:
             queue = await channel.declare_queue(f"{self._namespace}.dead", passive=True, timeout=_TIMEOUT_S)
         except ChannelNotFoundEntity:
             return  # no bus has started on this broker yet
+        kept: AbstractIncomingMessage | None = None
+        kept_count = 0
         for _ in range(queue.declaration_result.message_count or 0):
             message = await queue.get(fail=False, timeout=_TIMEOUT_S)
             if message is None:
-                return
+                break
             yield message
+            if not message.processed:
+                kept, kept_count = message, kept_count + 1
+        if kept is not None:
+            await kept.nack(multiple=True)
+            await _until_back(queue, kept_count)
 
     def _describe(self, message: AbstractIncomingMessage) -> Sequence[DeadEvent]:
         consumer, reason, dead_ms = self._death(message)
@@ -105,6 +116,14 @@ class RabbitDeadLetters:
 
 def _dead_event(event: Event, consumer: str, dead_ms: int, reason: str) -> DeadEvent:
     return DeadEvent(str(event.id), consumer, event.routing_key, event.aggregate, dead_ms, reason)
+
+
+async def _until_back(queue: AbstractQueue, count: int) -> None:
+    """Returns when a queue has so many messages to give: it answers before it has taken back what is given back."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GIVEN_BACK_S):
+            while ((await queue.declare(timeout=_TIMEOUT_S)).message_count or 0) < count:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
 
 
 def _ms(at: object) -> int:
