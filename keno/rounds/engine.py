@@ -30,6 +30,8 @@ from keno.rounds.lock_trees import LARGE_BETS, LockTrees, Tree
 
 _ROUNDS_MAX = 1_000
 """The most rounds of a statement, so that none of them holds up the locks of others for long."""
+_NAMED_MAX = 20
+"""The most rooms that the log names at once."""
 _REST_MIN_S = 0.005
 _REST_MAX_S = 0.25
 """After which rooms are looked at in any case: a new one, or one whose commitments have come."""
@@ -81,11 +83,10 @@ class Engine:
         drawn = await self._draw(conn, shard, lease_epoch)
         voided = await self._void_missed(conn, shard, lease_epoch)
         lock_in_ms, draw_in_ms = await store.next_due(conn, shard)
-        # Where some slots were skipped more may wait, and behind a full statement more rounds. Of locks and draws it is
-        # known whether they do: a wave that is just full does not pay for a second tick.
+        # Behind a full statement more may wait. Of locks and draws it is known whether they do: a wave that is just
+        # full does not pay for a second tick.
         if (
-            skipped
-            or max(sealed, voided) >= _ROUNDS_MAX
+            max(skipped, sealed, voided) >= _ROUNDS_MAX
             or (locked >= _ROUNDS_MAX and _is_due(lock_in_ms))
             or (drawn >= _ROUNDS_MAX and _is_due(draw_in_ms))
         ):
@@ -128,13 +129,15 @@ class Engine:
         opened = await store.open_due_rounds(conn, shard, lease_epoch)
         if opened is None:
             raise LeaseLostError
-        # Where some slots were skipped more may wait.
-        self._look_at_s[shard] = 0 if opened.skipped_count else time.monotonic() + self._look_s
+        is_full = opened.skipped_count >= _ROUNDS_MAX
+        self._look_at_s[shard] = 0 if is_full else time.monotonic() + self._look_s
         _count_opened(opened.late_ms)
         metrics.ROUNDS.labels("skipped").inc(opened.skipped_count)
         metrics.STOPPED.labels(shard).set(opened.stopped_count)
         if opened.stopped_count != self._stopped[shard]:
-            _log.warning("rooms.stopped", shard=shard, count=opened.stopped_count)
+            say = _log.warning if opened.stopped_count > self._stopped[shard] else _log.info
+            rooms = await store.undrawn_rooms(conn, shard, _NAMED_MAX)
+            say("rooms.stopped", shard=shard, count=opened.stopped_count, rooms=rooms)
             self._stopped[shard] = opened.stopped_count
         return len(locked.round_ids), opened.skipped_count
 

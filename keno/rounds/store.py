@@ -120,7 +120,7 @@ class DrawableRound(NamedTuple):
 class Opened:
     """What `open_due_rounds` did. `late_ms` has an element for each round that it opened: how long after its time.
 
-    `stopped_count` is how many rooms open no slot because a round of theirs has not been drawn for two minutes.
+    `stopped_count` is how many rooms open no slot because a round of theirs has not been drawn for three minutes.
     """
 
     late_ms: list[int]
@@ -145,6 +145,14 @@ async def open_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> Opene
     row = await conn.fetchrow("SELECT * FROM open_due_rounds($1, $2)", shard, lease_epoch)
     assert row is not None, "it returns one row"  # noqa: S101
     return None if row["late_ms"] is None else Opened(*row.values())
+
+
+async def undrawn_rooms(conn: Executor, shard: int, rooms_max: int) -> list[str]:
+    """The names of rooms that open no slot because a round of theirs has not been drawn."""
+    rows = await conn.fetch(
+        "SELECT name FROM rooms WHERE id = ANY (undrawn_rooms($1, now_ms())) ORDER BY name LIMIT $2", shard, rooms_max
+    )
+    return [name for (name,) in rows]
 
 
 async def open_next_rounds(conn: Executor, shard: int, lease_epoch: int, round_ids: Sequence[int]) -> list[int] | None:

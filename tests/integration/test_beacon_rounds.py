@@ -4,6 +4,7 @@ import json
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 from support.beacons import CHAIN, beacon_rules, endpoint, honest, signature_of
 from support.rounds import START_MS, Hall, refused_by, room_rules, schedule
 
@@ -13,6 +14,7 @@ from keno.fairness.beacons import copies, store
 from keno.fairness.beacons import rounds as round_beacons
 from keno.fairness.beacons.drand import DrandClient
 from keno.fairness.beacons.keeper import BeaconKeeper
+from keno.game.rules import GUARD_MS_MAX
 from keno.reporting import audit
 from keno.rounds.room_store import Room
 from keno.rounds.schedule import ScheduleError
@@ -131,6 +133,18 @@ async def test_a_beacon_that_does_not_come_is_waited_for_and_past_the_limit_the_
     report = await said_of(hall, row["id"], drand=False)
     assert report.status == verifier.VERIFIED, report.checks
     assert "void for reason 1" in report.summary
+
+
+async def test_a_room_whose_beacons_never_come_goes_on_selling_with_the_longest_guard(hall: Hall) -> None:
+    # A beacon every 3 s: of three rounds in turn one waits as long as any.
+    room = await hall.add_room(period_ms=31_000, lock_lead_ms=500, its_rules=beacon_rules("B", GUARD_MS_MAX))
+    await hall.tick()
+    first_ms = schedule(room).lock_due_ms(1)
+    for late_ms in range(0, 240_000, 1_000):
+        await hall.clock.set(first_ms + late_ms)
+        await hall.tick()
+        assert REGISTRY.get_sample_value("keno_rooms_stopped", {"shard": "0"}) == 0, late_ms
+    assert await hall.phases(room) == [*["void"] * 4, *["locked"] * 4, "open"]
 
 
 async def test_a_round_that_was_given_up_stays_void_when_its_beacon_comes_after_all(hall: Hall) -> None:

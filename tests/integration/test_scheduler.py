@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 from support.rounds import EPOCH_ROUNDS, START_MS, Hall, check_chain, refused_by, schedule
 
 from keno import verifier
@@ -12,7 +13,7 @@ from keno.rounds import engine, store
 NOBODYS_SHARD = 7
 SKIPS_MAX = 1_000
 """The most slots that open_due_rounds() records as skipped in one statement."""
-UNDRAWN_MS = 120_000
+UNDRAWN_MS = 180_000
 """How long a round waits for its draw before its room stops selling."""
 
 
@@ -91,18 +92,26 @@ async def test_a_room_sells_nothing_behind_a_round_that_is_not_drawn_until_it_is
     sold = 1
     while slots.lock_due_ms(sold) < slots.draw_due_ms(1) + UNDRAWN_MS:
         sold += 1
-    for number in range(1, sold + 3):
-        await hall.at_lock(sound, number)
-        await hall.tick()
-        assert stopped() == (number >= sold)
-        await hall.at_draw(sound, number)
-        await hall.tick()
+    with capture_logs() as logged:
+        for number in range(1, sold + 3):
+            await hall.at_lock(sound, number)
+            await hall.tick()
+            assert stopped() == (number >= sold)
+            await hall.at_draw(sound, number)
+            await hall.tick()
     assert await hall.phases(sound) == [*["settled"] * (sold + 2), "open"]
     assert (await hall.phases(broken))[sold:] == ["skipped"] * 2
     assert (await hall.phases(broken))[:EPOCH_ROUNDS] == ["locked"] * EPOCH_ROUNDS
     await hall.tamper("INSERT INTO rng_seeds SELECT ($1::rng_seeds).*", kept)
-    await hall.tick()
+    with capture_logs() as logged_after:
+        await hall.tick()
     assert not stopped()
+    told = [
+        (each["log_level"], each["count"], each["rooms"])
+        for each in [*logged, *logged_after]
+        if each["event"] == "rooms.stopped"
+    ]
+    assert told == [("warning", 1, ["broken"]), ("info", 0, [])]
     assert await hall.phases(broken) == [*["settled"] * sold, "skipped", "skipped", "open"]
     await check_chain(hall, broken)
 
