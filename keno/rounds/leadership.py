@@ -117,9 +117,8 @@ class Leadership:
         for each in roll.leases:
             if each.holder == self._holder and each.shard not in self._leases:
                 await self._book.give_up_lease(conn, each.shard, each.epoch)
-        alive = 1 + sum(rules.lives(silent_s) for silent_s in roll.silences_s)
-        await self._take_part(seen, rules.fair_share(len(seen), alive), watched)
-        return rules.rest_s(roll.silences_s)
+        await self._take_part(seen, rules.fair_share(len(seen), roll.sharers), watched)
+        return rules.rest_s([each.silent_s for each in roll.sharers])
 
     async def take(self, lease: Lease) -> bool:
         """Asks PostgreSQL for a lease that this process stands for; waits for the transition under way in its shard."""

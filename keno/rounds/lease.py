@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 TTL_S = 3.0
-"""How long a vote stands without being renewed; a scheduler that was silent for as long is not counted as alive."""
+"""How long a vote stands without being renewed. A scheduler that was silent for as long is not counted as alive, and
+none is counted before it has lived for as long."""
 RENEW_S = TTL_S / 3
 TRUST_MARGIN_S = 1.0
 """A leader trusts its vote for so much less than others honour it: the clocks of two machines drift, and steps end."""
@@ -45,6 +46,16 @@ class Seen:
     epoch: int
     holder: str | None
     silent_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sharer:
+    """A scheduler that does not leave: how long ago it gave its last sign of life and its first, by the database's
+    clock.
+    """
+
+    silent_s: float
+    age_s: float
 
 
 def trusted_until_s(asked_at_s: float) -> float:
@@ -84,9 +95,18 @@ def in_order(shards: Collection[int], holder: str) -> list[int]:
     return sorted(shards, key=lambda shard: zlib.crc32(f"{holder} {shard}".encode()))
 
 
-def fair_share(shards: int, alive: int) -> int:
-    """How many shards one of `alive` schedulers leads at most; together they lead all."""
-    return -(-shards // max(alive, 1))
+def counts(sharer: Sharer) -> bool:
+    """Whether a scheduler counts where the shards are shared: it lives, and has for as long as a dead one goes on
+    counting. So one that died and the one started in its place never count both, however often that happens.
+
+    An age below zero tells of a clock that was set back, and of a scheduler from before that.
+    """
+    return lives(sharer.silent_s) and abs(sharer.age_s) >= TTL_S
+
+
+def fair_share(shards: int, sharers: Collection[Sharer]) -> int:
+    """How many shards each scheduler leads at most, whether it counts or not; those that count lead all together."""
+    return -(-shards // max(sum(map(counts, sharers)), 1))
 
 
 def excess(leading: Collection[int], share: int) -> Sequence[int]:

@@ -11,7 +11,7 @@ from uuid import UUID
 from keno.fairness.keno1 import Lock
 from keno.infra import columns
 from keno.infra.postgres import Executor
-from keno.rounds.lease import Seen
+from keno.rounds.lease import Seen, Sharer
 
 FREED_CHANNEL = "keno_leases"
 """Where PostgreSQL tells the candidates that a lease is free."""
@@ -21,10 +21,10 @@ FREED_CHANNEL = "keno_leases"
 
 @dataclass(frozen=True, slots=True)
 class RollCall:
-    """Who is there: `silences_s` is for how long each candidate, the caller left out, has given no sign of life."""
+    """What is led, and who is there to share it, the caller included."""
 
     leases: list[Seen]
-    silences_s: list[float]
+    sharers: list[Sharer]
 
 
 async def call_roll(conn: Executor, holder: str) -> RollCall:
@@ -45,14 +45,14 @@ async def call_roll(conn: Executor, holder: str) -> RollCall:
         ORDER BY shard
         """
     )
-    others = await conn.fetch(
+    sharers = await conn.fetch(
         """
-        SELECT extract(epoch FROM clock_timestamp() - beat)::float8 FROM schedulers
-        WHERE holder <> $1 AND NOT leaving
-        """,
-        holder,
+        SELECT extract(epoch FROM clock_timestamp() - beat)::float8,
+            extract(epoch FROM clock_timestamp() - since)::float8
+        FROM schedulers WHERE NOT leaving
+        """
     )
-    return RollCall([Seen(*row.values()) for row in rows], [silent_s for (silent_s,) in others])
+    return RollCall([Seen(*row.values()) for row in rows], [Sharer(*row.values()) for row in sharers])
 
 
 async def take_lease(conn: Executor, shard: int, holder: str, seen_epoch: int) -> int | None:

@@ -82,6 +82,20 @@ async def fall_silent(candidate: Candidate, for_s: float) -> None:
     )
 
 
+async def grow_older(hall: Hall) -> None:
+    """Lets all who have called the roll count where the shards are shared."""
+    await hall.owner_pool.execute("UPDATE schedulers SET since = since - make_interval(secs => $1)", TTL_S)
+
+
+async def share(*candidates: Candidate) -> None:
+    """Brings the candidates to where each leads its part."""
+    for each in candidates:
+        await each.call_roll()
+    await grow_older(candidates[0].hall)
+    for each in candidates * 2:
+        await each.call_roll()
+
+
 async def epochs(hall: Hall) -> dict[int, int]:
     return {shard: epoch for shard, epoch in await hall.owner_pool.fetch("SELECT shard, epoch FROM leases")}
 
@@ -97,10 +111,14 @@ async def test_the_first_leads_all_and_shares_with_those_who_join_until_each_has
     assert one.leads == set(range(SHARDS))
     await two.call_roll()
     assert two.leads == set()
+    await grow_older(hall)
     await one.call_roll()
     await two.call_roll()
     assert (len(one.leads), len(two.leads)) == (3, 3)
-    await three.call_roll()
+    for each in (three, one, two, three):
+        await each.call_roll()
+    assert three.leads == set(), "it does not count yet"
+    await grow_older(hall)
     for each in (one, two, three):
         await each.call_roll()
     assert [len(each.leads) for each in candidates] == [2, 2, 2]
@@ -116,9 +134,7 @@ async def test_the_shards_of_the_dead_go_to_the_living_and_no_others_move(
     hall: Hall, candidates: list[Candidate]
 ) -> None:
     one, two, three = candidates
-    for _ in range(3):
-        for each in candidates:
-            await each.call_roll()
+    await share(*candidates)
     kept = {shard: epoch for shard, epoch in (await epochs(hall)).items() if shard not in one.leads}
     orphans = one.leads
     await die(one)
@@ -131,10 +147,54 @@ async def test_the_shards_of_the_dead_go_to_the_living_and_no_others_move(
     assert one.leads & orphans == set(), "who wakes up finds that it was replaced"
 
 
+async def test_those_who_start_together_lead_all_at_once_and_later_each_its_part(
+    hall: Hall, candidates: list[Candidate]
+) -> None:
+    for each in candidates:
+        await each.call_roll()
+    assert [len(each.leads) for each in candidates] == [SHARDS, 0, 0]
+    await grow_older(hall)
+    for each in candidates:
+        await each.call_roll()
+    assert [len(each.leads) for each in candidates] == [2, 2, 2]
+    assert sum((await epochs(hall)).values()) == SHARDS + 4, "no shard changes hands twice"
+
+
+async def test_those_who_keep_dying_young_take_no_shard_from_those_who_live(
+    hall: Hall, candidates: list[Candidate]
+) -> None:
+    one, two, _ = candidates
+    await share(one, two)
+    before = await epochs(hall)
+    for number in range(SHARDS):
+        await Candidate(hall, one.redis, f"one that dies {number}").call_roll()
+        for each in (one, two):
+            await each.call_roll()
+    assert await epochs(hall) == before
+
+
+async def test_those_who_died_young_leave_no_shard_without_a_leader(hall: Hall, candidates: list[Candidate]) -> None:
+    one, two, _ = candidates
+    await share(one, two)
+    for number in range(SHARDS):
+        await Candidate(hall, one.redis, f"one that dies {number}").call_roll()
+    await die(one)
+    await two.call_roll()
+    assert two.leads == set(range(SHARDS))
+
+
+async def test_who_has_just_come_leads_what_all_others_have_left(hall: Hall, candidates: list[Candidate]) -> None:
+    one, two, _ = candidates
+    await share(one)
+    await two.call_roll()
+    await one.leave()
+    await two.call_roll()
+    assert two.leads == set(range(SHARDS))
+
+
 async def test_who_leaves_hands_over_at_once_and_wakes_the_others(hall: Hall, candidates: list[Candidate]) -> None:
     one, two, _ = candidates
-    for each in (one, two, one, two):
-        await each.call_roll()
+    await share(one, two)
     heard = asyncio.Event()
     async with hall.app_pool.acquire() as listening:
         await listening.add_listener(store.FREED_CHANNEL, lambda *_: heard.set())
@@ -160,8 +220,7 @@ async def test_a_room_in_a_new_shard_gets_a_leader(hall: Hall, candidates: list[
 
 async def test_redis_that_forgot_everything_moves_no_shard(hall: Hall, candidates: list[Candidate]) -> None:
     one, two, _ = candidates
-    for each in (one, two, one, two):
-        await each.call_roll()
+    await share(one, two)
     before, led = await epochs(hall), one.leads
     await one.redis.flushdb()
     await one.call_roll()
@@ -181,8 +240,7 @@ async def test_without_redis_postgresql_elects_and_takes_nothing_from_the_living
     hall: Hall, unreachable: Redis
 ) -> None:
     one, two = Candidate(hall, unreachable, "one"), Candidate(hall, unreachable, "two")
-    for each in (one, two, one, two):
-        await each.call_roll()
+    await share(one, two)
     assert (len(one.leads), len(two.leads)) == (3, 3)
     await fall_silent(one, TTL_S)
     await two.call_roll()

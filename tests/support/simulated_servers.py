@@ -6,10 +6,11 @@ there, whatever becomes of who sent it.
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from keno.rounds.engine import LeaseLostError
-from keno.rounds.lease import TTL_S, Seen, Vote
+from keno.rounds.lease import TTL_S, Seen, Sharer, Vote
 from keno.rounds.store import RollCall
 from support.simulated_rounds import BrokenError, Rounds, Rules
 from support.simulated_time import Clock, Process, Reply, Rest
@@ -83,6 +84,13 @@ class SimulatedElection:
         return votes
 
 
+@dataclass(slots=True)
+class _SchedulerRow:
+    since_s: float
+    beat_s: float
+    leaving: bool = False
+
+
 class Database:
     """Leases, beats, and the rounds of each shard behind the fence. Is a `keno.rounds.leadership.Book`."""
 
@@ -97,7 +105,7 @@ class Database:
         self.leases: dict[int, tuple[int, str | None, float]] = {}
         self.takes: list[tuple[float, int, int]] = []
         """When, which shard, to which epoch."""
-        self._beats: dict[str, tuple[float, bool]] = {}
+        self._schedulers: dict[str, _SchedulerRow] = {}
         self._sharers = dict.fromkeys(shards, 0)
         self._takers = dict.fromkeys(shards, 0)
         self._server = Process()
@@ -111,15 +119,16 @@ class Database:
     async def call_roll(self, conn: Any, holder: str) -> RollCall:
         await self._reached()
         now_s = self._clock.now_s
-        self._beats[holder] = (now_s, self._beats.get(holder, (0, False))[1])
+        self._schedulers.setdefault(holder, _SchedulerRow(now_s, now_s)).beat_s = now_s
         seen = []
         for shard in self.shards:
             epoch, leader, since_s = self.leases.get(shard, (0, None, None))
-            beat_s = since_s if leader is None else self._beats.get(leader, (None, False))[0]
+            row = self._schedulers.get(leader or "")
+            beat_s = since_s if leader is None else row and row.beat_s
             seen.append(Seen(shard, epoch, leader, None if beat_s is None else now_s - beat_s))
-        silences_s = [now_s - beat_s for who, (beat_s, leaving) in self._beats.items() if who != holder and not leaving]
+        sharing = [row for row in self._schedulers.values() if not row.leaving]
         await Rest(self._taste.uniform(*SOON_S))
-        return RollCall(seen, silences_s)
+        return RollCall(seen, [Sharer(now_s - row.beat_s, now_s - row.since_s) for row in sharing])
 
     async def take_lease(self, conn: Any, shard: int, holder: str, seen_epoch: int) -> int | None:
         await self._reached()
@@ -147,11 +156,12 @@ class Database:
 
     async def start_to_leave(self, conn: Any, holder: str) -> None:
         await self._reached()
-        self._beats[holder] = (self._beats.get(holder, (0.0,))[0], True)
+        if (row := self._schedulers.get(holder)) is not None:
+            row.leaving = True
 
     async def leave(self, conn: Any, holder: str) -> None:
         await self._reached()
-        self._beats.pop(holder, None)
+        self._schedulers.pop(holder, None)
 
     # ---- of the engine ----
 
