@@ -258,12 +258,24 @@ class Arena:
     # ---- what came of it ----
 
     async def failovers(self) -> list[tuple[float, Orphan, bool]]:
-        """How many seconds each orphan had no leader, and whether PostgreSQL was down in a part of them."""
+        """How many seconds each orphan had no leader, and whether PostgreSQL was down in a part of them.
+
+        One that was paused, and woke up before another had taken its shard, leads on.
+        """
         async with self.owner() as owner:
             taken = await owner.fetch("SELECT shard, epoch, extract(epoch FROM at)::float8 AS at_s FROM taken_leases")
+            written = await owner.fetch("SELECT shard, epoch, extract(epoch FROM at)::float8 AS at_s FROM led_writes")
         found = []
         for orphan in self.orphans:
-            until_s = min(row["at_s"] for row in taken if row["shard"] == orphan.shard and row["epoch"] > orphan.epoch)
+            led_s = [row["at_s"] for row in taken if row["shard"] == orphan.shard and row["epoch"] > orphan.epoch]
+            led_s += [
+                row["at_s"]
+                for row in written
+                if row["shard"] == orphan.shard
+                and row["epoch"] == orphan.epoch
+                and row["at_s"] > orphan.at_s + PAUSE_S[0]
+            ]
+            until_s = min(led_s)
             outage = any(orphan.at_s < end and until_s > begin for begin, end in self.database_outages_s)
             found.append((until_s - orphan.at_s, orphan, outage))
         return found
