@@ -91,8 +91,8 @@ class RabbitDeadLetters:
             if not message.processed:
                 kept, kept_count = message, kept_count + 1
         if kept is not None:
-            await kept.nack(multiple=True)
-            await _until_back(queue, kept_count)
+            with suppress(*UNREACHABLE):  # then the broker has it back by itself
+                await _give_back(queue, kept, kept_count)
 
     def _describe(self, message: AbstractIncomingMessage) -> Sequence[DeadEvent]:
         consumer, reason, dead_ms = self._death(message)
@@ -118,12 +118,19 @@ def _dead_event(event: Event, consumer: str, dead_ms: int, reason: str) -> DeadE
     return DeadEvent(str(event.id), consumer, event.routing_key, event.aggregate, dead_ms, reason)
 
 
-async def _until_back(queue: AbstractQueue, count: int) -> None:
-    """Returns when a queue has so many messages to give: it answers before it has taken back what is given back."""
+async def _give_back(queue: AbstractQueue, last: AbstractIncomingMessage, count: int) -> None:
+    """Returns when a queue has back so many messages, of which this is the last: it confirms nothing by itself."""
+    others = await _ready(queue)
+    await last.nack(multiple=True)
     with suppress(TimeoutError):
         async with asyncio.timeout(_GIVEN_BACK_S):
-            while ((await queue.declare(timeout=_TIMEOUT_S)).message_count or 0) < count:  # noqa: ASYNC110 - it tells nobody
+            while await _ready(queue) < others + count:  # noqa: ASYNC110 - the broker tells nobody
                 await asyncio.sleep(0.01)
+
+
+async def _ready(queue: AbstractQueue) -> int:
+    """How many messages it has to give."""
+    return (await queue.declare(timeout=_TIMEOUT_S)).message_count or 0
 
 
 def _ms(at: object) -> int:

@@ -129,17 +129,20 @@ class Engine:
         opened = await store.open_due_rounds(conn, shard, lease_epoch)
         if opened is None:
             raise LeaseLostError
-        is_full = opened.skipped_count >= _ROUNDS_MAX
+        is_full = opened.skipped_count >= _ROUNDS_MAX  # as many as the statement skips at most
         self._look_at_s[shard] = 0 if is_full else time.monotonic() + self._look_s
         _count_opened(opened.late_ms)
         metrics.ROUNDS.labels("skipped").inc(opened.skipped_count)
         metrics.STOPPED.labels(shard).set(opened.stopped_count)
-        if opened.stopped_count != self._stopped[shard]:
-            say = _log.warning if opened.stopped_count > self._stopped[shard] else _log.info
-            rooms = await store.undrawn_rooms(conn, shard, _NAMED_MAX)
-            say("rooms.stopped", shard=shard, count=opened.stopped_count, rooms=rooms)
-            self._stopped[shard] = opened.stopped_count
+        before, self._stopped[shard] = self._stopped[shard], opened.stopped_count
+        if opened.stopped_count != before:
+            await self._tell_stopped(conn, shard, before)
         return len(locked.round_ids), opened.skipped_count
+
+    async def _tell_stopped(self, conn: Connection, shard: int, before: int) -> None:
+        count = self._stopped[shard]
+        rooms = await store.undrawn_rooms(conn, shard, _NAMED_MAX) if count else []
+        (_log.warning if count > before else _log.info)("rooms.stopped", shard=shard, count=count, rooms=rooms)
 
     async def _seal(self, conn: Connection, shard: int, lease_epoch: int) -> int:
         unsealed = await store.unsealed_rounds(conn, shard, _ROUNDS_MAX)

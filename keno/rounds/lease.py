@@ -99,7 +99,8 @@ def counts(sharer: Sharer) -> bool:
     """Whether a scheduler counts where the shards are shared: it lives, and has for as long as a dead one goes on
     counting. So one that died and the one started in its place never count both, however often that happens.
 
-    An age below zero tells of a clock that was set back, and of a scheduler from before that.
+    An age below zero tells of a clock that was set back, and of a scheduler from before that. By less than TTL_S it
+    counts for nothing, which only makes shares larger.
     """
     return lives(sharer.silent_s) and abs(sharer.age_s) >= TTL_S
 

@@ -149,8 +149,14 @@ async def open_due_rounds(conn: Executor, shard: int, lease_epoch: int) -> Opene
 
 async def undrawn_rooms(conn: Executor, shard: int, rooms_max: int) -> list[str]:
     """The names of rooms that open no slot because a round of theirs has not been drawn."""
+    # A query of its own within the other is evaluated once, and not for each room.
     rows = await conn.fetch(
-        "SELECT name FROM rooms WHERE id = ANY (undrawn_rooms($1, now_ms())) ORDER BY name LIMIT $2", shard, rooms_max
+        """
+        SELECT name FROM rooms WHERE id = ANY ((SELECT undrawn_rooms($1, now_ms()))::uuid[])
+        ORDER BY name LIMIT $2
+        """,
+        shard,
+        rooms_max,
     )
     return [name for (name,) in rows]
 

@@ -1,6 +1,8 @@
 """What `keno.infra.bus` promises of dead events, held against both buses; then what is each one's own."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import ClassVar
 
 import aio_pika
 import asyncpg
@@ -8,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from support.events import PATIENCE_S, Recorder, event, next_message, until
 
+from keno.infra import rabbit_dead
 from keno.infra.bus import ATTEMPTS_MAX, Bus, BusError, DeadEvent, DeadLetters
 from keno.infra.local_bus import LocalBus
 from keno.infra.rabbit_bus import RabbitBus
@@ -159,6 +162,27 @@ async def test_an_event_whose_queue_is_gone_stays_dead(amqp_url: str, rabbit_nam
 
     assert await dead_letters.replay() == []
     assert await _dead(dead_letters, 1) == [dead]
+
+
+async def test_what_was_read_is_waited_for_beside_what_is_there_already() -> None:
+    class SlowQueue:
+        """One of a broker that takes its time, with another message in it."""
+
+        counts: ClassVar = [1, 1, 2, 1, 3, 3]
+
+        async def declare(self, timeout: float) -> SimpleNamespace:  # noqa: ASYNC109 - as aio-pika has it
+            return SimpleNamespace(message_count=self.counts.pop(0))
+
+    class Last:
+        given_back = False
+
+        async def nack(self, *, multiple: bool) -> None:
+            self.given_back = multiple
+
+    queue, last = SlowQueue(), Last()
+    await rabbit_dead._give_back(queue, last, 2)  # type: ignore[arg-type]
+    assert last.given_back
+    assert queue.counts == [3]
 
 
 async def test_one_event_of_a_message_that_the_broker_gave_up_is_replayed_and_the_others_stay_dead(

@@ -116,6 +116,39 @@ async def test_a_room_sells_nothing_behind_a_round_that_is_not_drawn_until_it_is
     await check_chain(hall, broken)
 
 
+async def test_rounds_are_drawn_where_the_stopped_rooms_cannot_be_named(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> list[str]:
+        raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+
+    rooms = [await hall.add_room(name, period_ms=30_000, lock_lead_ms=1_000) for name in ("one", "other")]
+    await hall.tick()
+    await hall.at_lock(rooms[0], 1)
+    await hall.scheduler.step()
+    await hall.clock.set(schedule(rooms[0]).draw_due_ms(1) + UNDRAWN_MS)
+    monkeypatch.setattr(store, "undrawn_rooms", fail)
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await hall.scheduler.step()
+    await hall.tick()
+    assert [(await hall.phases(room))[0] for room in rooms] == ["settled"] * 2
+
+
+async def test_which_rooms_are_stopped_is_asked_once_and_not_of_each_room(hall: Hall) -> None:
+    async with hall.app_pool.acquire() as conn:
+        plans = []
+
+        class Explaining:
+            async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+                plans.extend(await conn.fetch(f"EXPLAIN (VERBOSE) {query}", *args))
+                return []
+
+        assert await store.undrawn_rooms(Explaining(), 0, 5) == []  # type: ignore[arg-type]
+    lines = [line for (line,) in plans]
+    assert any("InitPlan" in line for line in lines), lines
+    assert not any("Filter" in line and "undrawn_rooms" in line for line in lines), lines
+
+
 def stopped() -> float | None:
     return REGISTRY.get_sample_value("keno_rooms_stopped", {"shard": "0"})
 
@@ -129,9 +162,11 @@ async def test_after_a_long_absence_slots_are_skipped_a_part_at_a_time_and_then_
     await hall.vault.step()
     recorded = [0]
     while (await hall.phases(absent))[1:].count("open") == 0:
-        await hall.scheduler.step()
+        rest_s = await hall.scheduler.step()
         recorded.append(await hall.owner_pool.fetchval("SELECT count(*) FROM rounds WHERE phase = 'skipped'"))
         assert 0 < recorded[-1] - recorded[-2] <= SKIPS_MAX
+        # It is looked again at once where there are more, and only there.
+        assert (rest_s == 0) == (recorded[-1] - recorded[-2] == SKIPS_MAX)
     assert len(recorded) > 2
     assert (await hall.phases(absent))[1:] == [*["skipped"] * (slots - 2), "open"]
     slower_slots = schedule(slower).on_sale(schedule(absent).lock_due_ms(slots - 1))

@@ -29,7 +29,7 @@ SCHEDULERS = ("scheduler one", "scheduler two", "scheduler three")
 SHARDS = 4
 ROOMS = 8
 PAUSE_S = (3.5, 6.0)
-"""Beyond a lease, so that one that is paused wakes up replaced."""
+"""Beyond a lease, so that one that is paused mostly wakes up replaced."""
 _START_S = 20
 """The most that a process needs to start."""
 _BEFORE = 3

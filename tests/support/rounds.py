@@ -251,8 +251,8 @@ class ShardLeader:
     def leads(self) -> bool:
         return self._epoch is not None
 
-    async def step(self) -> None:
-        """Takes the lease if it is free, and ticks if it is ours."""
+    async def step(self) -> float | None:
+        """Takes the lease if it is free, and ticks if it is ours: in how many seconds again, None without a lease."""
         async with self._pool.acquire() as conn:
             if self._epoch is None:
                 lease = await conn.fetchrow("SELECT epoch, holder FROM leases WHERE shard = $1", self._shard)
@@ -260,11 +260,12 @@ class ShardLeader:
                     seen_epoch = 0 if lease is None else lease["epoch"]
                     self._epoch = await rounds_store.take_lease(conn, self._shard, self._holder, seen_epoch)
             if self._epoch is None:
-                return
+                return None
             try:
-                await self._engine.tick(conn, self._shard, self._epoch)
+                return await self._engine.tick(conn, self._shard, self._epoch)
             except LeaseLostError:
                 self._epoch = None
+                return None
 
     async def close(self) -> None:
         """Gives the lease up."""
