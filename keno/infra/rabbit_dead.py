@@ -91,8 +91,7 @@ class RabbitDeadLetters:
             if not message.processed:
                 kept, kept_count = message, kept_count + 1
         if kept is not None:
-            with suppress(*UNREACHABLE):  # then the broker has it back by itself
-                await _give_back(queue, kept, kept_count)
+            await _give_back(queue, kept, kept_count)
 
     def _describe(self, message: AbstractIncomingMessage) -> Sequence[DeadEvent]:
         consumer, reason, dead_ms = self._death(message)
@@ -119,10 +118,13 @@ def _dead_event(event: Event, consumer: str, dead_ms: int, reason: str) -> DeadE
 
 
 async def _give_back(queue: AbstractQueue, last: AbstractIncomingMessage, count: int) -> None:
-    """Returns when a queue has back so many messages, of which this is the last: it confirms nothing by itself."""
-    others = await _ready(queue)
-    await last.nack(multiple=True)
-    with suppress(TimeoutError):
+    """Returns when a queue has back so many messages, of which this is the last: it confirms nothing by itself.
+
+    After _GIVEN_BACK_S in any case; a broker that is lost meanwhile has them back when the connection has ended.
+    """
+    with suppress(*UNREACHABLE):  # TimeoutError is an OSError
+        others = await _ready(queue)
+        await last.nack(multiple=True)
         async with asyncio.timeout(_GIVEN_BACK_S):
             while await _ready(queue) < others + count:  # noqa: ASYNC110 - the broker tells nobody
                 await asyncio.sleep(0.01)

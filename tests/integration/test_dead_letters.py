@@ -165,7 +165,7 @@ async def test_an_event_whose_queue_is_gone_stays_dead(amqp_url: str, rabbit_nam
 
 
 async def test_what_was_read_is_waited_for_beside_what_is_there_already() -> None:
-    class SlowQueue:
+    class FakeSlowQueue:
         """One of a broker that takes its time, with another message in it."""
 
         counts: ClassVar = [1, 1, 2, 1, 3, 3]
@@ -173,13 +173,13 @@ async def test_what_was_read_is_waited_for_beside_what_is_there_already() -> Non
         async def declare(self, timeout: float) -> SimpleNamespace:  # noqa: ASYNC109 - as aio-pika has it
             return SimpleNamespace(message_count=self.counts.pop(0))
 
-    class Last:
+    class FakeLast:
         given_back = False
 
         async def nack(self, *, multiple: bool) -> None:
             self.given_back = multiple
 
-    queue, last = SlowQueue(), Last()
+    queue, last = FakeSlowQueue(), FakeLast()
     await rabbit_dead._give_back(queue, last, 2)  # type: ignore[arg-type]
     assert last.given_back
     assert queue.counts == [3]
